@@ -1,0 +1,27 @@
+"""A small convolutional net for short runs on a CPU: four 3 × 3 convolutions, each halving the image.
+
+Half a million parameters or less. In a run of minutes the number of images seen matters more than the size of the net,
+so every layer is strided and most work is done on small feature maps.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ConvNet(nn.Module):
+    """`(b, channels, h, w)` → `(b, width)`, the mean over the last feature map."""
+
+    def __init__(self, channels: int, widths: Sequence[int]):
+        super().__init__()
+        self.width = widths[-1]
+        self.layers = nn.Sequential(*(_block(i, o) for i, o in zip([channels, *widths], widths, strict=False)))
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
+        return self.layers(images).mean((2, 3))
+
+
+def _block(inputs: int, outputs: int) -> nn.Module:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())

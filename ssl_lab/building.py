@@ -1,0 +1,56 @@
+"""From a config to objects: Hydra's `instantiate`, behind a list of what a config may name.
+
+A config can come from a run folder that somebody else made, so `_target_` is resolved first and the object found must
+be defined in a package that is meant to be configured. Your own package joins with `SSL_LAB_TRUST=my_package`.
+"""
+
+import os
+from typing import Any
+
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from ssl_lab.errors import UsageError
+
+ALLOWED = (
+    "ssl_lab.data", "ssl_lab.views", "ssl_lab.backbone", "ssl_lab.objective", "ssl_lab.optimizer", "ssl_lab.schedule",
+    "ssl_lab.callbacks", "ssl_lab.logger", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "torch.optim",
+)  # fmt: skip
+
+
+def build(config: DictConfig | dict, **arguments: Any) -> Any:
+    """The object that `config` describes. Raises UsageError where it names something that is not allowed."""
+    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    _check(plain)
+    return instantiate(plain, **arguments, _convert_="all")
+
+
+def _check(config: Any) -> None:
+    if isinstance(config, list):
+        for item in config:
+            _check(item)
+    if isinstance(config, dict):
+        for item in config.values():
+            _check(item)
+        if "_target_" in config:
+            _check_target(config["_target_"])
+
+
+def _check_target(target: str) -> None:
+    trusted = ALLOWED + tuple(filter(None, os.environ.get("SSL_LAB_TRUST", "").split(",")))
+    if not _inside(target, trusted):
+        raise UsageError(f"_target_: {target} is not allowed in a config; {_hint(target)}")
+    try:
+        found = get_object(target)
+    except Exception as error:
+        raise UsageError(f"_target_: {target} cannot be imported ({error})") from error
+    if not callable(found) or not _inside(f"{getattr(found, '__module__', '')}.", trusted):
+        raise UsageError(f"_target_: {target} is {found!r}, which is not allowed in a config; {_hint(target)}")
+
+
+def _inside(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name.startswith(package + ".") for package in packages)
+
+
+def _hint(target: str) -> str:
+    return f"if you trust that package, set SSL_LAB_TRUST={target.split('.')[0]}"

@@ -1,0 +1,72 @@
+"""Is the representation alive? Label-free scores of it before, during and after training, and a warning on collapse."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ssl_lab.embedding.embed import embed
+from ssl_lab.evaluation import geometry
+from ssl_lab.progress import say
+from ssl_lab.randomness import Draw
+
+COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features
+
+
+class Health(Callback):
+    """Logs health/… on the first `rows` items: at the start of every `every_n_epochs`-th epoch and at the end."""
+
+    def __init__(self, rows: int, every_n_epochs: int):
+        self.rows, self.every = rows, every_n_epochs
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.current_epoch % self.every == 0:
+            self._log(trainer, module)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._log(trainer, module)
+
+    def _log(self, trainer: Trainer, module: LightningModule) -> None:
+        values = measure(module, trainer.datamodule, self.rows)
+        record(trainer, {f"health/{name}": value for name, value in values.items()})
+        if values["feature_std"] < COLLAPSED and trainer.global_step > 0:
+            say(
+                f"warning: the features have collapsed (health/feature_std {values['feature_std']:.3f}, RankMe "
+                f"{values['rankme']:.1f}): all items get nearly the same vector. Try a lower optimizer.lr, a longer "
+                "schedule.warmup, a larger data.batch_size or, with objective=byol, a higher objective.momentum."
+            )
+
+
+@torch.no_grad()
+def measure(module: LightningModule, data: Any, rows: int) -> dict[str, float]:
+    """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items."""
+    backbone, views = module.objective.backbone, module.views
+    batches = list(data.loader("train", rows))
+    x = embed(backbone, views, batches, module.device)
+    values = {
+        "feature_std": geometry.feature_std(x),
+        "rankme": geometry.rankme(x),
+        "uniformity": geometry.uniformity(x),
+    }
+    if "views" in views.makes:
+        first, second = _pairs(backbone, views, batches, module)
+        values["alignment"] = geometry.alignment(first, second)
+        values["cosine_two_views"], values["cosine_two_items"] = geometry.cosines(first, second)
+    return values
+
+
+def record(trainer: Trainer, values: dict[str, float]) -> None:
+    """Logs at once, at the current step, to every logger."""
+    for logger in trainer.loggers:
+        logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
+
+
+def _pairs(backbone: Any, views: Any, batches: list[Any], module: LightningModule) -> tuple[Any, Any]:
+    backbone.eval()
+    pairs = []
+    for i, batch in enumerate(batches):
+        batch = {key: value.to(module.device) for key, value in batch.items()}
+        pairs.append([backbone(view).float().cpu() for view in views(batch, Draw(0, i, device=module.device))["views"]])
+    backbone.train()
+    first, second = zip(*pairs, strict=True)
+    return torch.cat(first), torch.cat(second)

@@ -1,0 +1,61 @@
+"""How far the training is: Lightning's rich bar on a terminal, else a plain line now and then; always on stderr."""
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+
+from ssl_lab.callbacks.health import record
+from ssl_lab.progress import EVERY, say
+
+
+def progress_bar() -> ProgressBar:
+    return RichProgressBar(leave=True, console_kwargs={"stderr": True}) if sys.stderr.isatty() else PlainProgress()
+
+
+class PlainProgress(ProgressBar):
+    """Epoch, step, loss, rate and time left."""
+
+    silent = False
+
+    def disable(self) -> None:  # Lightning calls it in all processes but the first
+        self.silent = True
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.start = self.shown = time.monotonic()
+        self.first = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        now = time.monotonic()
+        if now - self.shown > EVERY and not self.silent:
+            self.shown = now
+            done, total = trainer.global_step - self.first, module.total_steps - self.first
+            left = f"{(now - self.start) / done * (total - done):.0f} s left" if done else ""
+            loss = trainer.callback_metrics.get("pretrain/loss")
+            say(
+                f"epoch {trainer.current_epoch + 1}, step {trainer.global_step:,} of {module.total_steps:,}"
+                + (f", loss {loss:.3f}" if loss is not None else "")
+                + f", {done / (now - self.start):.1f} steps/s, {left}"
+            )
+
+
+class Speed(Callback):
+    """Logs speed/items_per_second: training steps only, without the evaluations in between, over all processes."""
+
+    def __init__(self) -> None:
+        self.seconds = self.items = self.logged = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        self.seconds += time.perf_counter() - self.start
+        self.items += trainer.datamodule.batch_size
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            record(trainer, {"speed/items_per_second": self.rate})
+
+    @property
+    def rate(self) -> float:
+        return round(self.items / self.seconds, 1) if self.seconds else 0.0

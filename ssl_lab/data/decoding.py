@@ -1,0 +1,126 @@
+"""From stored images to one uint8 array: decoded once, in parallel, and kept on disk for the next run.
+
+The cache is `$SSL_LAB_CACHE`, or `~/.cache/ssl_lab`. A folder is written under a temporary name and renamed when whole.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ssl_lab.data.sources import Split
+from ssl_lab.errors import UserError
+from ssl_lab.progress import progress, say
+
+PART = 256  # images that one thread decodes at a time
+VERSION = 1  # of what `decode` gives; a new one makes old cache folders useless
+
+
+def decode(stored: dict[str, Any], size: int, channels: int) -> UInt8[np.ndarray, "{channels} {size} {size}"]:
+    """One stored image, fitted."""
+    with Image.open(io.BytesIO(stored["bytes"]) if stored.get("bytes") else stored["path"]) as image:
+        image.draft(_mode(channels), (size, size))  # JPEG: decodes no more pixels than needed
+        return fit(image, size, channels)
+
+
+def fit(image: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "{channels} {size} {size}"]:
+    """Upright, as `channels` 1 (grey) or 3 (RGB), its shorter side resized to `size` and the middle cut out."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert(_mode(channels))
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _mode(channels: int) -> str:
+    return "RGB" if channels == 3 else "L"
+
+
+def decoded(split: Split, size: int, channels: int, max_bad: int) -> tuple[UInt8[Tensor, "n c h w"], Tensor, str]:
+    """All images that can be decoded, the numbers of their rows, and the fingerprint of the pixels.
+
+    Files that are no whole image are named, counted and left out. Raises UserError where more than `max_bad` are bad.
+    """
+    key = hashlib.sha256(json.dumps([VERSION, split.identity, len(split), size, channels]).encode()).hexdigest()[:32]
+    folder = cache() / "images" / key
+    if not (folder / "card.json").exists():
+        _write(split, size, channels, folder)
+    card = json.loads((folder / "card.json").read_text())
+    _report(card["bad"], max_bad, len(split))
+    images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
+    return images, torch.from_numpy(np.load(folder / "rows.npy")), card["fingerprint"]
+
+
+def cache() -> Path:
+    return Path(os.environ.get("SSL_LAB_CACHE", "~/.cache/ssl_lab")).expanduser()
+
+
+def fingerprint(images: UInt8[Tensor, "n c h w"]) -> str:
+    """Sixteen hexadecimal digits that change with any pixel."""
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    for part in images.split(10_000):
+        digest.update(part.contiguous().numpy())
+    return digest.hexdigest()[:16]
+
+
+def _write(split: Split, size: int, channels: int, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        shape = (len(split), channels, size, size)
+        images = np.lib.format.open_memmap(unfinished / "images.npy", "w+", np.uint8, shape)
+        bad: dict[int, str] = {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            starts = range(0, len(split), PART)
+            work = pool.map(lambda start: _decode_part(split.images, start, images), starts)
+            for part in progress(work, len(starts), f"decoding {len(split):,} images"):
+                bad |= part
+        rows = np.setdiff1d(np.arange(len(split)), list(bad))
+        if bad:
+            images = images[rows]
+            np.save(unfinished / "images.npy", images)
+        np.save(unfinished / "rows.npy", rows)
+        card = {"fingerprint": fingerprint(torch.from_numpy(images)), "bad": list(bad.values())}
+        (unfinished / "card.json").write_text(json.dumps(card, indent=1))
+        unfinished.rename(folder)
+    except OSError as error:
+        if folder.exists():  # another process was faster
+            return
+        raise UserError(f"the decoded images could not be kept in {folder.parent}: {error}; free some space") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _decode_part(rows: Any, start: int, images: np.ndarray) -> dict[int, str]:
+    channels, size = images.shape[1:3]
+    bad = {}
+    for i, stored in enumerate(rows[start : start + PART]["image"], start):
+        try:
+            images[i] = decode(stored, size, channels)
+        except Exception as error:  # Pillow's decoders raise many kinds
+            bad[i] = f"{stored.get('path') or f'row {i}'}: {error or type(error).__name__}"
+    return bad
+
+
+def _report(bad: list[str], max_bad: int, total: int) -> None:
+    if not bad:
+        return
+    shown: Iterator[str] = (f"\n  {line}" for line in [*bad[:5], *(["…"] if len(bad) > 5 else [])])
+    text = f"{len(bad):,} of {total:,} images could not be decoded:" + "".join(shown)
+    if len(bad) == total or len(bad) > max_bad:
+        raise UserError(f"{text}\nremove them, or allow more with data.max_bad={len(bad)} (now {max_bad})")
+    say(f"{text}\nthey are left out")

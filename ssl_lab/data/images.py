@@ -1,0 +1,180 @@
+"""Images as one uint8 tensor in memory, from which a batch is an index slice: no workers, no Pillow, no copies.
+
+A set too large for that is decoded by worker processes, to the same batches.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ssl_lab.data.decoding import decode, decoded, fingerprint, fit
+from ssl_lab.data.order import Batches, EpochOrder, InOrder
+from ssl_lab.data.sources import Source, Split
+from ssl_lab.errors import UserError, nearest
+from ssl_lab.randomness import generator
+
+
+@dataclass(frozen=True)
+class Rows(Dataset):
+    """Some rows of a split: `rows[numbers]` is a batch. `index` in it counts within the split as it is stored."""
+
+    images: UInt8[Tensor, "n c h w"]
+    labels: Int[Tensor, " n"] | None
+    index: Int[Tensor, " m"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, numbers: Int[Tensor, " b"]) -> dict[str, Tensor]:
+        index = self.index[numbers]
+        batch = {"image": self._pixels(index), "index": index}
+        return batch if self.labels is None else {**batch, "label": self.labels[index]}
+
+    def _pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+        return self.images[index]
+
+
+@dataclass(frozen=True)
+class EncodedRows(Rows):
+    """The same, decoded when asked for. A bad image is an error, as nothing was looked at beforehand."""
+
+    split: Split
+    size: int
+    channels: int
+
+    def _pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+        stored = self.split.images[index.tolist()]["image"]
+        return torch.stack([self._decode(one) for one in stored])
+
+    def _decode(self, stored: dict) -> UInt8[Tensor, "c h w"]:
+        try:
+            return torch.from_numpy(decode(stored, self.size, self.channels).copy())
+        except Exception as error:
+            raise UserError(f"{stored.get('path')} could not be decoded ({error}): remove it") from error
+
+
+class Images(pl.LightningDataModule):
+    """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
+
+    `train`, `bank` and `test` name splits of the source: what is learnt from, what labels are known of when embeddings
+    are evaluated, and what is asked. Where there is no `test` split but labels, the share `holdout` of the bank is
+    kept from training and asked instead. `mean` and `std` are for the views. `batch_size` counts all processes.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[str | None, str | None], Source],
+        name: str | None,
+        path: str | None,
+        size: int,
+        channels: int,
+        mean: list[float],
+        std: list[float],
+        batch_size: int,
+        seed: int,
+        train: str,
+        bank: str,
+        test: str | None,
+        holdout: float,
+        max_bad: int,
+        memory_gb: float,
+        workers: int | None,
+    ):
+        super().__init__()
+        self.source = source(name, path)
+        self.size, self.channels, self.mean, self.std = size, channels, mean, std
+        self.batch_size, self.seed = batch_size, seed
+        self.names = {"train": train, "bank": bank, "test": test}
+        self.holdout, self.max_bad, self.memory_gb = holdout, max_bad, memory_gb
+        self.workers = os.cpu_count() if workers is None else workers
+        self.rows: dict[str, Rows] = {}
+        self.classes: list[str] | None = None
+        self.fingerprint = ""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the splits once. Raises UserError where a split is missing or the batch is larger than the data."""
+        if self.rows:
+            return
+        splits = self.source.splits()
+        wanted = {role: name for role, name in self.names.items() if name in splits}
+        for role in ("train", "bank"):
+            if role not in wanted:
+                raise UserError(f"data.{role}: no split {self.names[role]!r}: {nearest(self.names[role], splits)}")
+        read = {name: self._read(splits[name]) for name in dict.fromkeys(wanted.values())}
+        self.rows = {role: read[name] for role, name in wanted.items()}
+        self.classes = splits[wanted["bank"]].classes
+        if "test" not in self.rows and self.rows["bank"].labels is not None:
+            self._hold_out()
+        if self.rows["train"].labels is None and self.rows["bank"] is self.rows["train"]:
+            self.rows.pop("test", None)
+        if self.batch_size > len(self.rows["train"]):
+            raise UserError(
+                f"data.batch_size={self.batch_size} is larger than the {len(self.rows['train']):,} training images: "
+                f"set data.batch_size to at most {len(self.rows['train'])}"
+            )
+
+    @property
+    def labelled(self) -> bool:
+        return "test" in self.rows and self.rows["bank"].labels is not None
+
+    def train_dataloader(self) -> Batches:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if self.batch_size % world:
+            raise UserError(f"data.batch_size={self.batch_size} cannot be shared by {world} processes evenly")
+        rows = self.rows["train"]
+        return self._batches(rows, EpochOrder(len(rows), self.batch_size, self.seed, rank, world))
+
+    def loader(self, role: str, rows: int | None = None, batch_size: int = 1000) -> Batches:
+        """The rows of "train", "bank" or "test" (or the first so many) in their order, for evaluation."""
+        chosen = self.rows[role]
+        return self._batches(chosen, InOrder(min(len(chosen), rows or len(chosen)), batch_size))
+
+    def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
+        """The labels of those rows, in the same order."""
+        chosen = self.rows[role]
+        return chosen.labels[chosen.index[:rows]]
+
+    def prepare(self, items: Iterable[Any]) -> dict[str, Tensor]:
+        """A batch of new images, fitted as the data set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
+        return {"image": torch.stack([self._fitted(item) for item in items])}
+
+    def _fitted(self, item: Any) -> UInt8[Tensor, "c h w"]:
+        if isinstance(item, str | os.PathLike):
+            try:
+                return torch.from_numpy(decode({"path": item}, self.size, self.channels).copy())
+            except Exception as error:  # Pillow's decoders raise many kinds
+                raise UserError(f"{item} is no image that can be read ({error})") from error
+        image = item if isinstance(item, Image.Image) else Image.fromarray(np.asarray(item))
+        return torch.from_numpy(fit(image, self.size, self.channels).copy())
+
+    def _batches(self, rows: Rows, order: EpochOrder | InOrder) -> Batches:
+        return Batches(rows, order, self.workers if isinstance(rows, EncodedRows) else 0)
+
+    def _read(self, split: Split) -> Rows:
+        index = torch.arange(len(split))
+        if isinstance(split.images, Tensor):
+            self.fingerprint += fingerprint(split.images)
+            return Rows(split.images, split.labels, index)
+        if len(split) * self.channels * self.size**2 > self.memory_gb * 1e9:
+            self.fingerprint += split.identity
+            return EncodedRows(torch.empty(0), split.labels, index, split, self.size, self.channels)
+        images, index, digest = decoded(split, self.size, self.channels, self.max_bad)
+        self.fingerprint += digest
+        labels = None if split.labels is None else split.labels[index]
+        return Rows(images, labels, torch.arange(len(images)))
+
+    def _hold_out(self) -> None:
+        bank = self.rows["bank"]
+        order = bank.index[torch.randperm(len(bank), generator=generator(self.seed))]
+        cut = round(self.holdout * len(bank))
+        held_out, kept = replace(bank, index=order[:cut]), replace(bank, index=order[cut:])
+        self.rows = {"train": kept if self.rows["train"] is bank else self.rows["train"], "bank": kept, "test": held_out}

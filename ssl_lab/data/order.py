@@ -1,0 +1,72 @@
+"""In what order the rows of a data set are seen: a function of (seed, epoch), of which each process takes its slice."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ssl_lab.randomness import generator
+
+
+class EpochOrder(Sampler[Tensor]):
+    """Row numbers, a batch at a time; the last rows of an epoch that fill no batch are left out.
+
+    `batch_size` counts the rows of all processes; this one gets rows `rank · b … (rank + 1) · b` of each batch.
+    """
+
+    def __init__(self, rows: int, batch_size: int, seed: int, rank: int = 0, world: int = 1):
+        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        share = batch_size // world
+        self.slice = slice(rank * share, (rank + 1) * share)
+        self.epoch = 0
+        self.start = 0  # the first batch of the next epoch: not 0 after a resume in the middle of one
+
+    def __len__(self) -> int:
+        return self.rows // self.batch_size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = torch.randperm(self.rows, generator=generator(self.seed, self.epoch))
+        start, self.start = self.start, 0
+        for i in range(start, len(self)):
+            yield order[i * self.batch_size : (i + 1) * self.batch_size][self.slice]
+
+    def set_epoch(self, epoch: int) -> None:  # Lightning calls it
+        self.epoch = epoch
+
+
+class InOrder(Sampler[Tensor]):
+    """All rows once, from the first to the last."""
+
+    def __init__(self, rows: int, batch_size: int):
+        self.rows, self.batch_size = rows, batch_size
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from torch.arange(self.rows).split(self.batch_size)
+
+
+class Batches(DataLoader):
+    """A loader whose data set gives a whole batch for a tensor of row numbers.
+
+    It counts the batches that were handed out, so that a checkpoint in the middle of an epoch goes on with the next one.
+    """
+
+    def __init__(self, items: Dataset, order: Sampler[Tensor], workers: int = 0):
+        super().__init__(items, batch_size=None, sampler=order, num_workers=workers)
+        self._done = 0
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # a generator: begins when the first batch is asked for
+        self._done = getattr(self.sampler, "start", 0)
+        for batch in super().__iter__():
+            self._done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"done": self._done % len(self)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sampler.start = state["done"]

@@ -1,0 +1,199 @@
+"""Where images come from: the Hugging Face Hub, local Parquet files, a folder, or files of a package.
+
+A source gives its splits by name. What is stored as files (JPEG, PNG …) stays encoded; `decoding` turns it into pixels.
+"""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ssl_lab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, as pixels or still encoded (rows `{"bytes": …, "path": …}`), and what is known of them."""
+
+    images: UInt8[Tensor, "n c h w"] | Any
+    labels: Int[Tensor, " n"] | None
+    classes: list[str] | None
+    identity: str
+    """changes whenever the stored data change"""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Source(Protocol):
+    def splits(self) -> dict[str, Split]: ...
+
+
+class HuggingFace:
+    """Data sets that `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files or an image folder.
+
+    `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
+    None ignores labels. Class labels are numbers or texts.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        path: str | None,
+        config: str | None = None,
+        image: str = "auto",
+        label: str | None = "auto",
+    ):
+        self.name, self.path, self.config = name, path, config
+        self.image, self.label = image, label
+
+    def splits(self) -> dict[str, Split]:
+        """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
+        return {name: self._split(rows, name) for name, rows in self._load().items()}
+
+    def _load(self) -> Any:
+        import datasets  # takes a second, and is not needed for the other sources
+
+        datasets.disable_progress_bars()
+        datasets.logging.set_verbosity_error()
+        if self.path is None:
+            if self.name is None:
+                raise UserError("data.path is not set: give a folder of images, data.path=/my/photos")
+            return _try(
+                lambda: datasets.load_dataset(self.name, self.config),
+                f"the data set {self.name!r} could not be read from the Hugging Face Hub",
+                "check the name and the network, or give a local copy with data.path=FOLDER",
+            )
+        folder = Path(self.path).expanduser()
+        if not folder.exists():
+            raise UserError(f"data.path: there is no {folder} (looked in {Path.cwd()})")
+        files = [folder] if folder.is_file() else sorted(folder.glob("*.parquet"))
+        parquet = [file for file in files if file.suffix == ".parquet"]
+        if parquet:
+            by_split: dict[str, list[str]] = {}
+            for file in parquet:
+                by_split.setdefault(file.stem.split("-")[0], []).append(str(file))
+            return _try(
+                lambda: datasets.load_dataset("parquet", data_files=by_split),
+                f"data.path: the Parquet files in {folder} could not be read",
+                "they need a column of encoded images",
+            )
+        if folder.is_file():
+            raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
+        return _try(
+            lambda: datasets.load_dataset("imagefolder", data_dir=str(folder)),
+            f"data.path: no images were found in {folder}",
+            "it should hold image files, or one folder of them for each class",
+        )
+
+    def _split(self, rows: Any, split: str) -> Split:
+        from datasets import ClassLabel, Image
+
+        features = rows.features
+        images = [name for name, feature in features.items() if isinstance(feature, Image)]
+        labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+        if not images and "image" in features and "bytes" in features["image"]:  # Parquet without the feature's name
+            images = ["image"]
+        if not labels and "label" in features:
+            labels = ["label"]
+        image = self._column(self.image, images, features, "image")
+        label = None if self.label is None else self._column(self.label, labels, features, "label")
+        if image is None:
+            raise UserError(f"{self._where(split)} has no column of images; its columns: {', '.join(features)}")
+        numbers, classes = (None, None) if label is None else _labels(rows[label], features[label])
+        encoded = rows.select_columns([image]).cast_column(image, Image(decode=False)).rename_column(image, "image")
+        return Split(encoded, numbers, classes, identity=rows._fingerprint)
+
+    def _column(self, asked: str, found: list[str], features: Any, what: str) -> str | None:
+        if asked == "auto":
+            return found[0] if found else None
+        if asked not in features:
+            raise UserError(
+                f"data.source.{what}: there is no column {asked!r} in {self.path or self.name}; "
+                f"its columns: {', '.join(features)}"
+            )
+        return asked
+
+    def _where(self, split: str) -> str:
+        return f"the split {split!r} of {self.path or self.name}"
+
+
+class FashionMNIST:
+    """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) from the IDX files in `path`, or from the Hub as `name`.
+
+    Without a `path`, Debian's package dataset-fashion-mnist is looked for.
+    """
+
+    debian = Path("/usr/share/datasets/fashion-mnist")
+    classes = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+    def __init__(self, name: str | None, path: str | None):
+        self.name, self.path = name, path
+        self.folder = Path(path).expanduser() if path else self.debian
+
+    def splits(self) -> dict[str, Split]:
+        if not (self.folder / "train-images-idx3-ubyte.gz").exists():
+            return HuggingFace(self.name, self.path).splits()
+        return {"train": self._split("train"), "test": self._split("t10k")}
+
+    def _split(self, prefix: str) -> Split:
+        images = read_idx(self.folder / f"{prefix}-images-idx3-ubyte.gz")[:, None]
+        labels = read_idx(self.folder / f"{prefix}-labels-idx1-ubyte.gz").long()
+        return Split(images, labels, list(self.classes), identity=f"{self.folder}/{prefix}")
+
+
+class Digits:
+    """scikit-learn's 1,797 grey digits of 8 × 8 pixels, every fifth of them as the test split."""
+
+    def __init__(self, name: str | None, path: str | None):
+        if path:
+            raise UserError("data=digits comes with scikit-learn and takes no data.path: leave it out, or choose other data")
+
+    def splits(self) -> dict[str, Split]:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        images = torch.from_numpy((bunch.images * 255 / 16).round().astype(np.uint8))[:, None]
+        labels = torch.from_numpy(bunch.target).long()
+        test = torch.arange(len(images)) % 5 == 4
+        names = [str(name) for name in bunch.target_names]
+        return {
+            "train": Split(images[~test], labels[~test], names, identity="digits/train"),
+            "test": Split(images[test], labels[test], names, identity="digits/test"),
+        }
+
+
+def read_idx(file: Path) -> UInt8[Tensor, "*shape"]:
+    """An array in the IDX format of MNIST: two zero bytes, the type (8: uint8), the rank, the sizes, the values.
+
+    Raises UserError where the file is missing, cut off, or something else.
+    """
+    try:
+        raw = gzip.decompress(file.read_bytes())
+        sizes = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
+        values = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
+        return torch.from_numpy(values.reshape(sizes).copy())
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise UserError(f"{file} is no whole IDX file ({error}): fetch it again") from error
+
+
+def _labels(values: list, feature: Any) -> tuple[Tensor, list[str]]:
+    names = getattr(feature, "names", None)
+    if names is None:
+        names = sorted(set(values), key=lambda value: (str(type(value)), value))
+        code = {name: i for i, name in enumerate(names)}
+        values = [code[value] for value in values]
+    return torch.tensor(values, dtype=torch.int64), [str(name) for name in names]
+
+
+def _try(load: Any, what: str, todo: str) -> Any:
+    try:
+        return load()
+    except Exception as error:  # `datasets` raises many kinds; the user needs one
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{what}: {todo} ({reason})") from error

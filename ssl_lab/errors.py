@@ -1,0 +1,25 @@
+"""What goes wrong on the user's side: one clear line, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Says what is wrong, where, and what to do. The command line prints it and exits with `code`."""
+
+    code = 1
+
+
+class UsageError(UserError):
+    """The command line itself is wrong."""
+
+    code = 2
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`known` as a hint for a misspelt `name`: the closest ones first, or all if there are few."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "there are: " + ", ".join(known[:20]) + (", …" if len(known) > 20 else "")

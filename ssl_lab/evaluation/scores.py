@@ -1,0 +1,69 @@
+"""Scores with their protocol in the name and their 95 % interval; one function for a run, its checkpoints and controls."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from scipy.stats import binomtest
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_lab.evaluation.knn import knn
+from ssl_lab.evaluation.linear import linear_probe
+
+KNN = "knn/cosine_k20_t0.07"
+LINEAR = "linear/lbfgs_standardized"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A share of `n` answers, with its 95 % interval (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> Score:
+    right, n = int((predicted == truth).sum()), len(truth)
+    interval = binomtest(right, n).proportion_ci(method="wilson")
+    return Score(right / n, float(interval.low), float(interval.high), n)
+
+
+def classification(
+    bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], test: Float[Tensor, "m d"], test_labels: Int[Tensor, " m"]
+) -> dict[str, Score]:
+    """kNN and linear probe, which know the labels of the bank and are asked those of the test rows."""
+    return {
+        KNN: accuracy(knn(bank, bank_labels, test), test_labels),
+        LINEAR: accuracy(linear_probe(bank, bank_labels, test), test_labels),
+    }
+
+
+def raw(data: Any, rows: int | None, side: int = 32) -> dict[str, Score]:
+    """The control without any model: pixels, of images averaged down to `side` where they are larger."""
+    bank, test = (torch.cat([_pixels(batch["image"], side) for batch in data.loader(role, rows)]) for role in ("bank", "test"))
+    return classification(bank, data.labels("bank", rows), test, data.labels("test", rows))
+
+
+def table(lines: dict[str, list[Score | float]], columns: list[str]) -> str:
+    """Text with a line for each score; the first column shows the 95 % interval too."""
+    width = max(len(name) for name in lines)
+    text = [f"{'':{width}}  " + "  ".join(f"{column:>22}" if i == 0 else f"{column:>10}" for i, column in enumerate(columns))]
+    for name, (first, *others) in lines.items():
+        cells = [f"{_cell(first):>22}", *(f"{_cell(other).split(' ')[0]:>10}" for other in others)]
+        text.append(f"{name:{width}}  " + "  ".join(cells))
+    return "\n".join(text)
+
+
+def _cell(score: Score | float) -> str:
+    if isinstance(score, Score):
+        return f"{score.value:.4f} [{score.low:.3f}, {score.high:.3f}]"
+    return f"{score:.4f}"
+
+
+def _pixels(images: Tensor, side: int) -> Tensor:
+    images = images.float() / 255
+    return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)

@@ -1,0 +1,27 @@
+"""Weights & Biases: offline by itself until the user has logged in, then online."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch.loggers import WandbLogger
+
+
+def wandb_logger(
+    save_dir: str | Path,
+    project: str,
+    name: str,
+    mode: Literal["online", "offline", "disabled"] | None,
+) -> WandbLogger:
+    import wandb
+
+    mode = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+    settings = wandb.Settings(silent=True, console="off")
+    return WandbLogger(name=name, save_dir=str(save_dir), project=project, mode=mode, settings=settings)
+
+
+def finish() -> None:
+    """Ends the run, if there is one: several runs in one process would else become one."""
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish()

@@ -1,0 +1,37 @@
+"""A trained run, ready to use: items in, vectors out."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import nn
+
+from ssl_lab.building import build
+from ssl_lab.embedding.embed import embed
+from ssl_lab.run import checkpoint_of, read_config
+
+
+class Model:
+    """The backbone of a run with the preprocessing that it was trained with, frozen and in eval mode."""
+
+    def __init__(self, backbone: nn.Module, views: nn.Module, data: Any):
+        self.backbone, self.views, self.data = backbone.eval().requires_grad_(False), views, data
+        self.width: int = backbone.width
+
+    def embed(self, items: Any, batch_size: int = 256) -> Float[ndarray, "n width"]:
+        """Vectors in float32 of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`."""
+        parts = (items[i : i + batch_size] for i in range(0, len(items), batch_size))
+        device = next(self.backbone.parameters()).device
+        return embed(self.backbone, self.views, (self.data.prepare(part) for part in parts), device).numpy()
+
+
+def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
+    from ssl_lab.tasks.pretrain import compose
+
+    config = read_config(Path(run))
+    file = checkpoint_of(str(checkpoint or run))
+    module = compose(config)
+    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+    return Model(module.objective.backbone, module.views, build(config.data))

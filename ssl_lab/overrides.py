@@ -1,0 +1,75 @@
+"""What people type: paths and texts are taken literally, misspelt names are explained."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ssl_lab.errors import nearest
+
+LITERAL = {"data.path", "data.name", "backbone.name", "resume", "name"}
+
+
+def literal(arguments: list[str]) -> list[str]:
+    """Quotes the values of path and text keys for Hydra's grammar, so that they arrive as the shell delivered them.
+
+    With `-m` a comma sweeps; `[a,b]` is a list.
+    """
+    sweep = "-m" in arguments or "--multirun" in arguments
+    return [_quoted(argument, sweep) for argument in arguments]
+
+
+def _quoted(argument: str, sweep: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key.lstrip("+~") not in LITERAL or value in ("", "null"):
+        return argument
+    if value.startswith("[") and value.endswith("]"):
+        return f"{key}=[{','.join(_quote(part) for part in value[1:-1].split(','))}]"
+    parts = value.split(",") if sweep else [value]
+    return f"{key}={','.join(_quote(part) for part in parts)}"
+
+
+def _quote(text: str) -> str:
+    """A quoted string of Hydra's grammar, in which neither quotes nor `${…}` nor backslashes mean anything."""
+    escaped = re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", text)
+    escaped = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", r"\'"), escaped)
+    return f"'{escaped}'"
+
+
+def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> str:
+    """One line for what Hydra says on several, with the nearest names."""
+    text = str(error).strip()
+    options = getattr(error, "options", None)
+    if options and (found := re.search(r"Could not find '(.+)/([^/']+)'", text)):
+        return f"there is no {found[1]}={found[2]}; {nearest(found[2], (o for o in options if not o.startswith('_')))}"
+    if found := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
+        return f"there is no key or group {found[1]!r}; {_nearest_key(found[1], conf, task, overrides)}"
+    if "mismatched input" in text or "no viable alternative" in text or "token recognition" in text:
+        shown = text.splitlines()[-1].removeprefix("See https://hydra.cc/docs/1.2/advanced/override_grammar/basic for details")
+        return f"an override could not be read: {text.splitlines()[0]} {shown}".strip()
+    return " ".join(text.split())
+
+
+def _nearest_key(key: str, conf: Path, task: str, overrides: list[str]) -> str:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    groups = [folder.name for folder in conf.iterdir() if folder.is_dir()]
+    chosen = [o for o in overrides if o.split("=")[0] in groups and (conf / o.replace("=", "/")).with_suffix(".yaml").exists()]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        known = [*groups, *_keys(compose(task, chosen))]
+    close = nearest(key, known)
+    if close.startswith("did"):
+        return close
+    leaf = key.split(".")[-1]
+    same_leaf = [name for name in known if name.split(".")[-1] == leaf]
+    return f"did you mean {' or '.join(same_leaf)}?" if same_leaf else f"ssl-lab {task} --cfg job lists them"
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    for key in config:
+        yield f"{prefix}{key}"
+        node = config._get_node(key)
+        if hasattr(node, "keys"):
+            yield from _keys(node, f"{prefix}{key}.")

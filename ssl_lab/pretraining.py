@@ -1,0 +1,92 @@
+"""The one LightningModule for every objective: views, loss, optimizer, schedule; nothing of any modality."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from ssl_lab.errors import UsageError
+from ssl_lab.objective.base import Objective
+from ssl_lab.optimizer.groups import decay_matrices_only
+from ssl_lab.randomness import Draw
+
+
+class Pretraining(pl.LightningModule):
+    """`optimizer` is called with parameter groups, `schedule` with progress in [0, 1] gives the factor on its rate."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        views: nn.Module,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        schedule: Callable[[float], float],
+        seed: int,
+        channels_last: bool = False,
+        compile: bool = False,
+    ):
+        super().__init__()
+        missing = objective.needs - views.makes
+        if missing:
+            raise UsageError(
+                f"objective {type(objective).__name__} needs {', '.join(sorted(missing))}, and views "
+                f"{type(views).__name__} make {', '.join(sorted(views.makes))}: choose other views (views=…) or objective"
+            )
+        self.objective, self.views = objective, views
+        self.make_optimizer, self.schedule, self.seed = optimizer, schedule, seed
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        if channels_last:
+            self.objective.to(memory_format=torch.channels_last)
+        if compile:
+            self.objective.compile()
+
+    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        trainer = self.trainer
+        made = self.views(batch, Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device))
+        return {key: self._formatted(value) for key, value in made.items()}
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        scalars = self.objective(batch)
+        self.log_dict({f"pretrain/{name}": value.detach() for name, value in scalars.items()}, sync_dist=True)
+        return scalars["loss"]
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.objective.after_step(self.progress)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        decay = self.make_optimizer.keywords.get("weight_decay", 0.0)
+        optimizer = self.make_optimizer(decay_matrices_only(self.objective, decay))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / self.total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def total_steps(self) -> float:
+        """Optimizer steps of the whole training. Counted here: Lightning's own count would restart a resumed loader."""
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * self.trainer.max_epochs
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.trainer.global_step / self.total_steps)
+
+    @property
+    def _batches_seen(self) -> int:
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return self.trainer.current_epoch * int(self.trainer.num_training_batches) + batches
+
+    def _formatted(self, value: Tensor) -> Tensor:
+        if value.ndim != 5 or self.format is torch.contiguous_format:
+            return value
+        return value.flatten(0, 1).contiguous(memory_format=self.format).unflatten(0, value.shape[:2])

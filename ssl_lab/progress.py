@@ -1,0 +1,31 @@
+"""Progress of long work on stderr: a bar on a terminal, else a plain line now and then."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+Item = TypeVar("Item")
+EVERY = 10.0  # seconds between plain lines
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Passes `items` on, showing how many of `total` are done and the time left."""
+    if sys.stderr.isatty():
+        yield from track(items, what, total, console=Console(stderr=True), transient=True)
+        return
+    start = shown = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - shown > EVERY:
+            shown = now
+            say(f"{what}: {done:,} of {total:,}, {(now - start) / done * (total - done):.0f} s left")
+        yield item
+
+
+def say(text: str) -> None:
+    """A line for people: on stderr, because stdout belongs to scripts."""
+    print(text, file=sys.stderr, flush=True)

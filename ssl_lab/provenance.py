@@ -1,0 +1,50 @@
+"""Where a run comes from: code, libraries, data and machine. It goes into the run folder and to every logger."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LIBRARIES = ("ssl-lab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb", "datasets", "numpy", "transformers")
+
+
+def provenance(data: Any) -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "code": _commit(),
+        "data_fingerprint": data.fingerprint,
+        "libraries": {name: _version(name) for name in LIBRARIES if _version(name)},
+        "python": platform.python_version(),
+        "cpu": f"{_cpu()}, {os.cpu_count()} cores",
+        "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _commit() -> str | None:
+    """The git commit of a checkout, with "-dirty" where files differ; None in an installed package."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,31 @@
+"""Randomness is addressed, not consumed.
+
+Every random number is a function of where it is used: the order of an epoch of (seed, epoch), the augmentations of a
+step of (seed, step). Resuming therefore needs two integers, and N processes draw what one process would have drawn.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def generator(*address: int) -> torch.Generator:
+    """A CPU generator for one address, such as (seed, step); close addresses give unrelated streams."""
+    state = np.random.SeedSequence(address).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+class Draw:
+    """The random numbers of one step: drawn on the CPU for the whole batch, of which this process takes its rows.
+
+    The numbers are the same on every device and for every number of processes, as long as each has equally many rows.
+    """
+
+    def __init__(self, seed: int, step: int, rank: int = 0, world: int = 1, device: torch.device | str = "cpu"):
+        self.generator = generator(seed, step)
+        self.rank, self.world, self.device = rank, world, device
+
+    def uniform(self, rows: int, *shape: int) -> Tensor:
+        """Uniform in [0, 1), shape (rows, *shape)."""
+        whole = torch.rand(rows * self.world, *shape, generator=self.generator)
+        return whole[self.rank * rows : (self.rank + 1) * rows].to(self.device)

@@ -1,0 +1,118 @@
+"""`ssl-lab pretrain`: unlabelled data and an objective → a run folder with a checkpoint, metrics and scores."""
+
+import copy
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from omegaconf import DictConfig
+from torch import nn
+
+from ssl_lab.building import build
+from ssl_lab.callbacks.health import measure, record
+from ssl_lab.callbacks.online import score
+from ssl_lab.callbacks.progress import Speed
+from ssl_lab.callbacks.stop import StopBetweenSteps
+from ssl_lab.evaluation.scores import KNN, LINEAR, Score, raw, table
+from ssl_lab.hardware import precision, quiet
+from ssl_lab.logger.jsonl import JsonlLogger
+from ssl_lab.logger.wandb import finish
+from ssl_lab.pretraining import Pretraining
+from ssl_lab.progress import say
+from ssl_lab.provenance import provenance
+from ssl_lab.run import checkpoint_of, open_folder, plain
+
+
+def pretrain(config: DictConfig, folder: Path) -> None:
+    """Trains, and scores the last checkpoint beside its controls."""
+    quiet()
+    resumed = checkpoint_of(config.resume) if config.resume else None
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    module = compose(config)
+    data = build(config.data)
+    data.setup()
+    untrained = copy.deepcopy(module.objective.backbone)
+    speed = Speed()
+    trainer = make_trainer(config, folder, [speed, StopBetweenSteps()])
+    if trainer.is_global_zero:
+        begin(config, folder, trainer, data, module)
+    try:
+        start = time.monotonic()
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+        seconds = time.monotonic() - start
+        summary = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": round(seconds, 1)}
+        summary |= {name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name}
+        summary |= {"images_per_second": speed.rate}
+        if trainer.is_global_zero:
+            summary |= judge(config, trainer, module, untrained, data)
+            (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    finally:
+        finish()
+
+
+def compose(config: DictConfig) -> Pretraining:
+    """The module that a config describes, with untrained weights."""
+    scale = 1.0
+    if config.lr_for_batch:
+        scale = config.data.batch_size * config.trainer.accumulate_grad_batches / config.lr_for_batch
+    return Pretraining(
+        objective=build(config.objective, backbone=build(config.backbone)),
+        views=build(config.views),
+        optimizer=build(config.optimizer, lr=scale * config.optimizer.lr),
+        schedule=build(config.schedule),
+        seed=config.seed,
+        channels_last=config.channels_last,
+        compile=config.compile,
+    )
+
+
+def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    loggers = [build(one, save_dir=str(folder)) for one in config.logger.values() if isinstance(one, DictConfig)]
+    options = plain(config.trainer)
+    options["precision"] = precision(options["precision"], options["accelerator"])
+    return pl.Trainer(
+        **options,
+        logger=[JsonlLogger(folder), *loggers],
+        callbacks=[*(build(one) for one in config.callbacks.values() if one), *callbacks],
+        default_root_dir=str(folder),
+        use_distributed_sampler=False,  # the data's own order is sliced by rank
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, module: Pretraining) -> None:
+    """Says and writes down what is about to happen."""
+    facts = provenance(data)
+    open_folder(folder, config, facts)
+    for logger in trainer.loggers:
+        logger.log_hyperparams({**plain(config), "provenance": facts})
+    parameters = sum(p.numel() for p in module.objective.backbone.parameters())
+    say(
+        f"{config.name}: {len(data.rows['train']):,} images, {type(module.objective).__name__}, "
+        f"{type(module.objective.backbone).__name__} of {parameters / 1e6:.2f} M parameters, "
+        f"{type(trainer.accelerator).__name__.removesuffix('Accelerator')}, {trainer.precision}\n{folder}"
+    )
+
+
+def judge(config: DictConfig, trainer: pl.Trainer, module: Pretraining, untrained: nn.Module, data: Any) -> dict[str, Any]:
+    """The label-free scores and, where there are labels, kNN and linear probe beside both controls."""
+    summary: dict[str, Any] = measure(module, data, config.scores.health_rows)
+    if not data.labelled:
+        say(table({name: [value] for name, value in summary.items()}, ["this run"]))
+        return summary
+    rows = config.scores.rows
+    say("scoring the last checkpoint, the same backbone untrained, and raw pixels …")
+    columns: dict[str, dict[str, Score]] = {
+        "": score(module.objective.backbone, module, data, rows),
+        "_untrained": score(untrained.to(module.device), module, data, rows),
+        "_raw": raw(data, rows),
+    }
+    record(trainer, {name: value.value for name, value in columns[""].items()})
+    lines = {name: [scores[name] for scores in columns.values()] for name in (KNN, LINEAR)}
+    say(table(lines, ["this run", "untrained", "raw pixels"]))
+    for suffix, scores in columns.items():
+        summary |= {f"{name.split('/')[0]}{suffix}": one.value for name, one in scores.items()}
+    return summary

@@ -1,0 +1,82 @@
+"""Colour jitter and greyscale as one affine map of colour space per image: `y = M x + t`, a 4 × 4 homogeneous matrix.
+
+Brightness, contrast and saturation are torchvision's `ColorJitter` (blends with black, with the mean grey and with the
+grey image), composed without rounding or clipping in between. Hue is a turn in the chrominance plane of YIQ, which
+keeps luma where torchvision's turn in HSV keeps the largest channel; the two agree for small turns of pale colours.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow and torchvision
+_YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
+
+
+def jitter(
+    mean: Float[Tensor, "b 3"],
+    brightness: Float[Tensor, " b"],
+    contrast: Float[Tensor, " b"],
+    saturation: Float[Tensor, " b"],
+    hue: Float[Tensor, " b"],
+    order: Float[Tensor, "b 4"],
+) -> Float[Tensor, "b 4 4"]:
+    """The four operations in each image's own order: the smaller its number in `order`, the earlier an operation comes.
+
+    `mean` is each image's mean colour in [0, 1], for contrast. Factors of 1 and a hue (in turns) of 0 change nothing.
+    """
+    eye = torch.eye(4, device=mean.device)
+    total = eye.expand(len(mean), 4, 4)
+    fixed = torch.stack([_scale(brightness), _scale(contrast), _saturate(saturation), _turn(hue)], 1)  # (b, 4, 4, 4)
+    rows = torch.arange(len(mean), device=mean.device)
+    luma = mean.new_tensor(LUMA)
+    for chosen in order.argsort(1).unbind(1):
+        step = fixed[rows, chosen].clone()
+        colour = (total[:, :3, :3] @ mean[:, :, None])[:, :, 0] + total[:, :3, 3]  # the mean, after the steps so far
+        grey = (1 - contrast) * (colour @ luma)
+        step[:, :3, 3] += torch.where(chosen == 1, grey, 0)[:, None]
+        total = step @ total
+    return total
+
+
+def greyscale(chosen: Float[Tensor, " b"]) -> Float[Tensor, "b 4 4"]:
+    """Every channel becomes the luma where `chosen` is 1; the identity where it is 0."""
+    return _saturate(1 - chosen)
+
+
+def apply(matrix: Float[Tensor, "b 4 4"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The map on every pixel. A grey image (c = 1) is a colour image with three equal channels."""
+    if images.shape[1] == 1:
+        scale, offset = matrix[:, 0, :3].sum(1), matrix[:, 0, 3]
+        return images * scale[:, None, None, None] + offset[:, None, None, None]
+    return torch.baddbmm(matrix[:, :3, 3:], matrix[:, :3, :3], images.flatten(2)).view_as(images)
+
+
+def mean_colour(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3"]:
+    """Mean over pixels; a grey image's mean thrice."""
+    return images.mean((2, 3)).expand(-1, 3)
+
+
+def _scale(factor: Tensor) -> Tensor:
+    return torch.diag_embed(torch.stack([factor, factor, factor, torch.ones_like(factor)], 1))
+
+
+def _saturate(factor: Tensor) -> Tensor:
+    grey = torch.zeros(4, 4, device=factor.device)
+    grey[:3, :3] = torch.tensor(LUMA)
+    grey[3, 3] = 1
+    return torch.lerp(grey, torch.eye(4, device=factor.device), factor[:, None, None])
+
+
+def _turn(hue: Tensor) -> Tensor:
+    angle = -2 * math.pi * hue
+    turn = torch.eye(3, device=hue.device).repeat(len(hue), 1, 1)
+    turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
+    turn[:, 2, 1] = angle.sin()
+    turn[:, 1, 2] = -angle.sin()
+    out = torch.eye(4, device=hue.device).repeat(len(hue), 1, 1)
+    yiq = _YIQ.to(hue.device, hue.dtype)
+    out[:, :3, :3] = torch.linalg.inv(_YIQ).to(hue.device, hue.dtype) @ turn @ yiq
+    return out

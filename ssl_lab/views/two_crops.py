@@ -1,0 +1,136 @@
+"""Two random views of every image (SimCLR, Chen et al. 2020, arXiv 2002.05709, appendix A), batched on the device.
+
+Crop, resize, flip and blur are one pair of matrices per image, colour one affine map (see `geometry`, `colour`):
+a view is three batched matrix products, clipped to [0, 1], solarized and normalised.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from ssl_lab.randomness import Draw
+from ssl_lab.views import colour, geometry
+
+
+@dataclass(frozen=True)
+class Augment:
+    """The parameters of one view, named and defined as in torchvision. Probabilities of 0 switch an operation off."""
+
+    area: tuple[float, float]
+    """least and greatest share of the image that a crop covers"""
+    ratio: tuple[float, float]
+    """least and greatest width / height of a crop"""
+    flip: float
+    """probability of a horizontal flip"""
+    rotation: float
+    """greatest turn in degrees, to either side"""
+    jitter: float
+    """probability of colour jitter, whose four strengths follow"""
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    grey: float
+    """probability of greyscale"""
+    blur: float
+    """probability of Gaussian blur; its kernel spans `blur_kernel` of the view, sigma in pixels"""
+    blur_kernel: float
+    blur_sigma: tuple[float, float]
+    solarize: float
+    """probability of inverting the values of at least 0.5"""
+
+    def __call__(
+        self, images: Float[Tensor, "b c h w"], size: int, draw: Draw
+    ) -> Float[Tensor, "b c {size} {size}"]:
+        """Views of images in [0, 1], in [0, 1]."""
+        b, _, height, width = images.shape
+        boxes = geometry.crop_boxes(height, width, self.area, self.ratio, draw.uniform(b, 2 * geometry.ATTEMPTS + 2))
+        top, left, h, w = boxes.unbind(1)
+        rows, columns = geometry.resample(top, h, height, size), geometry.resample(left, w, width, size)
+        flipped = draw.uniform(b) < self.flip
+        columns = torch.where(flipped[:, None, None], columns.flip(1), columns)
+        if self.blur:
+            sigma = self.blur_sigma[0] + (self.blur_sigma[1] - self.blur_sigma[0]) * draw.uniform(b)
+            radius = max(1, round(self.blur_kernel * size / 2))
+            smooth = geometry.blur(torch.where(draw.uniform(b) < self.blur, sigma, 0), radius, size)
+            rows, columns = smooth @ rows, smooth @ columns
+        views = rows[:, None] @ images @ columns[:, None].mT  # (b, c, size, size)
+        if self.rotation:
+            views = geometry.rotate(views, self.rotation * (2 * draw.uniform(b) - 1))
+
+        views = colour.apply(self._colours(views, draw), views).clamp(0, 1)
+        solarized = (draw.uniform(b) < self.solarize)[:, None, None, None] & (views >= 0.5)
+        return torch.where(solarized, 1 - views, views)
+
+    def _colours(self, views: Tensor, draw: Draw) -> Float[Tensor, "b 4 4"]:
+        b = len(views)
+        on = draw.uniform(b) < self.jitter
+
+        def factor(strength: float) -> Tensor:
+            low = max(0.0, 1 - strength)
+            return torch.where(on, low + (1 + strength - low) * draw.uniform(b), 1)
+
+        matrix = colour.jitter(
+            colour.mean_colour(views),
+            factor(self.brightness),
+            factor(self.contrast),
+            factor(self.saturation),
+            hue=torch.where(on, self.hue * (2 * draw.uniform(b) - 1), 0),
+            order=draw.uniform(b, 4),
+        )
+        return colour.greyscale((draw.uniform(b) < self.grey).to(views.dtype)) @ matrix
+
+
+class TwoCrops(nn.Module):
+    """`views` (2, b, c, size, size), and `local` (v, b, c, s, s) where `local` asks for smaller crops (multi-crop).
+
+    `second` and `local` say only what differs from `augment`; `local` has `count` and `size` besides.
+    """
+
+    makes = frozenset({"views", "local"})
+
+    def __init__(
+        self,
+        size: int,
+        mean: list[float],
+        std: list[float],
+        augment: dict,
+        second: dict | None = None,
+        local: dict | None = None,
+    ):
+        super().__init__()
+        self.size = size
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.pair = Augment(**augment), Augment(**{**augment, **(second or {})})
+        local = dict(local or {})
+        self.local_count, self.local_size = local.pop("count", 0), local.pop("size", size)
+        self.local = Augment(**{**augment, **local})
+
+    def forward(self, batch: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+        images = unit(batch["image"])
+        made = {"views": self._stack(images, self.pair, self.size, draw)}
+        if self.local_count:
+            made["local"] = self._stack(images, (self.local,) * self.local_count, self.local_size, draw)
+        return {**batch, **made}
+
+    def plain(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`input` (b, c, h, w): the images as they are, normalised as the views are."""
+        return {**batch, "input": self.normalise(unit(batch["image"]))}
+
+    def normalise(self, images: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        return (images - self.mean) / self.std
+
+    def restore(self, views: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        """The opposite of `normalise`, to look at what the model sees."""
+        return views * self.std + self.mean
+
+    def _stack(self, images: Tensor, augments: tuple[Augment, ...], size: int, draw: Draw) -> Tensor:
+        return torch.stack([self.normalise(augment(images, size, draw)) for augment in augments])
+
+
+def unit(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """From 0 … 255 to [0, 1]."""
+    return images.float() / 255
