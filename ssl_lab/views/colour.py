@@ -1,8 +1,8 @@
 """Colour jitter and greyscale as one affine map of colour space per image: `y = M x + t`, a 4 × 4 homogeneous matrix.
 
 Brightness, contrast and saturation are torchvision's `ColorJitter` (blends with black, with the mean grey and with the
-grey image), composed without rounding or clipping in between. Hue is a turn in the chrominance plane of YIQ, which
-keeps luma where torchvision's turn in HSV keeps the largest channel; the two agree for small turns of pale colours.
+grey image), composed without rounding or clipping in between. Hue is a turn about the grey axis: torchvision's turn in
+HSV at every third of a circle, where both permute the channels, and close to it in between (a circle for a hexagon).
 """
 
 import math
@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow and torchvision
-_YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
 
 
 def jitter(
@@ -71,12 +70,9 @@ def _saturate(factor: Tensor) -> Tensor:
 
 
 def _turn(hue: Tensor) -> Tensor:
-    angle = -2 * math.pi * hue
-    turn = torch.eye(3, device=hue.device).repeat(len(hue), 1, 1)
-    turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
-    turn[:, 2, 1] = angle.sin()
-    turn[:, 1, 2] = -angle.sin()
+    """A turn about the grey axis (1, 1, 1), by Rodrigues' formula."""
+    angle = 2 * math.pi * hue[:, None, None]
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=hue.device) / math.sqrt(3)
     out = torch.eye(4, device=hue.device).repeat(len(hue), 1, 1)
-    yiq = _YIQ.to(hue.device, hue.dtype)
-    out[:, :3, :3] = torch.linalg.inv(_YIQ).to(hue.device, hue.dtype) @ turn @ yiq
+    out[:, :3, :3] = angle.cos() * torch.eye(3, device=hue.device) + (1 - angle.cos()) / 3 + angle.sin() * cross
     return out

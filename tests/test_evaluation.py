@@ -1,0 +1,94 @@
+"""Scores against scikit-learn, SciPy or loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from ssl_lab.evaluation import geometry
+from ssl_lab.evaluation.knn import knn
+from ssl_lab.evaluation.linear import linear_probe
+from ssl_lab.evaluation.scores import Score, accuracy, table
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    x = torch.from_numpy(x).float() + torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) * 6
+    return x[:1200], torch.from_numpy(y[:1200]), x[1200:], torch.from_numpy(y[1200:])
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (20, 0.07), (200, 0.5)])
+@pytest.mark.parametrize("chunk", [100, 4096])
+def test_knn_is_scikit_learns(digits, k, temperature, chunk):
+    bank, labels, queries, _ = digits
+    weigh = lambda distance: np.exp((1 - distance) / temperature)  # noqa: E731
+    theirs = KNeighborsClassifier(k, metric="cosine", weights=weigh).fit(bank, labels).predict(queries)
+    ours = knn(bank, labels, queries, k, temperature, chunk)
+    assert (ours.numpy() == theirs).mean() > 0.995  # ties in float32
+
+
+def test_linear_probe_is_as_good_as_scikit_learns(digits):
+    bank, labels, queries, truth = digits
+    scaler = StandardScaler().fit(bank)
+    best = max(
+        LogisticRegression(C=c / len(bank), max_iter=2000).fit(scaler.transform(bank), labels)
+        .score(scaler.transform(queries), truth) for c in (1e1, 1e2, 1e3, 1e4)
+    )  # fmt: skip
+    ours = (linear_probe(bank, labels, queries) == truth).float().mean().item()
+    assert ours > best - 0.015
+
+
+def test_linear_probe_solves_the_same_problem_as_scikit_learn(digits, monkeypatch):
+    bank, labels, queries, _ = digits
+    monkeypatch.setattr("ssl_lab.evaluation.linear.PENALTIES", (1e-2,))
+    scaled = StandardScaler().fit(bank)
+    theirs = LogisticRegression(C=1 / (1e-2 * len(bank)), max_iter=5000, tol=1e-8)
+    theirs.fit(scaled.transform(bank), labels)
+    ours = linear_probe(bank, labels, queries)
+    assert (ours.numpy() == theirs.predict(scaled.transform(queries))).mean() > 0.99
+
+
+def test_a_class_that_the_held_out_part_lacks_is_no_problem():
+    x, y = torch.randn(30, 3), torch.arange(30) % 15
+    assert linear_probe(x, y, x).shape == (30,)
+
+
+def test_rankme_is_the_exponential_of_the_entropy_of_singular_values():
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([5.0, 3, 1, 1, 0.1, 0])
+    s = np.linalg.svd(x.double().numpy(), compute_uv=False)
+    p = s / s.sum() + 1e-7
+    assert geometry.rankme(x) == pytest.approx(math.exp(-(p * np.log(p)).sum()), rel=1e-6)
+
+
+def test_geometry_of_known_points():
+    assert geometry.rankme(torch.eye(8)) == pytest.approx(8, rel=1e-4)
+    assert geometry.rankme(torch.ones(8, 4)) == pytest.approx(1, rel=1e-4)
+    assert geometry.feature_std(torch.ones(8, 4)) == pytest.approx(0, abs=1e-6)
+    sphere = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(0))
+    assert geometry.feature_std(sphere) == pytest.approx(1, abs=0.01)
+    assert geometry.uniformity(torch.ones(8, 4)) == pytest.approx(0, abs=1e-6)
+    assert geometry.uniformity(torch.eye(8)) == pytest.approx(-4)  # all pairs at a squared distance of 2
+    assert geometry.alignment(torch.eye(8), 3 * torch.eye(8)) == pytest.approx(0, abs=1e-6)
+    assert geometry.alignment(torch.eye(8), -torch.eye(8)) == pytest.approx(4)
+    assert geometry.cosines(torch.eye(8), 2 * torch.eye(8)) == pytest.approx((1, 0))
+
+
+def test_accuracy_has_wilsons_interval():
+    """Wilson's 95 % interval of 81 right answers of 263 is 0.2553 to 0.3662 (Newcombe 1998, table I)."""
+    right = torch.zeros(263, dtype=torch.long)
+    right[:81] = 1
+    score = accuracy(right, torch.ones_like(right))
+    assert (score.value, score.n) == (81 / 263, 263)
+    assert (round(score.low, 4), round(score.high, 4)) == (0.2553, 0.3662)
+
+
+def test_table_shows_the_interval_of_the_first_column_and_the_controls():
+    text = table({"knn": [Score(0.9, 0.85, 0.95, 100), Score(0.5, 0.4, 0.6, 100)]}, ["this run", "untrained"])
+    assert "0.9000 [0.850, 0.950]" in text
+    assert text.splitlines()[1].endswith("0.5000")

@@ -1,0 +1,168 @@
+"""Objectives against their papers' pseudo-code, written out in loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ssl_lab.backbone.convnet import ConvNet
+from ssl_lab.objective.byol import BYOL, momentum, regression
+from ssl_lab.objective.simclr import SimCLR, nt_xent
+
+# one row an objective: how it is made from a backbone, and its loss when the net tells nothing apart
+OBJECTIVES = {
+    "simclr": (lambda net: SimCLR(net, hidden=16, output=8, temperature=0.5), math.log(2 * 6 - 1)),
+    "byol": (lambda net: BYOL(net, projector=[16, 8], predictor=[16, 8], momentum=0.9), 0.0),
+}
+
+
+def batch(b=6, size=8):
+    return {"views": torch.randn(2, b, 1, size, size, generator=torch.Generator().manual_seed(0))}
+
+
+def make(name):
+    torch.manual_seed(0)
+    return OBJECTIVES[name][0](ConvNet(1, [4, 8]))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_loss_is_a_finite_scalar_with_gradients_to_all_that_is_trained(name):
+    objective = make(name)
+    loss = objective(batch())["loss"]
+    loss.backward()
+    assert loss.ndim == 0
+    assert loss.isfinite()
+    trained = [p for p in objective.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+    assert sum(p.grad.abs().sum() > 0 for p in trained) > 0.8 * len(trained)  # a bias before a norm gets none
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_loss_when_all_embeddings_are_the_same(name):
+    """With the last layer's weights at zero only its bias is left, and every item has the same embedding."""
+    objective, expected = make(name), OBJECTIVES[name][1]
+    for net in (objective.projector, getattr(objective, "predictor", None), getattr(objective, "teacher", None)):
+        if net is not None:
+            last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
+            nn.init.zeros_(last.weight)
+            nn.init.ones_(last.bias)
+    assert objective(batch())["loss"].item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_loss_is_float32_under_bfloat16(name):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert make(name)(batch())["loss"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_order_of_the_items_does_not_matter(name):
+    views, objective = batch()["views"], make(name)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    loss, shuffled = objective({"views": views})["loss"], objective({"views": views[:, order]})["loss"]
+    torch.testing.assert_close(loss, shuffled)
+
+
+def algorithm_1(z1, z2, temperature):
+    """SimCLR's Algorithm 1: z_{2k-1}, z_{2k} are the views of item k."""
+    z = [row / np.linalg.norm(row) for pair in zip(z1, z2, strict=True) for row in pair]
+    n = len(z1)
+
+    def ell(i, j):
+        others = sum(math.exp(z[i] @ z[k] / temperature) for k in range(2 * n) if k != i)
+        return -math.log(math.exp(z[i] @ z[j] / temperature) / others)
+
+    return sum(ell(2 * k, 2 * k + 1) + ell(2 * k + 1, 2 * k) for k in range(n)) / (2 * n)
+
+
+@pytest.mark.parametrize("b", [1, 2, 7])
+@pytest.mark.parametrize("d", [1, 5, 16])
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("chunk", [3, 1024])
+def test_nt_xent_is_algorithm_1(b, d, temperature, chunk):
+    z = torch.randn(2, b, d, generator=torch.Generator().manual_seed(b + d))
+    expected = algorithm_1(*z.double().numpy(), temperature)
+    assert nt_xent(z, temperature, chunk).item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
+
+
+def test_nt_xent_known_on_paper():
+    """Orthogonal items whose views agree: each anchor has one similarity of 1 and 2b - 2 of 0."""
+    z = torch.eye(4).expand(2, 4, 4)
+    assert nt_xent(z, 0.5).item() == pytest.approx(math.log(1 + 6 * math.exp(-2)), abs=1e-6)
+    assert nt_xent(torch.ones(2, 4, 3), 0.5).item() == pytest.approx(math.log(7), abs=1e-6)
+
+
+def test_chunks_change_neither_loss_nor_gradient():
+    losses, gradients = [], []
+    for chunk in (7, 1000):
+        z = torch.randn(2, 50, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        losses.append(nt_xent(z, 0.2, chunk))
+        losses[-1].backward()
+        gradients.append(z.grad)
+    torch.testing.assert_close(*losses, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-6)
+
+
+def test_chunks_keep_memory_linear():
+    """The most bytes that are saved for the backward pass or made by one operation, at 1,024 pairs."""
+
+    class Peak(torch.utils._python_dispatch.TorchDispatchMode):
+        largest = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            for tensor in out if isinstance(out, tuple | list) else [out]:
+                if isinstance(tensor, torch.Tensor):
+                    self.largest = max(self.largest, tensor.numel() * tensor.element_size())
+            return out
+
+    peaks = []
+    for chunk in (64, 10_000):
+        z = torch.randn(2, 1024, 16).requires_grad_()
+        with Peak() as peak:
+            nt_xent(z, 0.2, chunk).backward()
+        peaks.append(peak.largest)
+    assert peaks[0] == 64 * 2048 * 4
+    assert peaks[1] == 2048 * 2048 * 4
+
+
+def test_byol_is_equation_2_of_the_paper():
+    p, z = torch.randn(5, 3), torch.randn(5, 3)
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    expected = np.mean(np.sum((unit(p.numpy()) - unit(z.numpy())) ** 2, axis=1))
+    assert regression(p, z).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_byol_compares_each_views_prediction_with_the_teachers_other_view():
+    objective, views = make("byol"), batch()["views"]
+    student = nn.Sequential(objective.backbone, objective.projector, objective.predictor)
+    expected = sum(
+        2 - 2 * torch.cosine_similarity(student(views[i]), objective.teacher(views[1 - i]), dim=1).mean() for i in (0, 1)
+    )
+    torch.testing.assert_close(objective({"views": views})["loss"], expected)
+
+
+def test_teacher_is_the_exponential_average_of_the_students():
+    objective = make("byol")
+    weights = [objective.backbone.layers[0][0].weight]
+    average = weights[0].detach().clone().double()
+    for step in range(1, 6):
+        progress = step / 5
+        with torch.no_grad():
+            weights[0].add_(0.1 * step)
+        objective.after_step(progress)
+        tau = 1 - (1 - 0.9) * (math.cos(math.pi * progress) + 1) / 2
+        average = tau * average + (1 - tau) * weights[0].detach().double()
+    torch.testing.assert_close(objective.teacher[0].layers[0][0].weight.double(), average, atol=1e-6, rtol=0)
+
+
+def test_momentum_goes_from_its_start_to_one():
+    assert [momentum(0.99, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.99, 0.995, 1.0])
+
+
+def test_teacher_gets_no_gradient():
+    objective = make("byol")
+    objective(batch())["loss"].backward()
+    assert all(p.grad is None and not p.requires_grad for p in objective.teacher.parameters())
