@@ -27,7 +27,6 @@ from ssl_lab.randomness import generator
 class Rows(Dataset):
     """Some rows of a split: `rows[numbers]` is a batch. `index` in it counts within the split as it is stored."""
 
-    images: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"] | None
     index: Int[Tensor, " m"]
 
@@ -36,22 +35,30 @@ class Rows(Dataset):
 
     def __getitem__(self, numbers: Int[Tensor, " b"]) -> dict[str, Tensor]:
         index = self.index[numbers]
-        batch = {"image": self._pixels(index), "index": index}
+        batch = {"image": self.pixels(index), "index": index}
         return batch if self.labels is None else {**batch, "label": self.labels[index]}
 
-    def _pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+    def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class DecodedRows(Rows):
+    images: UInt8[Tensor, "n c h w"]
+
+    def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
         return self.images[index]
 
 
 @dataclass(frozen=True)
 class EncodedRows(Rows):
-    """The same, decoded when asked for. A bad image is an error, as nothing was looked at beforehand."""
+    """Decoded when asked for. A bad image is an error then, as nothing was looked at beforehand."""
 
     split: Split
     size: int
     channels: int
 
-    def _pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+    def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
         stored = self.split.images[index.tolist()]["image"]
         return torch.stack([self._decode(one) for one in stored])
 
@@ -163,14 +170,14 @@ class Images(pl.LightningDataModule):
         index = torch.arange(len(split))
         if isinstance(split.images, Tensor):
             self.fingerprint += fingerprint(split.images)
-            return Rows(split.images, split.labels, index)
+            return DecodedRows(split.labels, index, split.images)
         if len(split) * self.channels * self.size**2 > self.memory_gb * 1e9:
             self.fingerprint += split.identity
-            return EncodedRows(torch.empty(0), split.labels, index, split, self.size, self.channels)
+            return EncodedRows(split.labels, index, split, self.size, self.channels)
         images, index, digest = decoded(split, self.size, self.channels, self.max_bad)
         self.fingerprint += digest
         labels = None if split.labels is None else split.labels[index]
-        return Rows(images, labels, torch.arange(len(images)))
+        return DecodedRows(labels, torch.arange(len(images)), images)
 
     def _hold_out(self) -> None:
         bank = self.rows["bank"]

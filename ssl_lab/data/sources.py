@@ -105,8 +105,10 @@ class HuggingFace:
         label = None if self.label is None else self._column(self.label, labels, features, "label")
         if image is None:
             raise UserError(f"{self._where(split)} has no column of images; its columns: {', '.join(features)}")
-        numbers, classes = (None, None) if label is None else _labels(rows[label], features[label])
-        encoded = rows.select_columns([image]).cast_column(image, Image(decode=False)).rename_column(image, "image")
+        numbers, classes = (None, None) if label is None else _labels(list(rows[label]), features[label])
+        encoded = rows.select_columns([image]).cast_column(image, Image(decode=False))
+        if image != "image":
+            encoded = encoded.rename_column(image, "image")
         return Split(encoded, numbers, classes, identity=rows._fingerprint)
 
     def _column(self, asked: str, found: list[str], features: Any, what: str) -> str | None:

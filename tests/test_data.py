@@ -1,0 +1,256 @@
+"""Images from every source end as the same batches, and what is bad is said in one line."""
+
+import gzip
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssl_lab.data import decoding
+from ssl_lab.data.images import EncodedRows, Images
+from ssl_lab.data.order import Batches, EpochOrder
+from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace
+from ssl_lab.errors import UserError
+
+DEFAULTS = {
+    "name": None, "path": None, "size": 16, "channels": 3, "mean": [0.5], "std": [0.5], "batch_size": 4, "seed": 0,
+    "train": "train", "bank": "train", "test": "test", "holdout": 0.25, "max_bad": 0, "memory_gb": 16.0, "workers": 0,
+}  # fmt: skip
+
+
+def images(source=HuggingFace, **options):
+    data = Images(source, **DEFAULTS | {key: str(v) if key == "path" else v for key, v in options.items()})
+    data.setup()
+    return data
+
+
+def picture(seed, width=20, height=16):
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of six PNG files, of unequal sizes."""
+    for name in ("cats", "dogs"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(6):
+            picture(i, width=16 + 4 * i).save(tmp_path / "pets" / name / f"{i}.png")
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """Ten images in Parquet, with a text label and columns of other names."""
+    import datasets
+
+    (tmp_path / "set").mkdir()
+    buffers = []
+    for i in range(10):
+        buffers.append(io.BytesIO())
+        picture(i).save(buffers[-1], "PNG")
+    rows = {"photo": [{"bytes": b.getvalue(), "path": None} for b in buffers], "kind": ["b", "a"] * 5}
+    features = datasets.Features({"photo": datasets.Image(), "kind": datasets.Value("string")})
+    for split in ("train", "test"):
+        datasets.Dataset.from_dict(rows, features).to_parquet(str(tmp_path / "set" / f"{split}-00000.parquet"))
+    return tmp_path / "set"
+
+
+def test_a_folder_gives_labels_and_holds_out_a_share(folder):
+    data = images(path=folder)
+    assert data.classes == ["cats", "dogs"]
+    assert {role: len(rows) for role, rows in data.rows.items()} == {"train": 9, "bank": 9, "test": 3}
+    seen = torch.cat([batch["index"] for role in ("bank", "test") for batch in data.loader(role)])
+    assert sorted(seen.tolist()) == list(range(12))
+    batch = next(iter(data.loader("test")))
+    assert batch["image"].shape == (3, 3, 16, 16)
+    assert torch.equal(batch["label"], data.labels("test"))
+
+
+def test_unequal_images_are_resized_and_cut_to_the_middle(folder):
+    data = images(path=folder)
+    stored = Image.open(folder / "cats" / "3.png")  # 28 × 16: only the middle 16 columns stay
+    expected = np.asarray(stored)[:, 6:22].transpose(2, 0, 1)
+    assert (data.rows["bank"].images == torch.from_numpy(expected.copy())).all(3).all(2).all(1).any()
+
+
+def test_a_flat_folder_has_no_labels_and_holds_nothing_out(tmp_path):
+    for i in range(5):
+        picture(i).save(tmp_path / f"{i}.png")
+    data = images(path=tmp_path)
+    assert not data.labelled
+    assert len(data.rows["train"]) == 5
+    assert set(next(iter(data.train_dataloader()))) == {"image", "index"}
+
+
+def test_columns_can_be_named_and_text_labels_are_numbered(parquet):
+    source = lambda name, path: HuggingFace(name, path, image="photo", label="kind")  # noqa: E731
+    data = images(source, path=parquet)
+    assert data.classes == ["a", "b"]
+    assert data.labels("test").tolist() == [1, 0] * 5
+    assert images(lambda n, p: HuggingFace(n, p, label=None), path=parquet).rows["train"].labels is None
+
+
+def test_pixels_are_pillows(parquet):
+    rows = images(path=parquet, size=16).rows["train"]
+    expected = np.asarray(picture(3))[:, 2:18].transpose(2, 0, 1)
+    assert torch.equal(rows.images[3], torch.from_numpy(expected.copy()))
+
+
+def test_decoded_images_are_kept_and_found_again(folder, monkeypatch):
+    first = images(path=folder)
+    monkeypatch.setattr(decoding, "decode", None)  # would fail if called
+    second = images(path=folder)
+    assert torch.equal(first.rows["bank"].images, second.rows["bank"].images)
+    assert first.fingerprint == second.fingerprint
+
+
+def test_a_changed_file_is_decoded_again(folder):
+    before = images(path=folder).fingerprint
+    picture(99).save(folder / "cats" / "0.png")
+    assert images(path=folder).fingerprint != before
+
+
+def test_a_set_that_does_not_fit_gives_the_same_batches(folder):
+    small, large = images(path=folder), images(path=folder, memory_gb=0.0, workers=2)
+    assert isinstance(large.rows["train"], EncodedRows)
+    for a, b in zip(small.train_dataloader(), large.train_dataloader(), strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_digits_and_idx_files(tmp_path):
+    data = images(Digits, size=8, channels=1)
+    assert (len(data.rows["train"]), len(data.rows["test"])) == (1438, 359)
+    x, y = np.random.default_rng(0).integers(0, 255, (7, 28, 28), dtype=np.uint8), np.arange(7, dtype=np.uint8)
+    for prefix in ("train", "t10k"):
+        for name, values in ((f"{prefix}-images-idx3-ubyte.gz", x), (f"{prefix}-labels-idx1-ubyte.gz", y)):
+            header = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+            (tmp_path / name).write_bytes(gzip.compress(header + values.tobytes()))
+    rows = images(FashionMNIST, path=tmp_path, size=28, channels=1).rows["test"]
+    assert torch.equal(rows.images[:, 0], torch.from_numpy(x))
+    assert rows.labels.tolist() == list(range(7))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="no whole IDX file"):
+        images(FashionMNIST, path=tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_of_pillow_becomes_grey_or_rgb(mode, channels, tmp_path):
+    if mode == "I;16":
+        image = Image.fromarray(np.full((8, 8), 200 * 257, np.uint16))
+    else:
+        image = Image.new("RGB", (8, 8), (200, 200, 200)).convert(mode)
+    image.save(tmp_path / "x.tif")
+    pixels = decoding.decode({"bytes": (tmp_path / "x.tif").read_bytes()}, 8, channels)
+    assert pixels.shape == (channels, 8, 8)
+    assert abs(int(pixels.mean()) - (255 if mode == "1" else 200)) <= (60 if mode == "1" else 3)
+
+
+def test_a_photo_is_turned_upright(tmp_path):
+    image = Image.fromarray(np.repeat([[0, 255]], 8, 0).repeat(4, 1).astype(np.uint8))  # left black, right white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90° clockwise
+    image.save(tmp_path / "x.jpg", exif=exif)
+    pixels = decoding.decode({"path": str(tmp_path / "x.jpg")}, 8, 1)[0]
+    assert pixels[0].mean() < 50
+    assert pixels[-1].mean() > 200
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_an_epoch_is_every_row_once_shared_by_the_processes(world):
+    orders = [EpochOrder(103, 20, seed=1, rank=rank, world=world) for rank in range(world)]
+    for epoch in (0, 1):
+        for order in orders:
+            order.set_epoch(epoch)
+        batches = [torch.cat(parts) for parts in zip(*orders, strict=True)]
+        assert [len(batch) for batch in batches] == [20] * 5
+        assert len(torch.cat(batches).unique()) == 100
+        one = EpochOrder(103, 20, seed=1)
+        one.set_epoch(epoch)
+        assert all(torch.equal(a, b) for a, b in zip(batches, one, strict=True))
+
+
+def test_epochs_and_seeds_differ():
+    firsts = []
+    for seed, epoch in [(0, 0), (0, 1), (1, 0)]:
+        order = EpochOrder(100, 50, seed)
+        order.set_epoch(epoch)
+        firsts.append(tuple(next(iter(order)).tolist()))
+    assert len(set(firsts)) == 3
+
+
+def test_a_loader_goes_on_where_it_stopped():
+    class Items(torch.utils.data.Dataset):
+        def __getitem__(self, rows):
+            return {"index": rows}
+
+    whole = [batch["index"] for batch in Batches(Items(), EpochOrder(40, 8, seed=0))]
+    stopped = Batches(Items(), EpochOrder(40, 8, seed=0))
+    for _, batch in zip(range(2), stopped, strict=False):
+        last = batch["index"]
+    resumed = Batches(Items(), EpochOrder(40, 8, seed=0))
+    resumed.load_state_dict(stopped.state_dict())
+    rest = [batch["index"] for batch in resumed]
+    assert torch.equal(last, whole[1])
+    assert all(torch.equal(a, b) for a, b in zip(rest, whole[2:], strict=True))
+    assert len([*resumed]) == 5  # the next epoch is a whole one
+    list(stopped)
+    assert stopped.state_dict() == {"done": 0}
+
+
+def test_bad_files_are_named_counted_and_left_out(folder, capsys):
+    (folder / "cats" / "0.png").write_bytes(b"no image")
+    whole = (folder / "dogs" / "1.png").read_bytes()
+    (folder / "dogs" / "1.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"2 of 12 images could not be decoded(.|\n)*0\.png(.|\n)*data\.max_bad=2"):
+        images(path=folder)
+    data = images(path=folder, max_bad=2)
+    assert len(data.rows["bank"]) + len(data.rows["test"]) == 10
+    assert "they are left out" in capsys.readouterr().err
+    assert images(path=folder, max_bad=2).labels("bank").tolist() == data.labels("bank").tolist()
+    with pytest.raises(UserError):  # the count is in the cache too
+        images(path=folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "nowhere"}, "there is no nowhere"),
+        ({"path": "empty"}, "no images were found in empty"),
+        ({}, "data.path is not set"),
+        ({"name": "no/such-set"}, "'no/such-set' could not be read from the Hugging Face Hub"),
+        ({"path": "pets", "batch_size": 100}, "data.batch_size=100 is larger than the 9 training images"),
+        ({"path": "pets", "bank": "labelled"}, "data.bank: no split 'labelled'"),
+    ],
+)
+def test_what_is_wrong_is_said(folder, options, message):
+    (folder.parent / "empty").mkdir()
+    with pytest.raises(UserError, match=message):
+        images(**options)
+
+
+def test_a_missing_column_lists_those_there_are(parquet):
+    with pytest.raises(UserError, match=r"no column 'species'.*photo, kind"):
+        images(lambda name, path: HuggingFace(name, path, label="species"), path=parquet)
+
+
+def test_an_interrupted_decoding_leaves_nothing_that_looks_whole(folder, monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decoding, "_decode_part", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        images(path=folder)
+    assert not list((tmp_path / "cache" / "images").iterdir())
+
+
+def test_a_full_disk_is_said(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", full)
+    with pytest.raises(UserError, match="No space left on device; free some space"):
+        images(path=folder)
