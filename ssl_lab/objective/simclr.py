@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ssl_lab.objective.base import Objective
-from ssl_lab.objective.distributed import gather, rank
+from ssl_lab.distributed import gather, rank
 from ssl_lab.objective.projector import mlp
 
 CHUNK = 1024  # anchors whose similarities are held at one time

@@ -15,6 +15,7 @@ from ssl_lab.callbacks.health import measure, record
 from ssl_lab.callbacks.online import score
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
+from ssl_lab.distributed import SharedBatchNorms
 from ssl_lab.evaluation.scores import KNN, LINEAR, Score, raw, table
 from ssl_lab.hardware import precision, quiet
 from ssl_lab.logger.jsonl import JsonlLogger
@@ -72,8 +73,12 @@ def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback])
     loggers = [build(one, save_dir=str(folder)) for one in config.logger.values() if isinstance(one, DictConfig)]
     options = plain(config.trainer)
     options["precision"] = precision(options["precision"], options["accelerator"])
+    plugins = []
+    if options["accelerator"] == "cpu" and options["sync_batchnorm"]:  # which torch's own cannot do
+        plugins, options["sync_batchnorm"] = [SharedBatchNorms()], False
     return pl.Trainer(
         **options,
+        plugins=plugins,
         logger=[JsonlLogger(folder), *loggers],
         callbacks=[*(build(one) for one in config.callbacks.values() if one), *callbacks],
         default_root_dir=str(folder),

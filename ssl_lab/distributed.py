@@ -1,0 +1,64 @@
+"""N processes compute what one would with the whole batch: embeddings and batch statistics of all of them, with gradients.
+
+With one process, nothing happens.
+"""
+
+import torch
+from lightning.pytorch.plugins.layer_sync import LayerSync
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_gather, all_reduce
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def rank() -> int:
+    return distributed.get_rank() if _is_distributed() else 0
+
+
+def world() -> int:
+    return distributed.get_world_size() if _is_distributed() else 1
+
+
+def gather(x: Tensor) -> Tensor:
+    """Every process's rows, (n, d) → (n · processes, d), in rank order, with gradients to all of them."""
+    return torch.cat(all_gather(x.contiguous())) if world() > 1 else x
+
+
+class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm with the statistics of all processes on any device; torch's own SyncBatchNorm refuses the CPU.
+
+    Every process must have as many rows.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of dimensions will do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or world() == 1:
+            return super().forward(x)
+        dims = [0, *range(2, x.ndim)]
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        mean = all_reduce(x.float().mean(dims)) / world()
+        variance = all_reduce((x.float() - mean.view(shape)).square().mean(dims)) / world()
+        with torch.no_grad():
+            n = x.numel() // x.shape[1] * world()
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * n / (n - 1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return ((x.float() - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+class SharedBatchNorms(LayerSync):
+    """Puts `SharedBatchNorm` where a model has batch norms; Lightning's plugin for strategies of several processes."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.__class__ = SharedBatchNorm
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        return model  # with one process it is an ordinary batch norm

@@ -1,0 +1,72 @@
+"""Two gloo processes compute what one does: losses, gradients, and the weights after some steps."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from test_objective import OBJECTIVES, make
+from torch import distributed, nn
+
+from ssl_lab.distributed import SharedBatchNorms
+
+WORLD = 2
+
+
+def views():
+    return torch.randn(2, 8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def in_process(rank, name, folder):
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
+    objective = SharedBatchNorms().apply(make(name))
+    loss = objective({"views": views()[:, rank * 4 : (rank + 1) * 4]})["loss"]
+    loss.backward()
+    parts = [loss.detach(), *(p.grad for p in objective.parameters() if p.grad is not None)]
+    for part in parts:  # as DistributedDataParallel does
+        distributed.all_reduce(part)
+        part /= WORLD
+    if rank == 0:
+        statistics = [b for key, b in objective.named_buffers() if "running" in key]
+        torch.save([*parts, *statistics], folder / "two.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_loss_gradients_and_batch_statistics(name, tmp_path):
+    torch.multiprocessing.spawn(in_process, (name, tmp_path), WORLD)
+    objective = make(name)
+    loss = objective({"views": views()})["loss"]
+    loss.backward()
+    one = [loss.detach(), *(p.grad for p in objective.parameters() if p.grad is not None)]
+    one += [b for key, b in objective.named_buffers() if "running" in key]
+    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    for a, b in zip(two, one, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-6, rtol=2e-5)
+
+
+def test_shared_batch_norm_is_batch_norm_with_one_process():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    x = torch.randn(4, 1, 6, 6)
+    expected = net(x)
+    torch.testing.assert_close(SharedBatchNorms().apply(net)(x), expected)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_weights_after_three_steps(name, tmp_path):
+    states = []
+    for devices in (1, 2):
+        command = [
+            sys.executable, "-m", "ssl_lab", "pretrain", f"objective={name}", "data=digits", "trainer=ddp", "logger=none",
+            "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.precision=32", "trainer.max_steps=3",
+            "data.batch_size=32", "debug=one_batch", "trainer.max_steps=3", "schedule.warmup=0.0",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        folder = done.stdout.strip().splitlines()[-1]
+        states.append(torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    assert states[0].keys() == states[1].keys()
+    for key, one in states[0].items():
+        torch.testing.assert_close(states[1][key], one, atol=1e-5, rtol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
