@@ -7,10 +7,11 @@ be defined in a package that is meant to be configured. Your own package joins w
 import os
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_lab.errors import UsageError
+from ssl_lab.errors import UsageError, UserError
 
 ALLOWED = (
     "ssl_lab.data", "ssl_lab.views", "ssl_lab.backbone", "ssl_lab.objective", "ssl_lab.optimizer", "ssl_lab.schedule",
@@ -22,7 +23,12 @@ def build(config: DictConfig | dict, **arguments: Any) -> Any:
     """The object that `config` describes. Raises UsageError where it names something that is not allowed."""
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     _check(plain)
-    return instantiate(plain, **arguments, _convert_="all")
+    try:
+        return instantiate(plain, **arguments, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise UsageError(f"{plain.get('_target_')} could not be made: {error.__cause__ or error}") from error
 
 
 def _check(config: Any) -> None:

@@ -3,54 +3,51 @@
 Imports nothing heavy: a task is imported only when its config has been composed.
 """
 
+import contextlib
 import errno
 import importlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ssl_lab.errors import UsageError, UserError, nearest
+from ssl_lab.errors import Stopped, UsageError, UserError, nearest
 
-USAGE = 2
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
+FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def main() -> int:
     """Runs the command line and gives the exit code: 0, 1 error, 2 usage, 130 and 143 when stopped by a signal."""
     signal.signal(signal.SIGTERM, _terminate)
+    asked = os.environ.get(FULL_ERROR) == "1"
     try:
         return _run(sys.argv[1:])
-    except UserError as error:
-        return _fail(str(error), error.code)
     except KeyboardInterrupt:
         return _fail("stopped", 128 + signal.SIGINT)
-    except OSError as error:
-        if error.errno != errno.ENOSPC or _traceback_asked():
+    except Stopped as stopped:
+        return _fail(str(stopped), stopped.code)
+    except Exception as error:
+        if asked:
             raise
-        return _fail("the disk is full: free some space; what was whole before is still whole", 1)
+        return _fail(*_explained(error))
 
 
 def _run(arguments: list[str]) -> int:
-    from ssl_lab import help  # noqa: A004
+    from ssl_lab import __version__, help  # noqa: A004
 
-    tasks = help.tasks(conf())
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(help.overview(conf()))
-        return 0
-    if arguments[0] == "--version":
-        from ssl_lab import __version__
-
-        print(__version__)
-        return 0
-    task, *rest = arguments
-    if task not in tasks:
+    task, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if task in ("-h", "--help", "--version"):
+        print(__version__ if task == "--version" else help.overview(conf()))
+    elif task not in (tasks := help.tasks(conf())):
         raise UsageError(f"there is no task {task!r}; {nearest(task, tasks)} (ssl-lab --help)")
-    if "-h" in rest or "--help" in rest:
+    elif "-h" in rest or "--help" in rest:
         print(help.task(conf(), task))
-        return 0
-    return _compose_and_run(task, rest)
+    else:
+        _compose_and_work(task, rest)
+    return 0
 
 
 def conf() -> Path:
@@ -59,35 +56,51 @@ def conf() -> Path:
     return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
 
 
-def _compose_and_run(task: str, arguments: list[str]) -> int:
+def _compose_and_work(task: str, arguments: list[str]) -> None:
     import hydra
     from hydra.errors import HydraException
     from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
 
-    from ssl_lab.overrides import explain, literal
+    from ssl_lab.overrides import explain, literal, split
 
-    overrides = literal(arguments)
-    asked = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    flags, overrides = split(arguments)
+    overrides = literal(overrides, sweep="-m" in flags or "--multirun" in flags)
+    argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
+
+    errors: list[Exception] = []
 
     def job(config: DictConfig) -> None:
-        sys.argv = asked[0]  # Lightning starts further processes with it
-        _restore(asked[1])
-        _work(task, config)
+        with _process(argv, full_error):  # Lightning starts further processes with what the user typed
+            try:
+                _work(task, config)
+            except Exception as error:  # the other jobs of a sweep go on
+                errors.append(error)
+                if len(errors) > 1:
+                    _fail(*_explained(error))
 
-    sys.argv = [asked[0][0], *_settings(task), *overrides]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra lets errors pass, for us to explain
+    with _process([argv[0], *flags, *_settings(task), *overrides], "1"):  # "1": Hydra lets errors pass
+        try:
+            hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
+        except HydraException as error:
+            raise UsageError(explain(error, conf(), task, overrides)) from error
+    if errors:
+        raise errors[0]
+
+
+@contextlib.contextmanager
+def _process(argv: list[str], full_error: str | None) -> Iterator[None]:
+    """`sys.argv` and Hydra's switch for tracebacks, for the time being."""
+    before = sys.argv, os.environ.pop(FULL_ERROR, None)
+    sys.argv = argv
+    if full_error is not None:
+        os.environ[FULL_ERROR] = full_error
     try:
-        hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        _restore(asked[1])
-        if _traceback_asked():
-            raise
-        raise UsageError(explain(error, conf(), task, overrides)) from error
+        yield
     finally:
-        sys.argv = asked[0]
-        _restore(asked[1])
-    return 0
+        sys.argv = before[0]
+        os.environ.pop(FULL_ERROR, None)
+        if before[1] is not None:
+            os.environ[FULL_ERROR] = before[1]
 
 
 def _settings(task: str) -> list[str]:
@@ -105,45 +118,36 @@ def _settings(task: str) -> list[str]:
 def _work(task: str, config: Any) -> None:
     """Runs the task in its run folder, whose path is the last line on stdout."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
-    if run.mode is not None and run.mode.name == "MULTIRUN":
-        print(f"job {run.job.num}: {run.job.override_dirname}", file=sys.stderr)
     try:
-        function = getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)
-        function(config, folder)
-    except BaseException as error:
-        _remove_if_empty(folder)
-        if isinstance(error, UserError | OSError | KeyboardInterrupt) or not isinstance(error, Exception):
-            raise
-        if _traceback_asked():
-            raise
-        raise UserError(f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)") from error
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise UsageError(f"{missing[0]} has no value: set {missing[0]}=…")
+        if run.mode is not None and run.mode.name == "MULTIRUN":
+            print(f"job {run.job.num}: {' '.join(run.overrides.task)}", file=sys.stderr)
+        getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
+    except BaseException:
+        with contextlib.suppress(OSError):  # stays where something was made already
+            for empty in (folder, *list(folder.parents)[:3]):  # runs/task/name/time
+                empty.rmdir()
+        raise
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         print(folder, flush=True)
 
 
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-        folder.parent.rmdir()
-    except OSError:  # something was made already
-        pass
+def _explained(error: Exception) -> tuple[str, int]:
+    """What to say, and the exit code."""
+    if isinstance(error, UserError):
+        return str(error), error.code
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full: free some space; what was whole before still is", UserError.code
+    return f"{type(error).__name__}: {error} ({FULL_ERROR}=1 shows where)", UserError.code
 
 
 def _terminate(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
-
-
-def _restore(value: str | None) -> None:
-    os.environ.pop("HYDRA_FULL_ERROR", None)
-    if value is not None:
-        os.environ["HYDRA_FULL_ERROR"] = value
-
-
-def _traceback_asked() -> bool:
-    return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def _fail(message: str, code: int) -> int:

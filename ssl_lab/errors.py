@@ -16,6 +16,14 @@ class UsageError(UserError):
     code = 2
 
 
+class Stopped(BaseException):
+    """A signal ended the work; the exit code is 128 + its number. No Exception, so that it ends sweeps too."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.code = 128 + number
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`known` as a hint for a misspelt `name`: the closest ones first, or all if there are few."""
     known = sorted(known)

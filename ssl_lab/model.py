@@ -1,6 +1,7 @@
 """A trained run, ready to use: items in, vectors out."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from ssl_lab.building import build
 from ssl_lab.embedding.embed import embed
+from ssl_lab.errors import UserError
 from ssl_lab.run import checkpoint_of, read_config
 
 
@@ -33,5 +35,8 @@ def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
     config = read_config(Path(run))
     file = checkpoint_of(str(checkpoint or run))
     module = compose(config)
-    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+    try:
+        module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+    except UnpicklingError as error:
+        raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
     return Model(module.objective.backbone, module.views, build(config.data))

@@ -10,13 +10,26 @@ from ssl_lab.errors import nearest
 LITERAL = {"data.path", "data.name", "backbone.name", "resume", "name"}
 
 
-def literal(arguments: list[str]) -> list[str]:
+FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p"}
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Flags (with their values) and overrides, wherever they stand; Hydra wants the flags first."""
+    flags, overrides = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        (flags if argument.startswith("-") else overrides).append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags.extend(value for value in [next(rest, None)] if value is not None)
+    return flags, overrides
+
+
+def literal(overrides: list[str], sweep: bool) -> list[str]:
     """Quotes the values of path and text keys for Hydra's grammar, so that they arrive as the shell delivered them.
 
-    With `-m` a comma sweeps; `[a,b]` is a list.
+    In a sweep a comma separates values; `[a,b]` is a list.
     """
-    sweep = "-m" in arguments or "--multirun" in arguments
-    return [_quoted(argument, sweep) for argument in arguments]
+    return [_quoted(override, sweep) for override in overrides]
 
 
 def _quoted(argument: str, sweep: bool) -> str:
@@ -44,9 +57,8 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
         return f"there is no {found[1]}={found[2]}; {nearest(found[2], (o for o in options if not o.startswith('_')))}"
     if found := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
         return f"there is no key or group {found[1]!r}; {_nearest_key(found[1], conf, task, overrides)}"
-    if "mismatched input" in text or "no viable alternative" in text or "token recognition" in text:
-        shown = text.splitlines()[-1].removeprefix("See https://hydra.cc/docs/1.2/advanced/override_grammar/basic for details")
-        return f"an override could not be read: {text.splitlines()[0]} {shown}".strip()
+    if (override := getattr(error, "override", None)) is not None:
+        return f"{override!r} could not be read: {text.splitlines()[0]} (quote it for the shell and for Hydra: 'key=\"…\"')"
     return " ".join(text.split())
 
 

@@ -6,7 +6,7 @@ os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "HF_HUB_OFFLINE"
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook("ssl_lab", "beartype.beartype")
+install_import_hook("ssl_lab", "shapes.check")
 
 import pytest  # noqa: E402
 

@@ -54,4 +54,4 @@ def test_only_matrices_decay():
 )
 def test_schedules(schedule, expected):
     for progress, value in expected.items():
-        assert schedule(float(progress)) == pytest.approx(value, abs=1e-12)
+        assert schedule(progress) == pytest.approx(value, abs=1e-12)

@@ -29,12 +29,8 @@ class Health(Callback):
     def _log(self, trainer: Trainer, module: LightningModule) -> None:
         values = measure(module, trainer.datamodule, self.rows)
         record(trainer, {f"health/{name}": value for name, value in values.items()})
-        if values["feature_std"] < COLLAPSED and trainer.global_step > 0:
-            say(
-                f"warning: the features have collapsed (health/feature_std {values['feature_std']:.3f}, RankMe "
-                f"{values['rankme']:.1f}): all items get nearly the same vector. Try a lower optimizer.lr, a longer "
-                "schedule.warmup, a larger data.batch_size or, with objective=byol, a higher objective.momentum."
-            )
+        if trainer.global_step > 0:
+            warn_of_collapse(values)
 
 
 @torch.no_grad()
@@ -53,6 +49,15 @@ def measure(module: LightningModule, data: Any, rows: int) -> dict[str, float]:
         values["alignment"] = geometry.alignment(first, second)
         values["cosine_two_views"], values["cosine_two_items"] = geometry.cosines(first, second)
     return values
+
+
+def warn_of_collapse(values: dict[str, float]) -> None:
+    if values["feature_std"] < COLLAPSED:
+        say(
+            f"warning: the features have collapsed (health/feature_std {values['feature_std']:.3f}, RankMe "
+            f"{values['rankme']:.1f}): all items get nearly the same vector. Try a lower optimizer.lr, a longer "
+            "schedule.warmup, a larger data.batch_size or, with objective=byol, a higher objective.momentum."
+        )
 
 
 def record(trainer: Trainer, values: dict[str, float]) -> None:

@@ -5,15 +5,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-
-class Stopped(BaseException):
-    """A signal ended the work; the exit code is 128 + its number. No Exception, so that sweeps end too."""
-
-    def __init__(self, number: int, checkpoint: Path):
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.number, self.checkpoint = number, checkpoint
+from ssl_lab.errors import Stopped
 
 
 class StopBetweenSteps(Callback):
@@ -26,13 +21,17 @@ class StopBetweenSteps(Callback):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        if (index + 1) % trainer.accumulate_grad_batches:  # gradients that no checkpoint holds
+            return
         if trainer.world_size > 1:  # every process has to leave at the same step
-            self.number = int(trainer.strategy.reduce(self._tensor(trainer), reduce_op="max"))
+            number = torch.tensor(self.number, device=trainer.strategy.root_device)
+            self.number = int(trainer.strategy.reduce(number, reduce_op="max"))
         if self.number:
             checkpoint = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(checkpoint)
-            raise Stopped(self.number, checkpoint)
+            name = signal.Signals(self.number).name
+            raise Stopped(self.number, f"stopped by {name}; go on with the same options and resume={checkpoint.parent.parent}")
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         for number, handler in self.before.items():
@@ -42,8 +41,3 @@ class StopBetweenSteps(Callback):
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         signal.signal(number, self.before[number])
-
-    def _tensor(self, trainer: Trainer) -> Any:
-        import torch
-
-        return torch.tensor(self.number, device=trainer.strategy.root_device)

@@ -3,6 +3,7 @@
 A source gives its splits by name. What is stored as files (JPEG, PNG …) stays encoded; `decoding` turns it into pixels.
 """
 
+import glob
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class HuggingFace:
         if parquet:
             by_split: dict[str, list[str]] = {}
             for file in parquet:
-                by_split.setdefault(file.stem.split("-")[0], []).append(str(file))
+                by_split.setdefault(file.stem.split("-")[0], []).append(glob.escape(str(file)))
             return _try(
                 lambda: datasets.load_dataset("parquet", data_files=by_split),
                 f"data.path: the Parquet files in {folder} could not be read",
@@ -86,7 +87,7 @@ class HuggingFace:
         if folder.is_file():
             raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
         return _try(
-            lambda: datasets.load_dataset("imagefolder", data_dir=str(folder)),
+            lambda: datasets.load_dataset("imagefolder", data_dir=glob.escape(str(folder))),
             f"data.path: no images were found in {folder}",
             "it should hold image files, or one folder of them for each class",
         )

@@ -5,6 +5,7 @@ antialiased bilinear Resize as in Pillow, GaussianBlur with reflected borders).
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ ATTEMPTS = 10  # RandomResizedCrop tries this often before it falls back to the 
 
 
 def crop_boxes(
-    height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], u: Float[Tensor, "b n"]
+    height: int, width: int, area: Sequence[float], ratio: Sequence[float], u: Float[Tensor, "b n"]
 ) -> Float[Tensor, "b 4"]:
     """Boxes (top, left, height, width) in whole pixels, from the uniform numbers `u` (n = 2 · ATTEMPTS + 2).
 

@@ -4,6 +4,7 @@ Crop, resize, flip and blur are one pair of matrices per image, colour one affin
 a view is three batched matrix products, clipped to [0, 1], solarized and normalised.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +19,9 @@ from ssl_lab.views import colour, geometry
 class Augment:
     """The parameters of one view, named and defined as in torchvision. Probabilities of 0 switch an operation off."""
 
-    area: tuple[float, float]
+    area: Sequence[float]
     """least and greatest share of the image that a crop covers"""
-    ratio: tuple[float, float]
+    ratio: Sequence[float]
     """least and greatest width / height of a crop"""
     flip: float
     """probability of a horizontal flip"""
@@ -37,7 +38,7 @@ class Augment:
     blur: float
     """probability of Gaussian blur; its kernel spans `blur_kernel` of the view, sigma in pixels"""
     blur_kernel: float
-    blur_sigma: tuple[float, float]
+    blur_sigma: Sequence[float]
     solarize: float
     """probability of inverting the values of at least 0.5"""
 

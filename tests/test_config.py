@@ -1,0 +1,118 @@
+"""conf/ and ssl_lab/ are one house, and every option of every group composes and builds."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from ssl_lab import cli
+from ssl_lab.building import build
+from ssl_lab.errors import UsageError, UserError
+from ssl_lab.tasks.pretrain import compose as make_module
+
+CONF = cli.conf()
+PACKAGE = Path(cli.__file__).parent
+MIRRORED = ("data", "views", "backbone", "objective", "optimizer", "schedule", "callbacks", "logger")
+OPTIONS = [
+    f"{group.name}={file.stem}"
+    for group in sorted(CONF.iterdir()) if group.is_dir()
+    for file in sorted(group.glob("*.yaml")) if not file.stem.startswith("_")
+]  # fmt: skip
+NEEDED = {"backbone=hub": ["backbone.name=x"], "data=hub": ["data.name=x"], "data=image_folder": ["data.path=x"]}
+
+
+def composed(*overrides, task="pretrain"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(task, [*overrides], return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        OmegaConf.set_struct(config, False)
+        del config["hydra"]
+        return OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+
+
+def targets(node):
+    if isinstance(node, dict):
+        yield from ([node["_target_"]] if "_target_" in node else [])
+        for value in node.values():
+            yield from targets(value)
+
+
+@pytest.mark.parametrize("group", MIRRORED)
+def test_every_group_is_a_package_and_every_part_of_ours_has_a_config(group):
+    importlib.import_module(f"ssl_lab.{group}")
+    used = {t for file in (CONF / group).glob("*.yaml") for t in targets(yaml.safe_load(file.read_text()))}
+    ours = [target for target in used if target.startswith("ssl_lab.")]
+    assert all(target.startswith(f"ssl_lab.{group}.") for target in ours)
+    parts = {target.split(".")[2] for target in ours}
+    helpers = {"order", "decoding", "geometry", "colour", "base", "projector", "groups", "stop", "jsonl", "sources"}
+    assert {file.stem for file in (PACKAGE / group).glob("*.py")} - {"__init__"} - helpers == parts - helpers
+
+
+@pytest.mark.parametrize("option", ["data=fashion_mnist", *OPTIONS])
+def test_every_option_composes_and_builds(option):
+    config = composed(option, *NEEDED.get(option, []))
+    for callback in config.callbacks.values():
+        build(callback)
+    build(config.data)
+    if option.split("=")[0] in ("backbone", "objective", "views", "optimizer", "schedule", "recipe") and "hub" not in option:
+        module = make_module(config)
+        assert module.objective.needs <= module.views.makes
+
+
+def test_every_option_is_explained_in_its_first_comment():
+    from ssl_lab import help  # noqa: A004
+
+    for option in OPTIONS:
+        assert help._comment((CONF / option.replace("=", "/")).with_suffix(".yaml")), option
+
+
+def test_learning_rate_is_scaled_by_the_batch_size_only_when_asked_for():
+    plain = make_module(composed("optimizer.lr=0.1", "data.batch_size=512"))
+    assert plain.make_optimizer.keywords["lr"] == pytest.approx(0.1)
+    scaled = make_module(composed("optimizer.lr=0.06", "data.batch_size=512", "lr_for_batch=128"))
+    assert scaled.make_optimizer.keywords["lr"] == pytest.approx(0.24)
+    double = make_module(composed("optimizer.lr=0.06", "data.batch_size=512", "lr_for_batch=128", "trainer.accumulate_grad_batches=2"))
+    assert double.make_optimizer.keywords["lr"] == pytest.approx(0.48)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system", "subprocess.run", "builtins.eval", "hydra.utils.instantiate",
+        "ssl_lab.backbone.nowhere.Net", "ssl_lab.data.images.os.system",  # what a module imports is not what it defines
+        "ssl_lab.data.decoding.shutil.rmtree", "ssl_lab.provenance.subprocess.run", "lightning.pytorch.callbacks.torch.load",
+        "torch.load", "torch.hub.load", "evil.ssl_lab.data.images.Images", "ssl_lab.data_evil.x",
+    ],
+)  # fmt: skip
+def test_a_config_names_only_what_is_meant_to_be_configured(target, monkeypatch):
+    called = []
+    monkeypatch.setattr("os.system", lambda *_: called.append(1))
+    for config in ({"_target_": target}, {"_target_": "torch.optim.SGD", "params": [{"_target_": target}]}):
+        with pytest.raises(UsageError, match="_target_"):
+            build(OmegaConf.create(config))
+    assert not called
+
+
+def test_a_package_of_ones_own_joins_by_name(monkeypatch, tmp_path):
+    (tmp_path / "my_lab.py").write_text("class Net:\n    width = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="SSL_LAB_TRUST=my_lab"):
+        build(OmegaConf.create({"_target_": "my_lab.Net"}))
+    monkeypatch.setenv("SSL_LAB_TRUST", "other,my_lab")
+    assert build(OmegaConf.create({"_target_": "my_lab.Net"})).width == 3
+
+
+def test_objective_and_views_that_do_not_fit_are_named():
+    module = make_module(composed())
+    module.objective.needs = frozenset({"masked"})
+    with pytest.raises(UsageError, match=r"SimCLR needs masked, and views TwoCrops make local, views"):
+        type(module)(module.objective, module.views, torch.optim.SGD, float, seed=0)
+
+
+def test_user_errors_have_exit_codes():
+    assert (UserError.code, UsageError.code) == (1, 2)

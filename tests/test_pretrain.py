@@ -1,0 +1,220 @@
+"""`ssl-lab pretrain` from the command line to the run folder, on scikit-learn's digits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from omegaconf import OmegaConf
+from PIL import Image
+from test_config import composed
+from torch import nn
+
+import ssl_lab
+from ssl_lab import cli
+from ssl_lab.building import build
+from ssl_lab.callbacks.health import measure, warn_of_collapse
+from ssl_lab.errors import UserError
+from ssl_lab.tasks.pretrain import compose
+
+SMALL = [
+    "data=digits", "trainer=cpu", "trainer.precision=32", "scores.rows=200", "scores.health_rows=200", "backbone.widths=[8,16]",
+]  # fmt: skip
+
+
+@pytest.fixture
+def pretrain(monkeypatch, capfd):
+    """Runs the command in this process; gives the run folders that it printed, and stderr."""
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["ssl-lab", "pretrain", *arguments])
+        capfd.readouterr()
+        got = cli.main()
+        out, err = capfd.readouterr()
+        assert got == code, err
+        return [Path(line) for line in out.splitlines()], err
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two epochs of SimCLR with three loggers, as a user starts them."""
+    folder = tmp_path_factory.mktemp("run")
+    options = ["logger=[wandb,csv,tensorboard]", "trainer.max_epochs=2", "callbacks.online.every_n_epochs=1"]
+    command = [sys.executable, "-m", "ssl_lab", "pretrain", *SMALL, *options, "trainer.log_every_n_steps=5"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip().splitlines()[-1]), done.stderr
+
+
+def test_the_run_folder_holds_what_it_should(run):
+    folder, _ = run
+    for name in ("config.yaml", "metrics.jsonl", "summary.json", "provenance.json", "views.png", "checkpoints/last.ckpt"):
+        assert (folder / name).is_file()
+    assert list(folder.glob("csv/metrics.csv"))
+    assert list(folder.glob("tensorboard/events*"))
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_the_summary_is_flat_and_complete(run):
+    summary = json.loads((run[0] / "summary.json").read_text())
+    scores = {f"{kind}{suffix}" for kind in ("knn", "linear") for suffix in ("", "_untrained", "_raw")}
+    assert scores | {"loss", "rankme", "epochs", "images_per_second", "seconds"} <= summary.keys()
+    assert all(isinstance(value, int | float) for value in summary.values())
+    assert (summary["epochs"], summary["steps"]) == (2, 22)
+    assert 0.8 < summary["knn_raw"] <= 1
+
+
+def test_the_table_shows_the_scores_beside_their_controls(run):
+    folder, err = run
+    summary = json.loads((folder / "summary.json").read_text())
+    (line,) = [line for line in err.splitlines() if line.startswith("knn/cosine_k20_t0.07")]
+    assert [float(word) for word in (line.split()[1], *line.split()[-2:])] == pytest.approx(
+        [summary["knn"], summary["knn_untrained"], summary["knn_raw"]], abs=1e-4
+    )
+
+
+def test_metrics_have_step_epoch_and_the_promised_names(run):
+    lines = metrics(run[0])
+    assert all({"step", "epoch"} <= line.keys() for line in lines)
+    names = {name for line in lines for name in line}
+    assert {"pretrain/loss", "knn/cosine_k20_t0.07", "linear/lbfgs_standardized", "health/rankme"} <= names
+    assert {"health/cosine_two_views", "health/cosine_two_items", "speed/items_per_second"} <= names
+    assert [line["epoch"] for line in lines if "health/rankme" in line] == [0, 1, 2]  # before, between and after
+
+
+def test_wandb_has_the_same_metrics(run):
+    (file,) = run[0].glob("wandb/offline-run-*/*.wandb")
+    wandb = Path(sys.executable).with_name("wandb")
+    leet = subprocess.run([wandb, "leet", "inspect", "--json", str(file)], capture_output=True, text=True, check=True)
+    records = [json.loads(line) for line in leet.stdout.splitlines()]
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    theirs = []
+    for item in history:
+        line = {key: value for key, value in item.items() if not key.startswith(("_", "views", "trainer/"))}
+        if line:
+            theirs.append({"step": item["trainer/global_step"], **line})
+    assert theirs == metrics(run[0])
+
+
+def test_the_config_composes_again(run, pretrain):
+    folder, _ = run
+    config = OmegaConf.load(folder / "config.yaml")
+    (again,), _ = pretrain("--config-dir", str(folder), "--config-name", "config", "trainer.max_epochs=1")
+    assert OmegaConf.load(again / "config.yaml").objective == config.objective
+    assert again.parent.name == config.name == "simclr-digits"
+
+
+def test_provenance_names_code_data_libraries_and_machine(run):
+    facts = json.loads((run[0] / "provenance.json").read_text())
+    assert len(facts["data_fingerprint"]) >= 16
+    assert facts["libraries"]["torch"] == torch.__version__
+    assert "cores" in facts["cpu"]
+
+
+def test_a_run_is_loaded_and_embeds_images(run, tmp_path):
+    model = ssl_lab.load(str(run[0]))
+    images = [np.full((8, 8), value, np.uint8) for value in (0, 100, 255)]
+    vectors = model.embed(images)
+    assert (vectors.shape, vectors.dtype) == ((3, 16), np.float32)
+    Image.fromarray(images[1]).save(tmp_path / "x.png")
+    np.testing.assert_allclose(model.embed([tmp_path / "x.png", Image.fromarray(images[1])]), vectors[[1, 1]], rtol=1e-5)
+    x = (torch.tensor(images[1]).float() / 255 - 0.3059) / 0.3763
+    np.testing.assert_allclose(model.backbone(x[None, None])[0].numpy(), vectors[1], rtol=1e-4, atol=1e-5)
+    assert not model.backbone.training
+
+
+def test_what_is_no_run_or_no_image_is_said(run, tmp_path):
+    with pytest.raises(UserError, match="is no run folder"):
+        ssl_lab.load(str(tmp_path))
+    with pytest.raises(UserError, match=r"gone\.png is no image that can be read"):
+        ssl_lab.load(str(run[0])).embed(["gone.png"])
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(run, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, ("touch pwned",)
+
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(UserError, match=r"evil\.ckpt .* holds more than weights"):
+        ssl_lab.load(str(run[0]), checkpoint=str(tmp_path / "evil.ckpt"))
+    assert not Path("pwned").exists()
+
+
+class StopAt(Callback):
+    """Sends this process a real SIGTERM in the middle of a step."""
+
+    def __init__(self, batch: int):
+        self.batch = batch
+
+    def on_before_backward(self, trainer, *_):
+        if trainer.fit_loop.epoch_loop.total_batch_idx == self.batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("options", [["objective=simclr", "optimizer=adamw"], ["objective=byol", "trainer.accumulate_grad_batches=2"]])
+@pytest.mark.parametrize("batch", [14, 21])
+def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, batch, pretrain, monkeypatch):
+    monkeypatch.setenv("SSL_LAB_TRUST", "test_pretrain")
+    options = [*SMALL, *options, "logger=none", "trainer.max_epochs=3", "scores.rows=50"]
+    (whole,), _ = pretrain(*options)
+    _, err = pretrain(*options, f"+callbacks.stop={{_target_: test_pretrain.StopAt, batch: {batch}}}", "name=stopped", code=143)
+    (stopped,) = Path("runs/pretrain/stopped").glob("*")
+    assert f"resume={stopped.absolute()}" in err
+    assert not (stopped / "summary.json").exists()
+    (resumed,), _ = pretrain(*options, f"resume={stopped}")
+    for key, expected in weights(whole).items():
+        assert torch.equal(weights(resumed)[key], expected), key
+    tail = {line["step"]: line["pretrain/loss"] for line in metrics(resumed) if "pretrain/loss" in line}
+    assert tail.items() <= {line["step"]: line["pretrain/loss"] for line in metrics(whole) if "pretrain/loss" in line}.items()
+
+
+def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job(pretrain):
+    folders, err = pretrain("-m", "debug=one_batch", *SMALL, "objective=simclr,byol", "data.batch_size=32,5000", code=1)
+    assert err.count("data.batch_size=5000 is larger") == 2
+    assert [OmegaConf.load(folder / "config.yaml").name for folder in folders] == ["simclr-digits", "byol-digits"]
+    assert len({file.name for folder in folders for file in folder.glob("wandb/offline-run-*/*.wandb")}) == 2
+
+
+def test_unlabelled_images_train_and_get_label_free_scores(tmp_path, pretrain):
+    (tmp_path / "my photos [new]").mkdir()
+    for i in range(20):
+        pixels = np.random.default_rng(i).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "my photos [new]" / f"{i}.jpg")
+    small = ["data.batch_size=8", "data.size=16", "backbone.widths=[8]", "logger=none", "debug=one_batch"]
+    (run,), _ = pretrain("data=image_folder", f"data.path={tmp_path}/my photos [new]", *small)
+    summary = json.loads((run / "summary.json").read_text())
+    assert "rankme" in summary
+    assert "knn" not in summary
+    assert OmegaConf.load(run / "config.yaml").data.path.endswith("my photos [new]")
+
+
+def test_a_collapse_is_explained(capsys):
+    config = composed("data=digits")
+    module, data = compose(config), build(config.data)
+    data.setup()
+    warn_of_collapse(measure(module, data, 100))
+    assert capsys.readouterr().err == ""
+    last = module.objective.backbone.layers[-1][1]  # a norm that gives every item the same features
+    nn.init.zeros_(last.weight)
+    nn.init.ones_(last.bias)
+    warn_of_collapse(measure(module, data, 100))
+    assert "the features have collapsed" in capsys.readouterr().err
