@@ -19,9 +19,9 @@ ALLOWED = (
 )  # fmt: skip
 
 
-def build(config: DictConfig | dict, **arguments: Any) -> Any:
+def build(config: DictConfig, **arguments: Any) -> Any:
     """The object that `config` describes. Raises UsageError where it names something that is not allowed."""
-    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    plain: Any = OmegaConf.to_container(config, resolve=True)
     _check(plain)
     try:
         return instantiate(plain, **arguments, _convert_="all")

@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from ssl_lab import __version__, help  # noqa: A004
+    from ssl_lab import __version__, help
 
     task, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if task in ("-h", "--help", "--version"):

@@ -1,4 +1,4 @@
-"""N processes compute what one would with the whole batch: embeddings and batch statistics of all of them, with gradients.
+"""N processes compute what one would with the whole batch: embeddings and batch statistics of all, with gradients.
 
 With one process, nothing happens.
 """
@@ -31,6 +31,11 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     Every process must have as many rows.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions will do."""

@@ -7,7 +7,7 @@ import torch
 
 
 def precision(asked: str | int, accelerator: str) -> str | int:
-    """"auto" is bfloat16 with float32 weights where that is faster: on GPUs that have it and on CPUs with AMX.
+    """ "auto" is bfloat16 with float32 weights where that is faster: on GPUs that have it and on CPUs with AMX.
 
     On a CPU with avx512_bf16 but no AMX training is slower in bfloat16: 0.7 times as fast for ResNet-18, 0.55 for a
     ViT-Ti (2 cores, torch 2.13).
@@ -24,5 +24,10 @@ def precision(asked: str | int, accelerator: str) -> str | int:
 def quiet() -> None:
     """Only what a user can act on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*LeafSpec.*", ".*overridden `on_after_batch_transfer`.*"):
+    for text in (
+        ".*does not have many workers.*",
+        ".*smaller than the logging interval.*",
+        ".*LeafSpec.*",
+        ".*overridden `on_after_batch_transfer`.*",
+    ):
         warnings.filterwarnings("ignore", text)

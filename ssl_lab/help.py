@@ -26,7 +26,11 @@ def tasks(conf: Path) -> dict[str, str]:
 
 
 def overview(conf: Path) -> str:
-    lines = ["usage: ssl-lab TASK [group=option] [key=value] …", "", "tasks (ssl-lab TASK --help for its groups and keys)"]
+    lines = [
+        "usage: ssl-lab TASK [group=option] [key=value] …",
+        "",
+        "tasks (ssl-lab TASK --help for its groups and keys)",
+    ]
     lines += [f"  {name:<10}{text}" for name, text in tasks(conf).items()]
     for name in tasks(conf):
         lines += ["", f"groups of {name}", *_groups(conf, name)]

@@ -7,20 +7,21 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from torch import nn
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
 from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UserError
 from ssl_lab.run import checkpoint_of, read_config
+from ssl_lab.views.base import Views
 
 
 class Model:
     """The backbone of a run with the preprocessing that it was trained with, frozen and in eval mode."""
 
-    def __init__(self, backbone: nn.Module, views: nn.Module, data: Any):
+    def __init__(self, backbone: Backbone, views: Views, data: Any):
         self.backbone, self.views, self.data = backbone.eval().requires_grad_(False), views, data
-        self.width: int = backbone.width
+        self.width = backbone.width
 
     def embed(self, items: Any, batch_size: int = 256) -> Float[ndarray, "n width"]:
         """Vectors in float32 of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`."""

@@ -10,12 +10,24 @@ from ssl_lab.errors import nearest
 LITERAL = {"data.path", "data.name", "backbone.name", "resume", "name"}
 
 
-FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p"}
+FLAGS_WITH_VALUE = {
+    "--config-dir",
+    "-cd",
+    "--config-name",
+    "-cn",
+    "--config-path",
+    "-cp",
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+}
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Flags (with their values) and overrides, wherever they stand; Hydra wants the flags first."""
-    flags, overrides = [], []
+    flags: list[str] = []
+    overrides: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         (flags if argument.startswith("-") else overrides).append(argument)
@@ -58,7 +70,9 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
     if found := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
         return f"there is no key or group {found[1]!r}; {_nearest_key(found[1], conf, task, overrides)}"
     if (override := getattr(error, "override", None)) is not None:
-        return f"{override!r} could not be read: {text.splitlines()[0]} (quote it for the shell and for Hydra: 'key=\"…\"')"
+        return (
+            f"{override!r} could not be read: {text.splitlines()[0]} (quote it, for the shell and Hydra: 'key=\"…\"')"
+        )
     return " ".join(text.split())
 
 
@@ -67,7 +81,9 @@ def _nearest_key(key: str, conf: Path, task: str, overrides: list[str]) -> str:
     from hydra.core.global_hydra import GlobalHydra
 
     groups = [folder.name for folder in conf.iterdir() if folder.is_dir()]
-    chosen = [o for o in overrides if o.split("=")[0] in groups and (conf / o.replace("=", "/")).with_suffix(".yaml").exists()]
+    chosen = [
+        o for o in overrides if o.split("=")[0] in groups and (conf / o.replace("=", "/")).with_suffix(".yaml").exists()
+    ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
         known = [*groups, *_keys(compose(task, chosen))]

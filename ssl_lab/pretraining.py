@@ -2,27 +2,29 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
 from ssl_lab.optimizer.groups import decay_matrices_only
 from ssl_lab.randomness import Draw
+from ssl_lab.views.base import Views
 
 
 class Pretraining(pl.LightningModule):
-    """`optimizer` is called with parameter groups, `schedule` with progress in [0, 1] gives the factor on its rate."""
+    """`optimizer` makes one from parameter groups, `schedule` with progress in [0, 1] gives the factor on its rate."""
 
     def __init__(
         self,
         objective: Objective,
-        views: nn.Module,
-        optimizer: Callable[..., torch.optim.Optimizer],
+        views: Views,
+        optimizer: partial,
         schedule: Callable[[float], float],
         seed: int,
         channels_last: bool = False,
@@ -33,19 +35,21 @@ class Pretraining(pl.LightningModule):
         if missing:
             raise UsageError(
                 f"objective {type(objective).__name__} needs {', '.join(sorted(missing))}, and views "
-                f"{type(views).__name__} make {', '.join(sorted(views.makes))}: choose other views (views=…) or objective"
+                f"{type(views).__name__} make {', '.join(sorted(views.makes))}: choose other views=… or objective=…"
             )
         self.objective, self.views = objective, views
         self.make_optimizer, self.schedule, self.seed = optimizer, schedule, seed
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
-            self.objective.to(memory_format=torch.channels_last)
+            self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
             self.objective.compile()
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         trainer = self.trainer
-        made = self.views(batch, Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device))
+        made = self.views(
+            batch, Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)
+        )
         return {key: self._formatted(value) for key, value in made.items()}
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -63,7 +67,7 @@ class Pretraining(pl.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.objective.after_step(self.progress)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         decay = self.make_optimizer.keywords.get("weight_decay", 0.0)
         optimizer = self.make_optimizer(decay_matrices_only(self.objective, decay))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / self.total_steps))
@@ -75,7 +79,7 @@ class Pretraining(pl.LightningModule):
         if self.trainer.max_steps > 0:
             return self.trainer.max_steps
         per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * self.trainer.max_epochs
+        return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * (self.trainer.max_epochs or 0)
 
     @property
     def progress(self) -> float:

@@ -10,7 +10,17 @@ from typing import Any
 
 import torch
 
-LIBRARIES = ("ssl-lab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb", "datasets", "numpy", "transformers")
+LIBRARIES = (
+    "ssl-lab",
+    "torch",
+    "lightning",
+    "hydra-core",
+    "torchmetrics",
+    "wandb",
+    "datasets",
+    "numpy",
+    "transformers",
+)
 
 
 def provenance(data: Any) -> dict[str, Any]:

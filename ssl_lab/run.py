@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,14 +21,16 @@ def open_folder(folder: Path, config: DictConfig, facts: dict[str, Any]) -> None
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    return OmegaConf.to_container(config, resolve=True)
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def read_config(folder: Path) -> DictConfig:
     """Raises UserError where the folder is no run folder."""
     if not (folder / "config.yaml").is_file():
-        raise UserError(f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)")
-    return OmegaConf.load(folder / "config.yaml")
+        raise UserError(
+            f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)"
+        )
+    return cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
 
 
 def checkpoint_of(path: str) -> Path:

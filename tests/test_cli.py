@@ -105,7 +105,8 @@ def test_a_traceback_only_when_asked_for(monkeypatch, capfd):
 
 AWKWARD = [
     "/my photos/a", "a=b", "it's", 'say "x"', "[old]", "x[1]", "a,b", "{a: b}", "${seed}", r"\${seed}", r"back\slash",
-    "ends\\", "ends\\\\", "a'\\", "ünïcode 图", "# no comment", "$HOME", "(x)", "a:b", "null ", " lead", "~", "*", "%d", "\\'",
+    "ends\\", "ends\\\\", "a'\\",
+    "ünïcode 图", "# no comment", "$HOME", "(x)", "a:b", "null ", " lead", "~", "*", "%d", "\\'",
     "${", "${oops", "a$b", "tab\there",
 ]  # fmt: skip
 
@@ -118,7 +119,7 @@ def parsed(argument):
 
 
 def random_texts(n):
-    rng = random.Random(0)
+    rng = random.Random(0)  # noqa: S311
     return ["x" + "".join(rng.choices("ab \\'\"${}[],=:#", k=rng.randint(1, 8))) for _ in range(n)]
 
 

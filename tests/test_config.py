@@ -59,13 +59,16 @@ def test_every_option_composes_and_builds(option):
     for callback in config.callbacks.values():
         build(callback)
     build(config.data)
-    if option.split("=")[0] in ("backbone", "objective", "views", "optimizer", "schedule", "recipe") and "hub" not in option:
+    if (
+        option.split("=")[0] in ("backbone", "objective", "views", "optimizer", "schedule", "recipe")
+        and "hub" not in option
+    ):
         module = make_module(config)
         assert module.objective.needs <= module.views.makes
 
 
 def test_every_option_is_explained_in_its_first_comment():
-    from ssl_lab import help  # noqa: A004
+    from ssl_lab import help
 
     for option in OPTIONS:
         assert help._comment((CONF / option.replace("=", "/")).with_suffix(".yaml")), option
@@ -76,7 +79,9 @@ def test_learning_rate_is_scaled_by_the_batch_size_only_when_asked_for():
     assert plain.make_optimizer.keywords["lr"] == pytest.approx(0.1)
     scaled = make_module(composed("optimizer.lr=0.06", "data.batch_size=512", "lr_for_batch=128"))
     assert scaled.make_optimizer.keywords["lr"] == pytest.approx(0.24)
-    double = make_module(composed("optimizer.lr=0.06", "data.batch_size=512", "lr_for_batch=128", "trainer.accumulate_grad_batches=2"))
+    double = make_module(
+        composed("optimizer.lr=0.06", "data.batch_size=512", "lr_for_batch=128", "trainer.accumulate_grad_batches=2")
+    )
     assert double.make_optimizer.keywords["lr"] == pytest.approx(0.48)
 
 
@@ -85,7 +90,8 @@ def test_learning_rate_is_scaled_by_the_batch_size_only_when_asked_for():
     [
         "os.system", "subprocess.run", "builtins.eval", "hydra.utils.instantiate",
         "ssl_lab.backbone.nowhere.Net", "ssl_lab.data.images.os.system",  # what a module imports is not what it defines
-        "ssl_lab.data.decoding.shutil.rmtree", "ssl_lab.provenance.subprocess.run", "lightning.pytorch.callbacks.torch.load",
+        "ssl_lab.data.decoding.shutil.rmtree", "ssl_lab.provenance.subprocess.run",
+        "lightning.pytorch.callbacks.torch.load",
         "torch.load", "torch.hub.load", "evil.ssl_lab.data.images.Images", "ssl_lab.data_evil.x",
     ],
 )  # fmt: skip

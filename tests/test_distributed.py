@@ -59,14 +59,18 @@ def test_weights_after_three_steps(name, tmp_path):
     states = []
     for devices in (1, 2):
         command = [
-            sys.executable, "-m", "ssl_lab", "pretrain", f"objective={name}", "data=digits", "trainer=ddp", "logger=none",
-            "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.precision=32", "trainer.max_steps=3",
+            sys.executable, "-m", "ssl_lab", "pretrain", f"objective={name}", "data=digits", "trainer=ddp",
+            "logger=none", "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.precision=32",
             "data.batch_size=32", "debug=one_batch", "trainer.max_steps=3", "schedule.warmup=0.0",
         ]  # fmt: skip
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
         assert done.returncode == 0, done.stderr
         folder = done.stdout.strip().splitlines()[-1]
         states.append(torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
     assert states[0].keys() == states[1].keys()
     for key, one in states[0].items():
-        torch.testing.assert_close(states[1][key], one, atol=1e-5, rtol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(
+            states[1][key], one, atol=1e-5, rtol=1e-4, msg=lambda text, key=key: f"{key}: {text}"
+        )

@@ -24,7 +24,8 @@ from ssl_lab.errors import UserError
 from ssl_lab.tasks.pretrain import compose
 
 SMALL = [
-    "data=digits", "trainer=cpu", "trainer.precision=32", "scores.rows=200", "scores.health_rows=200", "backbone.widths=[8,16]",
+    "data=digits", "trainer=cpu", "trainer.precision=32", "scores.rows=200", "scores.health_rows=200",
+    "backbone.widths=[8,16]",
 ]  # fmt: skip
 
 
@@ -66,7 +67,14 @@ def run(tmp_path_factory):
 
 def test_the_run_folder_holds_what_it_should(run):
     folder, _ = run
-    for name in ("config.yaml", "metrics.jsonl", "summary.json", "provenance.json", "views.png", "checkpoints/last.ckpt"):
+    for name in (
+        "config.yaml",
+        "metrics.jsonl",
+        "summary.json",
+        "provenance.json",
+        "views.png",
+        "checkpoints/last.ckpt",
+    ):
         assert (folder / name).is_file()
     assert list(folder.glob("csv/metrics.csv"))
     assert list(folder.glob("tensorboard/events*"))
@@ -135,7 +143,9 @@ def test_a_run_is_loaded_and_embeds_images(run, tmp_path):
     vectors = model.embed(images)
     assert (vectors.shape, vectors.dtype) == ((3, 16), np.float32)
     Image.fromarray(images[1]).save(tmp_path / "x.png")
-    np.testing.assert_allclose(model.embed([tmp_path / "x.png", Image.fromarray(images[1])]), vectors[[1, 1]], rtol=1e-5)
+    np.testing.assert_allclose(
+        model.embed([tmp_path / "x.png", Image.fromarray(images[1])]), vectors[[1, 1]], rtol=1e-5
+    )
     x = (torch.tensor(images[1]).float() / 255 - 0.3059) / 0.3763
     np.testing.assert_allclose(model.backbone(x[None, None])[0].numpy(), vectors[1], rtol=1e-4, atol=1e-5)
     assert not model.backbone.training
@@ -170,13 +180,17 @@ class StopAt(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("options", [["objective=simclr", "optimizer=adamw"], ["objective=byol", "trainer.accumulate_grad_batches=2"]])
+@pytest.mark.parametrize(
+    "options", [["objective=simclr", "optimizer=adamw"], ["objective=byol", "trainer.accumulate_grad_batches=2"]]
+)
 @pytest.mark.parametrize("batch", [14, 21])
 def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, batch, pretrain, monkeypatch):
     monkeypatch.setenv("SSL_LAB_TRUST", "test_pretrain")
     options = [*SMALL, *options, "logger=none", "trainer.max_epochs=3", "scores.rows=50"]
     (whole,), _ = pretrain(*options)
-    _, err = pretrain(*options, f"+callbacks.stop={{_target_: test_pretrain.StopAt, batch: {batch}}}", "name=stopped", code=143)
+    _, err = pretrain(
+        *options, f"+callbacks.stop={{_target_: test_pretrain.StopAt, batch: {batch}}}", "name=stopped", code=143
+    )
     (stopped,) = Path("runs/pretrain/stopped").glob("*")
     assert f"resume={stopped.absolute()}" in err
     assert not (stopped / "summary.json").exists()
@@ -184,7 +198,10 @@ def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, 
     for key, expected in weights(whole).items():
         assert torch.equal(weights(resumed)[key], expected), key
     tail = {line["step"]: line["pretrain/loss"] for line in metrics(resumed) if "pretrain/loss" in line}
-    assert tail.items() <= {line["step"]: line["pretrain/loss"] for line in metrics(whole) if "pretrain/loss" in line}.items()
+    assert (
+        tail.items()
+        <= {line["step"]: line["pretrain/loss"] for line in metrics(whole) if "pretrain/loss" in line}.items()
+    )
 
 
 def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job(pretrain):

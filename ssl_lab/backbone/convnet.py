@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssl_lab.backbone.base import Backbone
 
-class ConvNet(nn.Module):
+
+class ConvNet(Backbone):
     """`(b, channels, h, w)` → `(b, width)`, the mean over the last feature map."""
 
     def __init__(self, channels: int, widths: Sequence[int]):

@@ -6,12 +6,13 @@ Only safetensors are read and code from the Hub is never run.
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.errors import UserError
 
 
-class Hub(nn.Module):
+class Hub(Backbone):
     """`(b, c, h, w)` → `(b, width)`: the model's pooled output, or the mean of its tokens where it has none.
 
     `name` is a Hub name or a folder. `pretrained: false` takes the architecture with random weights.

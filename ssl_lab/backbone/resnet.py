@@ -6,10 +6,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.progress import say
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """`(b, channels, h, w)` → `(b, width)`, the mean over the last feature map.
 
     The stem "small" is one 3 × 3 convolution without pooling, for images under 64 pixels (SimCLR, appendix B.9);
@@ -26,10 +27,14 @@ class ResNet(nn.Module):
     ):
         super().__init__()
         if stem == "imagenet" and size < 64:
-            say(f"warning: backbone.stem=imagenet shrinks images of {size} pixels to {size // 32 or 1}: try backbone.stem=small")
-        make = {"basic": Basic, "bottleneck": Bottleneck}[block]
+            say(
+                f"warning: backbone.stem=imagenet shrinks images of {size} pixels to {size // 32 or 1}: "
+                "try backbone.stem=small"
+            )
+        make = Basic if block == "basic" else Bottleneck
         self.stem = {"small": _small_stem, "imagenet": _imagenet_stem}[stem](channels)
-        width, layers = 64, []
+        width = 64
+        layers: list[Basic | Bottleneck] = []
         for i, depth in enumerate(depths):
             for j in range(depth):
                 layers.append(make(width, 64 * 2**i, stride=2 if i > 0 and j == 0 else 1))
@@ -49,6 +54,9 @@ class ResNet(nn.Module):
 class Basic(nn.Module):
     """Two 3 × 3 convolutions."""
 
+    width: int
+    last_norm: nn.BatchNorm2d
+
     def __init__(self, inputs: int, planes: int, stride: int):
         super().__init__()
         self.width = planes
@@ -64,6 +72,9 @@ class Basic(nn.Module):
 
 class Bottleneck(nn.Module):
     """A 3 × 3 convolution between two 1 × 1, the last of which has four times the channels."""
+
+    width: int
+    last_norm: nn.BatchNorm2d
 
     def __init__(self, inputs: int, planes: int, stride: int):
         super().__init__()

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.errors import UserError
 
 
-class ViT(nn.Module):
+class ViT(Backbone):
     """`(b, channels, h, w)` → `(b, width)`; the sides must be multiples of `patch`, and may differ between calls."""
 
     def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 
 from ssl_lab.embedding.embed import embed
 from ssl_lab.evaluation import geometry
@@ -19,14 +19,14 @@ class Health(Callback):
     def __init__(self, rows: int, every_n_epochs: int):
         self.rows, self.every = rows, every_n_epochs
 
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         if trainer.current_epoch % self.every == 0:
             self._log(trainer, module)
 
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_end(self, trainer: Any, module: Any) -> None:
         self._log(trainer, module)
 
-    def _log(self, trainer: Trainer, module: LightningModule) -> None:
+    def _log(self, trainer: Any, module: Any) -> None:
         values = measure(module, trainer.datamodule, self.rows)
         record(trainer, {f"health/{name}": value for name, value in values.items()})
         if trainer.global_step > 0:
@@ -34,7 +34,7 @@ class Health(Callback):
 
 
 @torch.no_grad()
-def measure(module: LightningModule, data: Any, rows: int) -> dict[str, float]:
+def measure(module: Any, data: Any, rows: int) -> dict[str, float]:
     """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items."""
     backbone, views = module.objective.backbone, module.views
     batches = list(data.loader("train", rows))
@@ -60,13 +60,13 @@ def warn_of_collapse(values: dict[str, float]) -> None:
         )
 
 
-def record(trainer: Trainer, values: dict[str, float]) -> None:
+def record(trainer: Any, values: dict[str, float]) -> None:
     """Logs at once, at the current step, to every logger."""
     for logger in trainer.loggers:
         logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
 
 
-def _pairs(backbone: Any, views: Any, batches: list[Any], module: LightningModule) -> tuple[Any, Any]:
+def _pairs(backbone: Any, views: Any, batches: list[Any], module: Any) -> tuple[Any, Any]:
     backbone.eval()
     pairs = []
     for i, batch in enumerate(batches):

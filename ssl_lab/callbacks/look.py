@@ -1,10 +1,11 @@
-"""What the model sees: a few images, each above its augmented views, in `views.png` and in every logger that has images."""
+"""What the model sees: a few images, each above its augmented views; in `views.png` and in loggers that take images."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
@@ -20,7 +21,7 @@ class LookAtViews(Callback):
         self.columns = columns
 
     @torch.no_grad()
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_start(self, trainer: Any, module: Any) -> None:
         if not trainer.is_global_zero or "views" not in module.views.makes:
             return
         batch = next(iter(trainer.datamodule.loader("train", self.columns)))

@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
 from ssl_lab.callbacks.health import record
@@ -23,11 +23,11 @@ class PlainProgress(ProgressBar):
     def disable(self) -> None:  # Lightning calls it in all processes but the first
         self.silent = True
 
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_start(self, trainer: Any, module: Any) -> None:
         self.start = self.shown = time.monotonic()
         self.first = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
         now = time.monotonic()
         if now - self.shown > EVERY and not self.silent:
             self.shown = now
@@ -47,10 +47,10 @@ class Speed(Callback):
     def __init__(self) -> None:
         self.seconds = self.items = self.logged = 0.0
 
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         self.start = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
         self.seconds += time.perf_counter() - self.start
         self.items += trainer.datamodule.batch_size
         if trainer.global_step % trainer.log_every_n_steps == 0:

@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 
 from ssl_lab.errors import Stopped
 
@@ -18,10 +18,10 @@ class StopBetweenSteps(Callback):
         self.number = 0
         self.before: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_start(self, trainer: Any, module: Any) -> None:
         self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
         if (index + 1) % trainer.accumulate_grad_batches:  # gradients that no checkpoint holds
             return
         if trainer.world_size > 1:  # every process has to leave at the same step
@@ -31,9 +31,11 @@ class StopBetweenSteps(Callback):
             checkpoint = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(checkpoint)
             name = signal.Signals(self.number).name
-            raise Stopped(self.number, f"stopped by {name}; go on with the same options and resume={checkpoint.parent.parent}")
+            raise Stopped(
+                self.number, f"stopped by {name}; go on with the same options and resume={checkpoint.parent.parent}"
+            )
 
-    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+    def teardown(self, trainer: Any, module: Any, stage: str) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}

@@ -33,10 +33,10 @@ class Rows(Dataset):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, numbers: Int[Tensor, " b"]) -> dict[str, Tensor]:
+    def __getitem__(self, numbers: Any) -> dict[str, Tensor]:
         index = self.index[numbers]
-        batch = {"image": self.pixels(index), "index": index}
-        return batch if self.labels is None else {**batch, "label": self.labels[index]}
+        label = {} if self.labels is None else {"label": self.labels[index]}
+        return {"image": self.pixels(index), "index": index, **label}
 
     def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
         raise NotImplementedError
@@ -102,7 +102,7 @@ class Images(pl.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.names = {"train": train, "bank": bank, "test": test}
         self.holdout, self.max_bad, self.memory_gb = holdout, max_bad, memory_gb
-        self.workers = os.cpu_count() if workers is None else workers
+        self.workers = workers if workers is not None else os.cpu_count() or 1
         self.rows: dict[str, Rows] = {}
         self.classes: list[str] | None = None
         self.fingerprint = ""
@@ -115,7 +115,7 @@ class Images(pl.LightningDataModule):
         wanted = {role: name for role, name in self.names.items() if name in splits}
         for role in ("train", "bank"):
             if role not in wanted:
-                raise UserError(f"data.{role}: no split {self.names[role]!r}: {nearest(self.names[role], splits)}")
+                raise UserError(f"data.{role}: no split {self.names[role]!r}: {nearest(str(self.names[role]), splits)}")
         read = {name: self._read(splits[name]) for name in dict.fromkeys(wanted.values())}
         self.rows = {role: read[name] for role, name in wanted.items()}
         self.classes = splits[wanted["bank"]].classes
@@ -148,10 +148,12 @@ class Images(pl.LightningDataModule):
     def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
         """The labels of those rows, in the same order."""
         chosen = self.rows[role]
+        if chosen.labels is None:
+            raise UserError(f"the {role} rows have no labels")
         return chosen.labels[chosen.index[:rows]]
 
     def prepare(self, items: Iterable[Any]) -> dict[str, Tensor]:
-        """A batch of new images, fitted as the data set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
+        """A batch of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
         return {"image": torch.stack([self._fitted(item) for item in items])}
 
     def _fitted(self, item: Any) -> UInt8[Tensor, "c h w"]:
@@ -184,4 +186,8 @@ class Images(pl.LightningDataModule):
         order = bank.index[torch.randperm(len(bank), generator=generator(self.seed))]
         cut = round(self.holdout * len(bank))
         held_out, kept = replace(bank, index=order[:cut]), replace(bank, index=order[cut:])
-        self.rows = {"train": kept if self.rows["train"] is bank else self.rows["train"], "bank": kept, "test": held_out}
+        self.rows = {
+            "train": kept if self.rows["train"] is bank else self.rows["train"],
+            "bank": kept,
+            "test": held_out,
+        }

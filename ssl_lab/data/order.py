@@ -41,6 +41,7 @@ class InOrder(Sampler[Tensor]):
 
     def __init__(self, rows: int, batch_size: int):
         self.rows, self.batch_size = rows, batch_size
+        self.start = 0
 
     def __len__(self) -> int:
         return -(-self.rows // self.batch_size)
@@ -52,15 +53,16 @@ class InOrder(Sampler[Tensor]):
 class Batches(DataLoader):
     """A loader whose data set gives a whole batch for a tensor of row numbers.
 
-    It counts the batches that were handed out, so that a checkpoint in the middle of an epoch goes on with the next one.
+    It counts the batches handed out, so that a checkpoint in the middle of an epoch goes on with the next one.
     """
 
-    def __init__(self, items: Dataset, order: Sampler[Tensor], workers: int = 0):
+    def __init__(self, items: Dataset, order: EpochOrder | InOrder, workers: int = 0):
         super().__init__(items, batch_size=None, sampler=order, num_workers=workers)
+        self._order = order
         self._done = 0
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # a generator: begins when the first batch is asked for
-        self._done = getattr(self.sampler, "start", 0)
+    def __iter__(self) -> Any:  # a generator: begins when the first batch is asked for
+        self._done = self._order.start
         for batch in super().__iter__():
             self._done += 1
             yield batch
@@ -69,4 +71,4 @@ class Batches(DataLoader):
         return {"done": self._done % len(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.sampler.start = state["done"]
+        self._order.start = state["done"]

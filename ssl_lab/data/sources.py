@@ -19,9 +19,9 @@ from ssl_lab.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split, as pixels or still encoded (rows `{"bytes": …, "path": …}`), and what is known of them."""
+    """The images of a split, as pixels or still encoded (rows `{"bytes": …, "path": …}`), and what is known of them."""
 
-    images: UInt8[Tensor, "n c h w"] | Any
+    images: Any
     labels: Int[Tensor, " n"] | None
     classes: list[str] | None
     identity: str
@@ -36,7 +36,7 @@ class Source(Protocol):
 
 
 class HuggingFace:
-    """Data sets that `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files or an image folder.
+    """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files or an image folder.
 
     `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
     None ignores labels. Class labels are numbers or texts.
@@ -155,7 +155,9 @@ class Digits:
 
     def __init__(self, name: str | None, path: str | None):
         if path:
-            raise UserError("data=digits comes with scikit-learn and takes no data.path: leave it out, or choose other data")
+            raise UserError(
+                "data=digits comes with scikit-learn and takes no data.path: leave it out, or choose other data"
+            )
 
     def splits(self) -> dict[str, Split]:
         from sklearn.datasets import load_digits

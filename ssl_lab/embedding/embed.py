@@ -4,12 +4,15 @@ from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.views.base import Views
 
 
 @torch.no_grad()
 def embed(
-    backbone: nn.Module, views: nn.Module, batches: Iterable[dict[str, Tensor]], device: torch.device | str = "cpu"
+    backbone: Backbone, views: Views, batches: Iterable[dict[str, Tensor]], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "n width"]:
     """Features of the plain, unaugmented items, float32 on the CPU. The backbone is in eval mode meanwhile."""
     training = backbone.training

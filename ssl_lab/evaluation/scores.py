@@ -1,5 +1,6 @@
-"""Scores with their protocol in the name and their 95 % interval; one function for a run, its checkpoints and controls."""
+"""Scores with their protocol in the name and their 95 % interval, the same for a run and for its controls."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,10 @@ def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> Score:
 
 
 def classification(
-    bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], test: Float[Tensor, "m d"], test_labels: Int[Tensor, " m"]
+    bank: Float[Tensor, "n d"],
+    bank_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "m d"],
+    test_labels: Int[Tensor, " m"],
 ) -> dict[str, Score]:
     """kNN and linear probe, which know the labels of the bank and are asked those of the test rows."""
     return {
@@ -44,14 +48,19 @@ def classification(
 
 def raw(data: Any, rows: int | None, side: int = 32) -> dict[str, Score]:
     """The control without any model: pixels, of images averaged down to `side` where they are larger."""
-    bank, test = (torch.cat([_pixels(batch["image"], side) for batch in data.loader(role, rows)]) for role in ("bank", "test"))
+    bank, test = (
+        torch.cat([_pixels(batch["image"], side) for batch in data.loader(role, rows)]) for role in ("bank", "test")
+    )
     return classification(bank, data.labels("bank", rows), test, data.labels("test", rows))
 
 
-def table(lines: dict[str, list[Score | float]], columns: list[str]) -> str:
+def table(lines: Mapping[str, Sequence[Score | float]], columns: list[str]) -> str:
     """Text with a line for each score; the first column shows the 95 % interval too."""
     width = max(len(name) for name in lines)
-    text = [f"{'':{width}}  " + "  ".join(f"{column:>22}" if i == 0 else f"{column:>10}" for i, column in enumerate(columns))]
+    text = [
+        f"{'':{width}}  "
+        + "  ".join(f"{column:>22}" if i == 0 else f"{column:>10}" for i, column in enumerate(columns))
+    ]
     for name, (first, *others) in lines.items():
         cells = [f"{_cell(first):>22}", *(f"{_cell(other).split(' ')[0]:>10}" for other in others)]
         text.append(f"{name:{width}}  " + "  ".join(cells))

@@ -23,7 +23,11 @@ class JsonlLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        line = {"step": step, "epoch": int(metrics.get("epoch", 0)), **{k: v for k, v in metrics.items() if k != "epoch"}}
+        line = {
+            "step": step,
+            "epoch": int(metrics.get("epoch", 0)),
+            **{k: v for k, v in metrics.items() if k != "epoch"},
+        }
         with (self._save_dir / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 

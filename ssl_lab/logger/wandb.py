@@ -16,9 +16,9 @@ def wandb_logger(
 ) -> WandbLogger:
     import wandb
 
-    mode = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+    chosen = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
     settings = wandb.Settings(silent=True, console="off")
-    return WandbLogger(name=name, save_dir=str(save_dir), project=project, mode=mode, settings=settings)
+    return WandbLogger(name=name, save_dir=str(save_dir), project=project, mode=chosen, settings=settings)
 
 
 def finish() -> None:

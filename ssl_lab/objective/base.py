@@ -4,6 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ssl_lab.backbone.base import Backbone
+
 
 class Objective(nn.Module):
     """Called with a batch, gives a dict of scalars, of which `loss` is minimised and all are logged.
@@ -14,7 +16,7 @@ class Objective(nn.Module):
     needs: ClassVar[frozenset[str]]
     """the keys of the batch that it reads; the views must make them"""
 
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: Backbone):
         super().__init__()
         self.backbone = backbone
 

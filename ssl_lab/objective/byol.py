@@ -1,8 +1,8 @@
 """BYOL (Grill et al. 2020, arXiv 2006.07733): predict a slow teacher's view of the same image; no negatives.
 
-    loss = 2 - 2 · cos(q(z₁), z̄₂) + 2 - 2 · cos(q(z₂), z̄₁)      equation 2, symmetrised
-    teacher ← τ · teacher + (1 - τ) · student                     equation 1, after every optimizer step
-    τ = 1 - (1 - τ₀) · (cos(π · progress) + 1) / 2                section 3.2
+loss = 2 - 2 · cos(q(z₁), z̄₂) + 2 - 2 · cos(q(z₂), z̄₁)      equation 2, symmetrised
+teacher ← τ · teacher + (1 - τ) · student                     equation 1, after every optimizer step
+τ = 1 - (1 - τ₀) · (cos(π · progress) + 1) / 2                section 3.2
 """
 
 import copy
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.objective.base import Objective
 from ssl_lab.objective.projector import mlp
 
@@ -25,7 +26,7 @@ class BYOL(Objective):
 
     needs = frozenset({"views"})
 
-    def __init__(self, backbone: nn.Module, projector: list[int], predictor: list[int], momentum: float):
+    def __init__(self, backbone: Backbone, projector: list[int], predictor: list[int], momentum: float):
         super().__init__(backbone)
         self.projector = mlp([backbone.width, *projector])
         self.predictor = mlp([projector[-1], *predictor])

@@ -1,5 +1,6 @@
 """The small nets between a backbone and a loss."""
 
+import itertools
 from collections.abc import Sequence
 
 from torch import nn
@@ -11,7 +12,7 @@ def mlp(widths: Sequence[int], final_norm: bool = False) -> nn.Sequential:
     `final_norm` puts a batch norm behind the last layer too, as SimCLR's released code does.
     """
     layers: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         last = i == len(widths) - 2
         layers.append(nn.Linear(inputs, outputs, bias=last and not final_norm))  # a norm has its own bias
         if not last:

@@ -1,19 +1,21 @@
 """SimCLR (Chen et al. 2020, arXiv 2002.05709, Algorithm 1): two views of one image attract, all others repel.
 
-    ℓ(i, j) = -log( exp(sim(z_i, z_j)/τ) / Σ_{k≠i} exp(sim(z_i, z_k)/τ) ), averaged over all positive pairs in both orders
+ℓ(i, j) = -log( exp(sim(z_i, z_j)/τ) / Σ_{k≠i} exp(sim(z_i, z_k)/τ) ), averaged over all positive pairs in both orders
 """
+
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from ssl_lab.objective.base import Objective
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.distributed import gather, rank
+from ssl_lab.objective.base import Objective
 from ssl_lab.objective.projector import mlp
 
-CHUNK = 1024  # anchors whose similarities are held at one time
+CHUNK = 512  # anchors whose similarities are held at one time
 
 
 class SimCLR(Objective):
@@ -21,7 +23,7 @@ class SimCLR(Objective):
 
     needs = frozenset({"views"})
 
-    def __init__(self, backbone: nn.Module, hidden: int, output: int, temperature: float):
+    def __init__(self, backbone: Backbone, hidden: int, output: int, temperature: float):
         super().__init__(backbone)
         self.projector = mlp([backbone.width, hidden, output])
         self.temperature = temperature
@@ -36,23 +38,54 @@ def nt_xent(z: Float[Tensor, "2 b d"], temperature: float, chunk: int = CHUNK) -
     """NT-Xent of the pairs (z[0, i], z[1, i]) against all other views in all processes, in float32.
 
     The mean over this process's anchors: averaged over the processes, loss and gradient are those of the whole batch.
-    Anchors are taken `chunk` at a time and their similarities computed again in the backward pass, so memory grows with
-    chunk · b, not b². Identical embeddings give log(2b - 1).
+    Similarities are held for `chunk` anchors at a time, so memory grows with chunk · b, not b². Identical embeddings
+    give log(2b - 1).
     """
     with torch.autocast(z.device.type, enabled=False):
         anchors = F.normalize(z.float(), dim=2).flatten(0, 1)  # (2b, d)
         everyone = gather(anchors)  # (2b · processes, d)
         own = torch.arange(len(anchors), device=z.device)
         first = rank() * len(anchors)
-        themselves, positives = first + own, first + (own + len(anchors) // 2) % len(anchors)
-        parts = (anchors.split(chunk), themselves.split(chunk), positives.split(chunk))
-        if len(anchors) <= chunk:
-            return _cross_entropy(anchors, everyone, themselves, positives, temperature) / len(anchors)
-        losses = [checkpoint(_cross_entropy, a, everyone, s, p, temperature, use_reentrant=False) for a, s, p in zip(*parts)]
-        return torch.stack(losses).sum() / len(anchors)
+        positives = first + (own + len(anchors) // 2) % len(anchors)
+        return _InChunks.apply(anchors, everyone, first + own, positives, temperature, chunk) / len(anchors)
 
 
-def _cross_entropy(anchors: Tensor, everyone: Tensor, themselves: Tensor, positives: Tensor, temperature: float) -> Tensor:
-    similarity = anchors @ everyone.T / temperature  # (n, 2b · processes)
-    similarity = similarity.scatter(1, themselves[:, None], -torch.inf)
-    return F.cross_entropy(similarity, positives, reduction="sum")
+class _InChunks(torch.autograd.Function):
+    """Σ -log softmax(anchors · everyoneᵀ / τ without themselves)[positives], and its gradient, in one pass over chunks.
+
+    The gradient of a row is (softmax - one_hot(positive)) / τ times the other factor, known as soon as its softmax is:
+    so nothing is computed twice and no similarities are kept for the backward pass.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        anchors: Tensor,
+        everyone: Tensor,
+        themselves: Tensor,
+        positives: Tensor,
+        temperature: float,
+        chunk: int,
+    ) -> Tensor:
+        loss = anchors.new_zeros(())
+        to_anchors, to_everyone = torch.empty_like(anchors), torch.zeros_like(everyone)
+        buffer = anchors.new_empty(min(chunk, len(anchors)), len(everyone))
+        for start in range(0, len(anchors), chunk):
+            part = slice(start, start + chunk)
+            rows, positive = anchors[part], positives[part, None]
+            p = torch.mm(rows, everyone.T, out=buffer[: len(rows)]).div_(temperature)
+            p.scatter_(1, themselves[part, None], -torch.inf)
+            p.sub_(p.amax(1, keepdim=True))
+            loss -= p.gather(1, positive).sum()
+            norm = p.exp_().sum(1, keepdim=True)
+            loss += norm.log().sum()
+            p.div_(norm).scatter_add_(1, positive, -torch.ones_like(norm))
+            torch.mm(p, everyone, out=to_anchors[part])
+            to_everyone.addmm_(p.T, rows)
+        ctx.save_for_backward(to_anchors.div_(temperature), to_everyone.div_(temperature))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        to_anchors, to_everyone = ctx.saved_tensors
+        return grad * to_anchors, grad * to_everyone, None, None, None, None

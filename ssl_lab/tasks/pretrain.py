@@ -8,8 +8,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 from omegaconf import DictConfig
-from torch import nn
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
 from ssl_lab.callbacks.health import measure, record
 from ssl_lab.callbacks.online import score
@@ -44,7 +44,9 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
         seconds = time.monotonic() - start
         summary = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": round(seconds, 1)}
-        summary |= {name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name}
+        summary |= {
+            name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
+        }
         summary |= {"images_per_second": speed.rate}
         if trainer.is_global_zero:
             summary |= judge(config, trainer, module, untrained, data)
@@ -73,7 +75,7 @@ def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback])
     loggers = [build(one, save_dir=str(folder)) for one in config.logger.values() if isinstance(one, DictConfig)]
     options = plain(config.trainer)
     options["precision"] = precision(options["precision"], options["accelerator"])
-    plugins = []
+    plugins: list[Any] = []
     if options["accelerator"] == "cpu" and options["sync_batchnorm"]:  # which torch's own cannot do
         plugins, options["sync_batchnorm"] = [SharedBatchNorms()], False
     return pl.Trainer(
@@ -102,7 +104,9 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, modu
     )
 
 
-def judge(config: DictConfig, trainer: pl.Trainer, module: Pretraining, untrained: nn.Module, data: Any) -> dict[str, Any]:
+def judge(
+    config: DictConfig, trainer: pl.Trainer, module: Pretraining, untrained: Backbone, data: Any
+) -> dict[str, Any]:
     """The label-free scores and, where there are labels, kNN and linear probe beside both controls."""
     summary: dict[str, Any] = measure(module, data, config.scores.health_rows)
     if not data.labelled:

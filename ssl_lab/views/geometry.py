@@ -68,7 +68,7 @@ def blur(sigma: Float[Tensor, " b"], radius: int, size: int) -> Float[Tensor, "b
 
 
 def rotate(images: Float[Tensor, "b c h w"], degrees: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-    """Turns images counter-clockwise about their centre, bilinear, black outside. Not separable, so not a matrix pair."""
+    """Turns images counter-clockwise about their centre: bilinear, black outside; not separable, so no matrix pair."""
     height, width = images.shape[2:]
     angle = torch.deg2rad(degrees)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry
+from ssl_lab.views.base import Views
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ class Augment:
     solarize: float
     """probability of inverting the values of at least 0.5"""
 
-    def __call__(
-        self, images: Float[Tensor, "b c h w"], size: int, draw: Draw
-    ) -> Float[Tensor, "b c {size} {size}"]:
+    def __call__(self, images: Float[Tensor, "b c h w"], size: int, draw: Draw) -> Float[Tensor, "b c {size} {size}"]:
         """Views of images in [0, 1], in [0, 1]."""
         b, _, height, width = images.shape
         boxes = geometry.crop_boxes(height, width, self.area, self.ratio, draw.uniform(b, 2 * geometry.ATTEMPTS + 2))
@@ -84,13 +83,15 @@ class Augment:
         return colour.greyscale((draw.uniform(b) < self.grey).to(views.dtype)) @ matrix
 
 
-class TwoCrops(nn.Module):
+class TwoCrops(Views):
     """`views` (2, b, c, size, size), and `local` (v, b, c, s, s) where `local` asks for smaller crops (multi-crop).
 
     `second` and `local` say only what differs from `augment`; `local` has `count` and `size` besides.
     """
 
     makes = frozenset({"views", "local"})
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
