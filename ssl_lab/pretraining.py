@@ -14,7 +14,7 @@ from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
 from ssl_lab.optimizer.groups import decay_matrices_only
 from ssl_lab.randomness import Draw
-from ssl_lab.views.base import Views
+from ssl_lab.views.base import Views, fitting
 
 
 class Pretraining(pl.LightningModule):
@@ -35,7 +35,7 @@ class Pretraining(pl.LightningModule):
         if missing:
             raise UsageError(
                 f"objective {type(objective).__name__} needs {', '.join(sorted(missing))}, and views "
-                f"{type(views).__name__} make {', '.join(sorted(views.makes))}: choose other views=… or objective=…"
+                f"{type(views).__name__} make {', '.join(sorted(views.makes))}; {fitting(objective.needs)}"
             )
         self.objective, self.views = objective, views
         self.make_optimizer, self.schedule, self.seed = optimizer, schedule, seed

@@ -1,5 +1,6 @@
 """conf/ and ssl_lab/ are one house, and every option of every group composes and builds."""
 
+import functools
 import importlib
 from pathlib import Path
 
@@ -113,11 +114,16 @@ def test_a_package_of_ones_own_joins_by_name(monkeypatch, tmp_path):
     assert build(OmegaConf.create({"_target_": "my_lab.Net"})).width == 3
 
 
-def test_objective_and_views_that_do_not_fit_are_named():
+@pytest.mark.parametrize(
+    ("needs", "hint"), [({"views"}, "choose views=grey_crops or views=two_crops"), ({"masked"}, "no views make masked")]
+)
+def test_objective_and_views_that_do_not_fit_are_named(needs, hint):
     module = make_module(composed())
-    module.objective.needs = frozenset({"masked"})
-    with pytest.raises(UsageError, match=r"SimCLR needs masked, and views TwoCrops make local, views"):
-        type(module)(module.objective, module.views, torch.optim.SGD, float, seed=0)
+    module.objective.needs = frozenset(needs)
+    views = module.views
+    views.makes = frozenset({"waves"})
+    with pytest.raises(UsageError, match=f"SimCLR needs {min(needs)}, and views TwoCrops make waves; {hint}"):
+        type(module)(module.objective, views, functools.partial(torch.optim.SGD), float, seed=0)
 
 
 def test_user_errors_have_exit_codes():

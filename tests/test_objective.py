@@ -42,13 +42,13 @@ def test_loss_is_a_finite_scalar_with_gradients_to_all_that_is_trained(name):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_loss_when_all_embeddings_are_the_same(name):
-    """With the last layer's weights at zero only its bias is left, and every item has the same embedding."""
+    """Where every weight is zero only biases are left, and every item has the same embedding."""
     objective, expected = make(name), OBJECTIVES[name][1]
-    for net in (objective.projector, getattr(objective, "predictor", None), getattr(objective, "teacher", None)):
-        if net is not None:
-            last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
-            nn.init.zeros_(last.weight)
-            nn.init.ones_(last.bias)
+    for module in objective.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.zeros_(module.weight)
+            if module.bias is not None:
+                nn.init.ones_(module.bias)
     assert objective(batch())["loss"].item() == pytest.approx(expected, abs=1e-5)
 
 

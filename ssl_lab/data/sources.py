@@ -59,9 +59,11 @@ class HuggingFace:
 
     def _load(self) -> Any:
         import datasets  # takes a second, and is not needed for the other sources
+        import huggingface_hub
 
         datasets.disable_progress_bars()
         datasets.logging.set_verbosity_error()
+        huggingface_hub.logging.set_verbosity_error()
         if self.path is None:
             if self.name is None:
                 raise UserError("data.path is not set: give a folder of images, data.path=/my/photos")

@@ -14,9 +14,10 @@ def wandb_logger(
     name: str,
     mode: Literal["online", "offline", "disabled"] | None,
 ) -> WandbLogger:
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    chosen = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+    chosen = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
     settings = wandb.Settings(silent=True, console="off")
     return WandbLogger(name=name, save_dir=str(save_dir), project=project, mode=chosen, settings=settings)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from ssl_lab.backbone.base import Backbone
@@ -16,6 +17,7 @@ from ssl_lab.callbacks.online import score
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
 from ssl_lab.distributed import SharedBatchNorms
+from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import KNN, LINEAR, Score, raw, table
 from ssl_lab.hardware import precision, quiet
 from ssl_lab.logger.jsonl import JsonlLogger
@@ -78,16 +80,19 @@ def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback])
     plugins: list[Any] = []
     if options["accelerator"] == "cpu" and options["sync_batchnorm"]:  # which torch's own cannot do
         plugins, options["sync_batchnorm"] = [SharedBatchNorms()], False
-    return pl.Trainer(
-        **options,
-        plugins=plugins,
-        logger=[JsonlLogger(folder), *loggers],
-        callbacks=[*(build(one) for one in config.callbacks.values() if one), *callbacks],
-        default_root_dir=str(folder),
-        use_distributed_sampler=False,  # the data's own order is sliced by rank
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    try:
+        return pl.Trainer(
+            **options,
+            plugins=plugins,
+            logger=[JsonlLogger(folder), *loggers],
+            callbacks=[*(build(one) for one in config.callbacks.values() if one), *callbacks],
+            default_root_dir=str(folder),
+            use_distributed_sampler=False,  # the data's own order is sliced by rank
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UsageError(f"trainer: {error}") from error
 
 
 def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, module: Pretraining) -> None:

@@ -1,9 +1,13 @@
 """What every kind of views is: it shows a raw batch as an objective needs it, or plainly."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from ssl_lab.cli import conf
 from ssl_lab.randomness import Draw
 
 
@@ -20,3 +24,18 @@ class Views(nn.Module):
     def plain(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch with `input`: the items as they are, for evaluation, embedding and heads."""
         raise NotImplementedError
+
+
+def fitting(needs: frozenset[str]) -> str:
+    """What to write instead of views that do not make what an objective needs."""
+    options = sorted((conf() / "views").glob("*.yaml"))
+    fit = [f"views={file.stem}" for file in options if needs <= _class(file).makes]
+    return (
+        "choose " + " or ".join(fit) if fit else f"no views make {', '.join(sorted(needs))}: choose another objective=…"
+    )
+
+
+def _class(file: Path) -> Any:
+    """The class of an option, which may stand in the option that it is based on."""
+    config: Any = OmegaConf.load(file)
+    return get_class(config._target_) if "_target_" in config else _class(file.with_stem(config.defaults[0]))
