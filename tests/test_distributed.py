@@ -61,7 +61,7 @@ def test_weights_after_three_steps(name, tmp_path):
         command = [
             sys.executable, "-m", "ssl_lab", "pretrain", f"objective={name}", "data=digits", "trainer=ddp",
             "logger=none", "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.precision=32",
-            "data.batch_size=32", "debug=one_batch", "trainer.max_steps=3", "schedule.warmup=0.0",
+            "data.batch_size=32", "optimizer.lr=0.01", "debug=one_batch", "trainer.max_steps=3", "schedule.warmup=0.0",
         ]  # fmt: skip
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}

@@ -42,16 +42,21 @@ class PlainProgress(ProgressBar):
 
 
 class Speed(Callback):
-    """Logs speed/items_per_second: training steps only, without the evaluations in between, over all processes."""
+    """Logs speed/items_per_second: data, views and steps, without the evaluations in between, over all processes."""
 
     def __init__(self) -> None:
-        self.seconds = self.items = self.logged = 0.0
+        self.seconds = self.items = 0.0
 
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:  # the last callback: evaluations are over
         self.start = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        self.seconds += time.perf_counter() - self.start
+        now = time.perf_counter()
+        self.seconds += now - self.start
+        self.start = now
         self.items += trainer.datamodule.batch_size
         if trainer.global_step % trainer.log_every_n_steps == 0:
             record(trainer, {"speed/items_per_second": self.rate})

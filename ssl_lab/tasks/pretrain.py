@@ -45,6 +45,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         start = time.monotonic()
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
         seconds = time.monotonic() - start
+        module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
         summary = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": round(seconds, 1)}
         summary |= {
             name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
