@@ -40,8 +40,8 @@ def test_linear_probe_is_as_good_as_scikit_learns(digits):
         LogisticRegression(C=c / len(bank), max_iter=2000).fit(scaler.transform(bank), labels)
         .score(scaler.transform(queries), truth) for c in (1e1, 1e2, 1e3, 1e4)
     )  # fmt: skip
-    ours = (linear_probe(bank, labels, queries) == truth).float().mean().item()
-    assert ours > best - 0.015
+    ours = [(linear_probe(bank, labels, queries, seed) == truth).float().mean().item() for seed in range(4)]
+    assert np.mean(ours) > best - 0.015  # which was chosen on the queries
 
 
 def test_linear_probe_solves_the_same_problem_as_scikit_learn(digits, monkeypatch):
