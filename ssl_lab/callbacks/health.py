@@ -1,4 +1,4 @@
-"""Is the representation alive? Label-free scores of it before, during and after training, and a warning on collapse."""
+"""Is the representation alive? Label-free scores of it as the training goes on, and a warning when it collapses."""
 
 from typing import Any
 
@@ -14,23 +14,21 @@ COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features
 
 
 class Health(Callback):
-    """Logs health/… on the first `rows` items: at the start of every `every_n_epochs`-th epoch and at the end."""
+    """Logs health/… on the first `rows` items at the start of every `every_n_epochs`-th epoch, and warns once."""
 
     def __init__(self, rows: int, every_n_epochs: int):
-        self.rows, self.every = rows, every_n_epochs
+        self.rows, self.every, self.warned = rows, every_n_epochs, False
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         if trainer.current_epoch % self.every == 0:
-            self._log(trainer, module)
+            values = log_health(trainer, module, self.rows)
+            self.warned = self.warned or (trainer.global_step > 0 and warn_of_collapse(values))
 
-    def on_train_end(self, trainer: Any, module: Any) -> None:
-        self._log(trainer, module)
 
-    def _log(self, trainer: Any, module: Any) -> None:
-        values = measure(module, trainer.datamodule, self.rows)
-        record(trainer, {f"health/{name}": value for name, value in values.items()})
-        if trainer.global_step > 0:
-            warn_of_collapse(values)
+def log_health(trainer: Any, module: Any, rows: int) -> dict[str, float]:
+    values = measure(module, trainer.datamodule, rows)
+    record(trainer, {f"health/{name}": value for name, value in values.items()})
+    return values
 
 
 @torch.no_grad()
@@ -51,13 +49,16 @@ def measure(module: Any, data: Any, rows: int) -> dict[str, float]:
     return values
 
 
-def warn_of_collapse(values: dict[str, float]) -> None:
-    if values["feature_std"] < COLLAPSED:
+def warn_of_collapse(values: dict[str, float]) -> bool:
+    """Whether there was one to warn of."""
+    collapsed = values["feature_std"] < COLLAPSED
+    if collapsed:
         say(
             f"warning: the features have collapsed (health/feature_std {values['feature_std']:.3f}, RankMe "
             f"{values['rankme']:.1f}): all items get nearly the same vector. Try a lower optimizer.lr, a longer "
             "schedule.warmup, a larger data.batch_size or, with objective=byol, a higher objective.momentum."
         )
+    return collapsed
 
 
 def record(trainer: Any, values: dict[str, float]) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
-from ssl_lab.callbacks.health import measure, record
+from ssl_lab.callbacks.health import log_health, record, warn_of_collapse
 from ssl_lab.callbacks.online import score
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
@@ -114,7 +114,8 @@ def judge(
     config: DictConfig, trainer: pl.Trainer, module: Pretraining, untrained: Backbone, data: Any
 ) -> dict[str, Any]:
     """The label-free scores and, where there are labels, kNN and linear probe beside both controls."""
-    summary: dict[str, Any] = measure(module, data, config.scores.health_rows)
+    summary: dict[str, Any] = log_health(trainer, module, config.scores.health_rows)
+    warn_of_collapse(summary)
     if not data.labelled:
         say(table({name: [value] for name, value in summary.items()}, ["this run"]))
         return summary
