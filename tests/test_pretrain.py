@@ -1,6 +1,7 @@
 """`ssl-lab pretrain` from the command line to the run folder, on scikit-learn's digits."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
 from PIL import Image
 from test_config import composed
@@ -21,6 +22,8 @@ from ssl_lab import cli
 from ssl_lab.building import build
 from ssl_lab.callbacks.health import measure, warn_of_collapse
 from ssl_lab.errors import UserError
+from ssl_lab.randomness import Draw
+from ssl_lab.run import open_folder, read_config
 from ssl_lab.tasks.pretrain import compose
 
 SMALL = [
@@ -202,6 +205,56 @@ def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, 
         tail.items()
         <= {line["step"]: line["pretrain/loss"] for line in metrics(whole) if "pretrain/loss" in line}.items()
     )
+
+
+class Follow(Callback):
+    """Where the teacher should be after every optimizer step, and which steps' draws the views were given."""
+
+    def __init__(self, module, steps):
+        self.student, self.teacher = module.objective.projector[0].weight, module.objective.teacher[1][0].weight
+        self.expected, self.steps, self.done = self.teacher.detach().double().clone(), steps, 0
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step > self.done:
+            tau = 1 - (1 - 0.9) * (math.cos(math.pi * self.done / self.steps) + 1) / 2
+            self.expected = tau * self.expected + (1 - tau) * self.student.detach().double()
+            self.done = trainer.global_step
+        torch.testing.assert_close(self.teacher.double(), self.expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+def test_the_teacher_moves_once_a_step_and_every_batch_has_its_own_draws(accumulate, monkeypatch, tmp_path):
+    drawn = []
+
+    class Recorded(Draw):
+        def __init__(self, seed, step, *rest):
+            drawn.append(step)
+            super().__init__(seed, step, *rest)
+
+    monkeypatch.setattr("ssl_lab.pretraining.Draw", Recorded)
+    config = composed("objective=byol", "data=digits", "objective.momentum=0.9")
+    module, data = compose(config), build(config.data)
+    steps = 2 * math.ceil(11 / accumulate)  # two epochs of 11 batches
+    follow = Follow(module, steps)
+    trainer = Trainer(
+        max_epochs=2, accumulate_grad_batches=accumulate, callbacks=[follow], use_distributed_sampler=False,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    assert follow.done == steps
+    assert drawn == list(range(22))
+
+
+def test_a_config_with_dollars_is_read_as_it_was(tmp_path):
+    open_folder(tmp_path / "run", OmegaConf.create({"path": r"/a/\${b}", "seed": 1}), {})
+    assert read_config(tmp_path / "run").path == "/a/${b}"
+
+
+def test_a_run_folder_is_never_written_into_twice(tmp_path):
+    open_folder(tmp_path / "run", OmegaConf.create({"seed": 1}), {})
+    with pytest.raises(UserError, match="holds another run"):
+        open_folder(tmp_path / "run", OmegaConf.create({"seed": 2}), {})
+    assert read_config(tmp_path / "run").seed == 1
 
 
 def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job(pretrain):
