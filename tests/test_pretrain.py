@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import ssl_lab
 from ssl_lab import cli
 from ssl_lab.building import build
 from ssl_lab.callbacks.health import measure, warn_of_collapse
+from ssl_lab.checkpoint import WholeCheckpoints
 from ssl_lab.errors import UserError
 from ssl_lab.randomness import Draw
 from ssl_lab.run import open_folder, read_config
@@ -248,6 +250,20 @@ def test_the_teacher_moves_once_a_step_and_every_batch_has_its_own_draws(accumul
 def test_a_config_with_dollars_is_read_as_it_was(tmp_path):
     open_folder(tmp_path / "run", OmegaConf.create({"path": r"/a/\${b}", "seed": 1}), {})
     assert read_config(tmp_path / "run").path == "/a/${b}"
+
+
+def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path):
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"x": torch.zeros(10)}, last)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            WholeCheckpoints().save_checkpoint({"x": torch.ones(10_000)}, last)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert torch.equal(torch.load(last, weights_only=True)["x"], torch.zeros(10))
+    assert [file.name for file in last.parent.iterdir()] == ["last.ckpt"]
 
 
 def test_a_run_folder_is_never_written_into_twice(tmp_path):

@@ -16,6 +16,7 @@ from ssl_lab.callbacks.health import log_health, record, warn_of_collapse
 from ssl_lab.callbacks.online import score
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
+from ssl_lab.checkpoint import WholeCheckpoints
 from ssl_lab.distributed import SharedBatchNorms
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import KNN, LINEAR, Score, raw, table
@@ -78,9 +79,9 @@ def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback])
     loggers = [build(one, save_dir=str(folder)) for one in config.logger.values() if isinstance(one, DictConfig)]
     options = plain(config.trainer)
     options["precision"] = precision(options["precision"], options["accelerator"])
-    plugins: list[Any] = []
+    plugins: list[Any] = [WholeCheckpoints()]
     if options["accelerator"] == "cpu" and options["sync_batchnorm"]:  # which torch's own cannot do
-        plugins, options["sync_batchnorm"] = [SharedBatchNorms()], False
+        plugins, options["sync_batchnorm"] = [*plugins, SharedBatchNorms()], False
     try:
         return pl.Trainer(
             **options,
