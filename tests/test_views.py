@@ -203,6 +203,8 @@ def test_crops_are_distributed_as_random_resized_crop_says():
 def test_where_no_crop_fits_the_middle_is_taken():
     box = geometry.crop_boxes(10, 100, (1.0, 1.0), (0.75, 4 / 3), torch.rand(3, 22))
     assert box.tolist() == [[0, 43, 10, 13]] * 3
+    box = geometry.crop_boxes(100, 10, (1.0, 1.0), (0.75, 4 / 3), torch.rand(3, 22))
+    assert box.tolist() == [[43, 0, 13, 10]] * 3
 
 
 def test_draws_are_a_function_of_seed_and_step_sliced_by_rank():
