@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,7 @@ def test_a_package_of_ones_own_joins_by_name(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="SSL_LAB_TRUST=my_lab"):
         build(OmegaConf.create({"_target_": "my_lab.Net"}))
+    assert "my_lab" not in sys.modules  # its code did not run
     monkeypatch.setenv("SSL_LAB_TRUST", "other,my_lab")
     assert build(OmegaConf.create({"_target_": "my_lab.Net"})).width == 3
 
