@@ -28,7 +28,7 @@ def provenance(data: Any) -> dict[str, Any]:
         "command": sys.argv,
         "code": _commit(),
         "data_fingerprint": data.fingerprint,
-        "libraries": {name: _version(name) for name in LIBRARIES if _version(name)},
+        "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
         "python": platform.python_version(),
         "cpu": f"{_cpu()}, {os.cpu_count()} cores",
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],

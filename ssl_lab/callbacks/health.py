@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback
 
-from ssl_lab.embedding.embed import embed
+from ssl_lab.embedding.embed import embed, evaluating
 from ssl_lab.evaluation import geometry
 from ssl_lab.progress import say
 from ssl_lab.randomness import Draw
@@ -43,7 +44,7 @@ def measure(module: Any, data: Any, rows: int) -> dict[str, float]:
         "uniformity": geometry.uniformity(x),
     }
     if "views" in views.makes:
-        first, second = _pairs(backbone, views, batches, module)
+        first, second = _pairs(backbone, views, batches, module.device)
         values["alignment"] = geometry.alignment(first, second)
         values["cosine_two_views"], values["cosine_two_items"] = geometry.cosines(first, second)
     return values
@@ -67,12 +68,11 @@ def record(trainer: Any, values: dict[str, float]) -> None:
         logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
 
 
-def _pairs(backbone: Any, views: Any, batches: list[Any], module: Any) -> tuple[Any, Any]:
-    backbone.eval()
+def _pairs(backbone: Any, views: Any, batches: list[Any], device: torch.device) -> tuple[Any, Any]:
     pairs = []
-    for i, batch in enumerate(batches):
-        batch = {key: value.to(module.device) for key, value in batch.items()}
-        pairs.append([backbone(view).float().cpu() for view in views(batch, Draw(0, i, device=module.device))["views"]])
-    backbone.train()
+    with evaluating(backbone):
+        for i, batch in enumerate(batches):
+            made = views(move_data_to_device(batch, device), Draw(0, i, device=device))
+            pairs.append([backbone(view).float().cpu() for view in made["views"]])
     first, second = zip(*pairs, strict=True)
     return torch.cat(first), torch.cat(second)

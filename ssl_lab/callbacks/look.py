@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import UInt8
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
@@ -26,7 +27,7 @@ class LookAtViews(Callback):
             return
         batch = next(iter(trainer.datamodule.loader("train", self.columns)))
         views = module.views
-        made = views({key: value.to(module.device) for key, value in batch.items()}, Draw(module.seed, 0))
+        made = views(move_data_to_device(batch, module.device), Draw(module.seed, 0))
         rows = [views.plain(made)["input"], *made["views"]]
         picture = grid([(255 * views.restore(row)).round().clamp(0, 255).byte().cpu() for row in rows])
         image = Image.fromarray(picture.numpy())

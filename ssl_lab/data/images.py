@@ -121,8 +121,6 @@ class Images(pl.LightningDataModule):
         self.classes = splits[wanted["bank"]].classes
         if "test" not in self.rows and self.rows["bank"].labels is not None:
             self._hold_out()
-        if self.rows["train"].labels is None and self.rows["bank"] is self.rows["train"]:
-            self.rows.pop("test", None)
         if self.batch_size > len(self.rows["train"]):
             raise UserError(
                 f"data.batch_size={self.batch_size} is larger than the {len(self.rows['train']):,} training images: "

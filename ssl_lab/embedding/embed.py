@@ -1,9 +1,11 @@
 """From items to vectors, with a frozen backbone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from ssl_lab.backbone.base import Backbone
@@ -15,13 +17,17 @@ def embed(
     backbone: Backbone, views: Views, batches: Iterable[dict[str, Tensor]], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "n width"]:
     """Features of the plain, unaugmented items, float32 on the CPU. The backbone is in eval mode meanwhile."""
+    inputs = (views.plain(move_data_to_device(batch, device))["input"] for batch in batches)
+    with evaluating(backbone):
+        return torch.cat([backbone(x).float().cpu() for x in inputs])
+
+
+@contextmanager
+def evaluating(backbone: Backbone) -> Iterator[None]:
+    """Eval mode for the time being."""
     training = backbone.training
     backbone.eval()
     try:
-        return torch.cat([backbone(views.plain(_to(batch, device))["input"]).float().cpu() for batch in batches])
+        yield
     finally:
         backbone.train(training)
-
-
-def _to(batch: dict[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
-    return {key: value.to(device) for key, value in batch.items()}

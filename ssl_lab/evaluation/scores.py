@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from scipy.stats import binomtest
 from torch import Tensor
-from torch.nn import functional as F
 
 from ssl_lab.evaluation.knn import knn
 from ssl_lab.evaluation.linear import linear_probe
@@ -46,14 +43,6 @@ def classification(
     }
 
 
-def raw(data: Any, rows: int | None, side: int = 32) -> dict[str, Score]:
-    """The control without any model: pixels, of images averaged down to `side` where they are larger."""
-    bank, test = (
-        torch.cat([_pixels(batch["image"], side) for batch in data.loader(role, rows)]) for role in ("bank", "test")
-    )
-    return classification(bank, data.labels("bank", rows), test, data.labels("test", rows))
-
-
 def table(lines: Mapping[str, Sequence[Score | float]], columns: list[str]) -> str:
     """Text with a line for each score; the first column shows the 95 % interval too."""
     width = max(len(name) for name in lines)
@@ -71,8 +60,3 @@ def _cell(score: Score | float) -> str:
     if isinstance(score, Score):
         return f"{score.value:.4f} [{score.low:.3f}, {score.high:.3f}]"
     return f"{score:.4f}"
-
-
-def _pixels(images: Tensor, side: int) -> Tensor:
-    images = images.float() / 255
-    return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)

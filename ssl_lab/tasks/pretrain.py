@@ -13,13 +13,13 @@ from omegaconf import DictConfig
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
 from ssl_lab.callbacks.health import log_health, record, warn_of_collapse
-from ssl_lab.callbacks.online import score
+from ssl_lab.callbacks.online import score, score_raw
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
 from ssl_lab.checkpoint import WholeCheckpoints
 from ssl_lab.distributed import SharedBatchNorms
 from ssl_lab.errors import UsageError
-from ssl_lab.evaluation.scores import KNN, LINEAR, Score, raw, table
+from ssl_lab.evaluation.scores import KNN, LINEAR, Score, table
 from ssl_lab.hardware import precision, quiet
 from ssl_lab.logger.jsonl import JsonlLogger
 from ssl_lab.logger.wandb import finish
@@ -125,7 +125,7 @@ def judge(
     columns: dict[str, dict[str, Score]] = {
         "": score(module.objective.backbone, module, data, rows),
         "_untrained": score(untrained.to(module.device), module, data, rows),
-        "_raw": raw(data, rows),
+        "_raw": score_raw(data, rows),
     }
     record(trainer, {name: value.value for name, value in columns[""].items()})
     lines = {name: [scores[name] for scores in columns.values()] for name in (KNN, LINEAR)}
