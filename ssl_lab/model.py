@@ -1,5 +1,6 @@
 """A trained run, ready to use: items in, vectors out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,11 +24,10 @@ class Model:
         self.backbone, self.views, self.data = backbone.eval().requires_grad_(False), views, data
         self.width = backbone.width
 
-    def embed(self, items: Any, batch_size: int = 256) -> Float[ndarray, "n width"]:
+    def embed(self, items: Sequence[Any]) -> Float[ndarray, "n width"]:
         """Vectors in float32 of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`."""
-        parts = (items[i : i + batch_size] for i in range(0, len(items), batch_size))
         device = next(self.backbone.parameters()).device
-        return embed(self.backbone, self.views, (self.data.prepare(part) for part in parts), device).numpy()
+        return embed(self.backbone, self.views, self.data.prepare(items), device).numpy()
 
 
 def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
@@ -35,9 +35,10 @@ def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
 
     config = read_config(Path(run))
     file = checkpoint_of(str(checkpoint or run))
-    module = compose(config)
+    data = build(config.data)
+    module = compose(config, data)
     try:
         module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
     except UnpicklingError as error:
         raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
-    return Model(module.objective.backbone, module.views, build(config.data))
+    return Model(module.objective.backbone, module.views, data)

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from ssl_lab import cli
 from ssl_lab.building import build
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.tasks.pretrain import compose as make_module
+from ssl_lab.tasks import pretrain
 
 CONF = cli.conf()
 PACKAGE = Path(cli.__file__).parent
@@ -35,6 +35,10 @@ def composed(*overrides, task="pretrain"):
         OmegaConf.set_struct(config, False)
         del config["hydra"]
         return OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+
+
+def make_module(config):
+    return pretrain.compose(config, build(config.data))
 
 
 def targets(node):

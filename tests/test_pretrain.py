@@ -235,7 +235,8 @@ def test_the_teacher_moves_once_a_step_and_every_batch_has_its_own_draws(accumul
 
     monkeypatch.setattr("ssl_lab.pretraining.Draw", Recorded)
     config = composed("objective=byol", "data=digits", "objective.momentum=0.9")
-    module, data = compose(config), build(config.data)
+    data = build(config.data)
+    module = compose(config, data)
     steps = 2 * math.ceil(11 / accumulate)  # two epochs of 11 batches
     follow = Follow(module, steps)
     trainer = Trainer(
@@ -295,7 +296,8 @@ def test_unlabelled_images_train_and_get_label_free_scores(tmp_path, pretrain):
 
 def test_a_collapse_is_explained(capsys):
     config = composed("data=digits")
-    module, data = compose(config), build(config.data)
+    data = build(config.data)
+    module = compose(config, data)
     data.setup()
     warn_of_collapse(measure(module, data, 100))
     assert capsys.readouterr().err == ""

@@ -1,9 +1,13 @@
 """What every backbone is: a net from normalised items to feature vectors of a known width."""
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
     """Called with `(b, …)` items, gives `(b, width)`, or `(b, t, width)` where the items are rows of tokens."""
 
     width: int
+
+    def pooled(self, items: Tensor) -> Tensor:
+        """One vector an item, `(b, width)`: what is embedded, searched and classified."""
+        return self(items)

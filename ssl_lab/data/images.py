@@ -4,9 +4,10 @@ A set too large for that is decoded by worker processes, to the same batches.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -74,8 +75,17 @@ class Images(pl.LightningDataModule):
 
     `train`, `bank` and `test` name splits of the source: what is learnt from, what labels are known of when embeddings
     are evaluated, and what is asked. Where there is no `test` split but labels, the share `holdout` of the bank is
-    kept from training and asked instead. `mean` and `std` are for the views. `batch_size` counts all processes.
+    kept from training and asked instead. The rows of each ascend by `index`. `mean` and `std` are for the views. `batch_size` counts all processes.
     """
+
+    carried: ClassVar[tuple[str, ...]] = ("size", "channels", "mean", "std")
+    """what a run gives new data of its own config, so that its backbone gets what it was trained on"""
+
+    context: ClassVar[dict[str, Any]] = {}
+    """what backbones and views need to know of the data beyond their configs"""
+
+    def save(self, folder: Path) -> None:
+        """Puts what new data will need beside the config: nothing, for images."""
 
     def __init__(
         self,
@@ -150,9 +160,10 @@ class Images(pl.LightningDataModule):
             raise UserError(f"the {role} rows have no labels")
         return chosen.labels[chosen.index[:rows]]
 
-    def prepare(self, items: Iterable[Any]) -> dict[str, Tensor]:
-        """A batch of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
-        return {"image": torch.stack([self._fitted(item) for item in items])}
+    def prepare(self, items: Sequence[Any], batch_size: int = 256) -> Iterator[dict[str, Tensor]]:
+        """Batches of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
+        for index in torch.arange(len(items)).split(batch_size):
+            yield {"image": torch.stack([self._fitted(items[i]) for i in index.tolist()]), "index": index}
 
     def _fitted(self, item: Any) -> UInt8[Tensor, "c h w"]:
         if isinstance(item, str | os.PathLike):
@@ -183,7 +194,7 @@ class Images(pl.LightningDataModule):
         bank = self.rows["bank"]
         order = bank.index[torch.randperm(len(bank), generator=generator(self.seed))]
         cut = round(self.holdout * len(bank))
-        held_out, kept = replace(bank, index=order[:cut]), replace(bank, index=order[cut:])
+        held_out, kept = (replace(bank, index=part.sort().values) for part in (order[:cut], order[cut:]))
         self.rows = {
             "train": kept if self.rows["train"] is bank else self.rows["train"],
             "bank": kept,

@@ -16,10 +16,17 @@ from ssl_lab.views.base import Views
 def embed(
     backbone: Backbone, views: Views, batches: Iterable[dict[str, Tensor]], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "n width"]:
-    """Features of the plain, unaugmented items, float32 on the CPU. The backbone is in eval mode meanwhile."""
-    inputs = (views.plain(move_data_to_device(batch, device))["input"] for batch in batches)
+    """Features of the plain, unaugmented items, float32 on the CPU. The backbone is in eval mode meanwhile.
+
+    The vectors ascend by the items' `index`, in whatever order the batches hold them.
+    """
+    vectors, index = [], []
     with evaluating(backbone):
-        return torch.cat([backbone(x).float().cpu() for x in inputs])
+        for batch in batches:
+            items = views.plain(move_data_to_device(batch, device))["input"]
+            vectors.append(backbone.pooled(items).float().cpu())
+            index.append(batch["index"])
+    return torch.cat(vectors)[torch.cat(index).argsort()]
 
 
 @contextmanager

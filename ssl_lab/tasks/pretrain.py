@@ -34,9 +34,9 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     quiet()
     resumed = checkpoint_of(config.resume) if config.resume else None
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    module = compose(config)
     data = build(config.data)
     data.setup()
+    module = compose(config, data)
     untrained = copy.deepcopy(module.objective.backbone)
     speed = Speed()
     trainer = make_trainer(config, folder, [speed, StopBetweenSteps()])
@@ -59,14 +59,14 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         finish()
 
 
-def compose(config: DictConfig) -> Pretraining:
-    """The module that a config describes, with untrained weights."""
+def compose(config: DictConfig, data: Any) -> Pretraining:
+    """The module that a config describes for its data, with untrained weights."""
     scale = 1.0
     if config.lr_for_batch:
         scale = config.data.batch_size * config.trainer.accumulate_grad_batches / config.lr_for_batch
     return Pretraining(
-        objective=build(config.objective, backbone=build(config.backbone)),
-        views=build(config.views),
+        objective=build(config.objective, backbone=build(config.backbone, **data.context)),
+        views=build(config.views, **data.context),
         optimizer=build(config.optimizer, lr=scale * config.optimizer.lr),
         schedule=build(config.schedule),
         seed=config.seed,
@@ -101,6 +101,7 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, modu
     """Says and writes down what is about to happen."""
     facts = provenance(data)
     open_folder(folder, config, facts)
+    data.save(folder)
     for logger in trainer.loggers:
         logger.log_hyperparams({**plain(config), "provenance": facts})
     parameters = sum(p.numel() for p in module.objective.backbone.parameters())
