@@ -74,8 +74,9 @@ class Images(pl.LightningDataModule):
     """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
 
     `train`, `bank` and `test` name splits of the source: what is learnt from, what labels are known of when embeddings
-    are evaluated, and what is asked. Where there is no `test` split but labels, the share `holdout` of the bank is
-    kept from training and asked instead. The rows of each ascend by `index`. `mean` and `std` are for the views. `batch_size` counts all processes.
+    are evaluated, and what is asked; the rows of each ascend by `index`. Where there is no `test` split but labels,
+    the share `holdout` of the bank is kept from training and asked instead. `mean` and `std` are for the views.
+    `batch_size` counts all processes.
     """
 
     carried: ClassVar[tuple[str, ...]] = ("size", "channels", "mean", "std")
