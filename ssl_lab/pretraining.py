@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
-from ssl_lab.optimizer.groups import decay_matrices_only
+from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.randomness import Draw
 from ssl_lab.views.base import Views, fitting
 
@@ -69,7 +69,7 @@ class Pretraining(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         decay = self.make_optimizer.keywords.get("weight_decay", 0.0)
-        optimizer = self.make_optimizer(decay_matrices_only(self.objective, decay))
+        optimizer = self.make_optimizer(parameter_groups(self.objective, decay))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -12,8 +12,8 @@ Item = TypeVar("Item")
 EVERY = 10.0  # seconds between plain lines
 
 
-def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Passes `items` on, showing how many of `total` are done and the time left."""
+def progress(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
+    """Passes `items` on, showing how many are done and, where the `total` is known, the time left."""
     if sys.stderr.isatty():
         yield from track(items, what, total, console=Console(stderr=True), transient=True)
         return
@@ -22,7 +22,8 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         now = time.monotonic()
         if now - shown > EVERY:
             shown = now
-            say(f"{what}: {done:,} of {total:,}, {(now - start) / done * (total - done):.0f} s left")
+            left = f" of {total:,}, {(now - start) / done * (total - done):.0f} s left" if total else ""
+            say(f"{what}: {done:,}{left}")
         yield item
 
 

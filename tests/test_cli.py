@@ -82,7 +82,7 @@ def test_misspelt_names_are_usage_errors_with_the_nearest_ones(monkeypatch, capf
     [
         (["data=image_folder"], "data.path is not set"),
         (["data=image_folder", "data.path=no where"], "there is no no where"),
-        (["data=digits", "data.batch_size=5000"], "data.batch_size=5000 is larger than the 1,438 training images"),
+        (["data=digits", "data.batch_size=5000"], "data.batch_size=5000 is larger than the 1,438 training rows"),
         (["data=digits", "data.path=x"], "takes no data.path"),
         (["resume=nowhere"], "nowhere is no run folder"),
         (["data=digits", "backbone=vit_tiny", "backbone.patch=3", "logger=none"], "backbone.patch=3 does not divide"),

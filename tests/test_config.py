@@ -4,7 +4,9 @@ import functools
 import importlib
 import sys
 from pathlib import Path
+from pydoc_data.topics import topics
 
+import pandas
 import pytest
 import torch
 import yaml
@@ -20,12 +22,23 @@ from ssl_lab.tasks import pretrain
 CONF = cli.conf()
 PACKAGE = Path(cli.__file__).parent
 MIRRORED = ("data", "views", "backbone", "objective", "optimizer", "schedule", "callbacks", "logger")
+HELPERS = {
+    "base", "order", "caching", "decoding", "sources", "packing", "tokenizer", "tokenizing", "conll",
+    "geometry", "colour", "projector", "groups", "stop", "jsonl",
+}  # fmt: skip
 OPTIONS = [
     f"{group.name}={file.stem}"
     for group in sorted(CONF.iterdir()) if group.is_dir()
     for file in sorted(group.glob("*.yaml")) if not file.stem.startswith("_")
 ]  # fmt: skip
-NEEDED = {"backbone=hub": ["backbone.name=x"], "data=hub": ["data.name=x"], "data=image_folder": ["data.path=x"]}
+TEXT = ["objective=mlm", "backbone=text_tiny", "data.path=PATH", "data.tokenizer.size=300"]
+NEEDED = {
+    "backbone=hub": ["backbone.name=x"], "data=hub": ["data.name=x"], "data=image_folder": ["data.path=x"],
+    "recipe=mlm_brown": ["data.path=PATH", "data.tokenizer.size=300"], "objective=mlm": ["data=text_files", *TEXT[1:]],
+    "views=mask_tokens": ["data=text_files", *TEXT],
+    **{f"backbone=text_{size}": ["data=text_files", "objective=mlm", *TEXT[2:]] for size in ("tiny", "small", "base")},
+    **{f"data={name}": TEXT for name in ("text_files", "text_table", "hub_text", "brown", "sst2", "wnut17")},
+}  # fmt: skip
 
 
 def composed(*overrides, task="pretrain"):
@@ -55,13 +68,15 @@ def test_every_group_is_a_package_and_every_part_of_ours_has_a_config(group):
     ours = [target for target in used if target.startswith("ssl_lab.")]
     assert all(target.startswith(f"ssl_lab.{group}.") for target in ours)
     parts = {target.split(".")[2] for target in ours}
-    helpers = {"order", "decoding", "geometry", "colour", "base", "projector", "groups", "stop", "jsonl", "sources"}
-    assert {file.stem for file in (PACKAGE / group).glob("*.py")} - {"__init__"} - helpers == parts - helpers
+    assert {file.stem for file in (PACKAGE / group).glob("*.py")} - {"__init__"} - HELPERS == parts - HELPERS
 
 
 @pytest.mark.parametrize("option", ["data=fashion_mnist", *OPTIONS])
-def test_every_option_composes_and_builds(option):
-    config = composed(option, *NEEDED.get(option, []))
+def test_every_option_composes_and_builds(option, tmp_path):
+    needed = [value.replace("PATH", str(tmp_path)) for value in NEEDED.get(option, [])]
+    (tmp_path / "x.txt").write_text(topics["import"])
+    pandas.DataFrame({"text": [topics["import"]]}).to_parquet(tmp_path / "train.parquet")
+    config = composed(option, *needed)
     for callback in config.callbacks.values():
         build(callback)
     build(config.data)
@@ -121,7 +136,7 @@ def test_a_package_of_ones_own_joins_by_name(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("needs", "hint"), [({"views"}, "choose views=grey_crops or views=two_crops"), ({"masked"}, "no views make masked")]
+    ("needs", "hint"), [({"views"}, "choose views=grey_crops or views=two_crops"), ({"sound"}, "no views make sound")]
 )
 def test_objective_and_views_that_do_not_fit_are_named(needs, hint):
     module = make_module(composed())

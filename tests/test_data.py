@@ -226,7 +226,6 @@ def test_bad_files_are_named_counted_and_left_out(folder, capsys):
         ({"path": "empty"}, "no images were found in empty"),
         ({}, "data.path is not set"),
         ({"name": "no/such-set"}, "'no/such-set' could not be read from the Hugging Face Hub"),
-        ({"path": "pets", "batch_size": 100}, "data.batch_size=100 is larger than the 9 training images"),
         ({"path": "pets", "bank": "labelled"}, "data.bank: no split 'labelled'"),
     ],
 )
@@ -234,6 +233,11 @@ def test_what_is_wrong_is_said(folder, options, message):
     (folder.parent / "empty").mkdir()
     with pytest.raises(UserError, match=message):
         images(**options)
+
+
+def test_a_batch_larger_than_the_data_is_said(folder):
+    with pytest.raises(UserError, match="data.batch_size=100 is larger than the 9 training rows"):
+        images(path=folder, batch_size=100).train_dataloader()
 
 
 def test_a_missing_column_lists_those_there_are(parquet):

@@ -1,6 +1,7 @@
 """Objectives against their papers' pseudo-code, written out in loops."""
 
 import math
+from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
@@ -9,13 +10,21 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_lab.backbone.convnet import ConvNet
+from ssl_lab.backbone.text import TextEncoder
+from ssl_lab.data import tokenizer
 from ssl_lab.objective.byol import BYOL, momentum, regression
+from ssl_lab.objective.mlm import MLM
 from ssl_lab.objective.simclr import SimCLR, nt_xent
+from ssl_lab.randomness import Draw
+from ssl_lab.views.mask_tokens import MaskTokens
 
-# one row an objective: how it is made from a backbone, and its loss when the net tells nothing apart
+TOKENIZER = tokenizer.trained([topics["import"]], "wordpiece", 300, lowercase=False, accents=True)
+
+# one row an objective: how it is made from a backbone, its loss when the net tells nothing apart, what it learns from
 OBJECTIVES = {
-    "simclr": (lambda net: SimCLR(net, hidden=16, output=8, temperature=0.5), math.log(2 * 6 - 1)),
-    "byol": (lambda net: BYOL(net, projector=[16, 8], predictor=[16, 8], momentum=0.9), 0.0),
+    "simclr": (lambda net: SimCLR(net, hidden=16, output=8, temperature=0.5), math.log(2 * 6 - 1), "images"),
+    "byol": (lambda net: BYOL(net, projector=[16, 8], predictor=[16, 8], momentum=0.9), 0.0, "images"),
+    "mlm": (MLM, math.log(300), "text"),
 }
 
 
@@ -23,15 +32,26 @@ def batch(b=6, size=8):
     return {"views": torch.randn(2, b, 1, size, size, generator=torch.Generator().manual_seed(0))}
 
 
+def batch_for(name):
+    """Six items, and along which dimension of each tensor they lie."""
+    if OBJECTIVES[name][2] == "images":
+        return batch(), 1
+    draw = torch.Generator().manual_seed(0)
+    tokens = torch.randint(5, 300, (6, 20), generator=draw)
+    return MaskTokens(TOKENIZER, 0.3, 0.8, 0.1, whole_words=False)({"tokens": tokens}, Draw(0, 0)), 0
+
+
 def make(name):
     torch.manual_seed(0)
-    return OBJECTIVES[name][0](ConvNet(1, [4, 8]))
+    text = OBJECTIVES[name][2] == "text"
+    net = TextEncoder(TOKENIZER, 16, 2, 2, 24, 20, "mean") if text else ConvNet(1, [4, 8])
+    return OBJECTIVES[name][0](net)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_loss_is_a_finite_scalar_with_gradients_to_all_that_is_trained(name):
     objective = make(name)
-    loss = objective(batch())["loss"]
+    loss = objective(batch_for(name)[0])["loss"]
     loss.backward()
     assert loss.ndim == 0
     assert loss.isfinite()
@@ -49,21 +69,21 @@ def test_loss_when_all_embeddings_are_the_same(name):
             nn.init.zeros_(module.weight)
             if module.bias is not None:
                 nn.init.ones_(module.bias)
-    assert objective(batch())["loss"].item() == pytest.approx(expected, abs=1e-5)
+    assert objective(batch_for(name)[0])["loss"].item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_loss_is_float32_under_bfloat16(name):
     with torch.autocast("cpu", torch.bfloat16):
-        assert make(name)(batch())["loss"].dtype == torch.float32
+        assert make(name)(batch_for(name)[0])["loss"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_order_of_the_items_does_not_matter(name):
-    views, objective = batch()["views"], make(name)
+    (items, dim), objective = batch_for(name), make(name)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
-    loss, shuffled = objective({"views": views})["loss"], objective({"views": views[:, order]})["loss"]
-    torch.testing.assert_close(loss, shuffled)
+    shuffled = {key: value.index_select(dim, order) for key, value in items.items()}
+    torch.testing.assert_close(objective(items)["loss"], objective(shuffled)["loss"])
 
 
 def algorithm_1(z1, z2, temperature):

@@ -1,5 +1,6 @@
 """Optimizers and schedules against their formulas."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_lab.optimizer.groups import decay_matrices_only
+from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.optimizer.lars import LARS
+from ssl_lab.optimizer.muon import Muon, orthogonal
 from ssl_lab.schedule.constant import Constant
 from ssl_lab.schedule.cosine import Cosine
 
@@ -33,13 +35,75 @@ def test_lars_is_the_papers_algorithm():
     np.testing.assert_allclose(bias.detach().numpy(), w[1], rtol=1e-4, atol=1e-6)
 
 
-def test_only_matrices_decay():
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
+def test_parameters_are_grouped_by_kind_and_vectors_do_not_decay():
+    net = nn.ModuleList([nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2), nn.Embedding(5, 2)])
     net[2].bias.requires_grad_(False)
-    decayed, others = decay_matrices_only(net, 0.1)
-    assert {id(p) for p in decayed["params"]} == {id(net[0].weight), id(net[2].weight)}
-    assert {id(p) for p in others["params"]} == {id(net[0].bias), id(net[1].weight), id(net[1].bias)}
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    groups = {group["kind"]: group for group in parameter_groups(net, 0.1)}
+    members = {kind: {id(p) for p in group["params"]} for kind, group in groups.items()}
+    assert members == {
+        "kernel": {id(net[0].weight)},
+        "matrix": {id(net[2].weight)},
+        "embedding": {id(net[3].weight)},
+        "vector": {id(net[0].bias), id(net[1].weight), id(net[1].bias)},
+    }
+    decay = {kind: group["weight_decay"] for kind, group in groups.items()}
+    assert decay == {"kernel": 0.1, "matrix": 0.1, "embedding": 0.1, "vector": 0.0}
+
+
+def muon(net, **options):
+    defaults = {"lr": 0.02, "momentum": 0.9, "betas": [0.9, 0.98], "weight_decay": 0.1, "others_lr": 0.5}
+    return Muon(parameter_groups(net, 0.1), **defaults | options)
+
+
+def train(net, optimizer, steps):
+    x = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(x).square().sum().backward()
+        optimizer.step()
+
+
+def test_muon_is_torchs_for_matrices_and_adamw_for_the_rest():
+    """PyTorch's rounds to bfloat16 on the way, ours does not."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 9))
+    twin = copy.deepcopy(net)
+    train(net, muon(net), 5)
+    inner = torch.optim.Muon(
+        [net.weight for net in twin], lr=0.02, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+    )
+    outer = torch.optim.AdamW([net.bias for net in twin], lr=0.01, betas=(0.9, 0.98), weight_decay=0.0)
+    x = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    for _ in range(5):
+        twin.zero_grad()
+        twin(x).square().sum().backward()
+        inner.step()
+        outer.step()
+    for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=4e-3, rtol=4e-2)
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
+def test_orthogonal_keeps_singular_vectors_and_makes_the_values_one(shape):
+    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    values = u.T @ orthogonal(matrix) @ v.T
+    off = values - torch.diag(values.diagonal())
+    assert off.abs().max() < 1e-4
+    assert ((values.diagonal() > 0.6) & (values.diagonal() < 1.3)).all()
+
+
+def test_muon_goes_on_from_its_state_to_the_same_bits():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 9))
+    optimizer = muon(net)
+    train(net, optimizer, 3)
+    again = copy.deepcopy(net)
+    resumed = muon(again)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train(net, optimizer, 3)
+    train(again, resumed, 3)
+    assert all(torch.equal(*pair) for pair in zip(net.parameters(), again.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback
 from torch import Tensor
-from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.callbacks.health import record
-from ssl_lab.embedding.embed import embed
+from ssl_lab.embedding.embed import embed, in_order
+from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.scores import Score, classification
 
 
@@ -35,16 +34,27 @@ def score(backbone: Backbone, module: Any, data: Any, rows: int | None) -> dict[
     return _score(lambda batches: embed(backbone, module.views, batches, module.device), data, rows)
 
 
-def score_raw(data: Any, rows: int | None, side: int = 32) -> dict[str, Score]:
-    """The control without any model: pixels, of images averaged down to `side` where they are larger."""
-    return _score(lambda batches: torch.cat([_pixels(batch["image"], side) for batch in batches]), data, rows)
+def score_raw(data: Any, rows: int | None) -> dict[str, Score]:
+    """The control without any model: what the data give as their raw vectors."""
+    return _score(lambda batches: in_order((data.raw(batch), batch["index"]) for batch in batches), data, rows)
+
+
+class HeldOut(Callback):
+    """Logs masked/… at the start of every `every_n_epochs`-th epoch but the first, where views hide tokens."""
+
+    def __init__(self, every_n_epochs: int):
+        self.every = every_n_epochs
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        epoch = trainer.current_epoch
+        if "masked" in module.views.makes and "test" in trainer.datamodule.rows and epoch and epoch % self.every == 0:
+            record(trainer, {name: value.value for name, value in masked_scores(module, trainer.datamodule).items()})
+
+
+def masked_scores(module: Any, data: Any) -> dict[str, Score]:
+    return held_out(module.objective, module.views, data.packed("test"), data.counts("train"), module.device)
 
 
 def _score(vectors: Callable[[Iterable[dict[str, Tensor]]], Tensor], data: Any, rows: int | None) -> dict[str, Score]:
     bank, test = (vectors(data.loader(role, rows)) for role in ("bank", "test"))
     return classification(bank, data.labels("bank", rows), test, data.labels("test", rows))
-
-
-def _pixels(images: Tensor, side: int) -> Tensor:
-    images = images.float() / 255
-    return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)

@@ -57,7 +57,7 @@ class Speed(Callback):
         now = time.perf_counter()
         self.seconds += now - self.start
         self.start = now
-        self.items += trainer.datamodule.batch_size
+        self.items += trainer.datamodule.batch_size * trainer.datamodule.units_per_row
         if trainer.global_step % trainer.log_every_n_steps == 0:
             record(trainer, {"speed/items_per_second": self.rate})
 

@@ -1,14 +1,9 @@
-"""From stored images to one uint8 array: decoded once, in parallel, and kept on disk for the next run.
-
-The cache is `$SSL_LAB_CACHE`, or `~/.cache/ssl_lab`. A folder is written under a temporary name and renamed when whole.
-"""
+"""From stored images to one uint8 array: decoded once, in parallel, and kept on disk for the next run."""
 
 import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ssl_lab.data.caching import cached
 from ssl_lab.data.sources import Split
 from ssl_lab.errors import UserError
 from ssl_lab.progress import progress, say
@@ -55,18 +51,12 @@ def decoded(split: Split, size: int, channels: int, max_bad: int) -> tuple[UInt8
 
     Files that are no whole image are named, counted and left out. Raises UserError where more than `max_bad` are bad.
     """
-    key = hashlib.sha256(json.dumps([VERSION, split.identity, len(split), size, channels]).encode()).hexdigest()[:32]
-    folder = cache() / "images" / key
-    if not (folder / "card.json").exists():
-        _write(split, size, channels, folder)
+    key = [VERSION, split.identity, len(split), size, channels]
+    folder = cached("images", key, lambda folder: _write(split, size, channels, folder))
     card = json.loads((folder / "card.json").read_text())
     _report(card["bad"], max_bad, len(split))
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
     return images, torch.from_numpy(np.load(folder / "rows.npy")), card["fingerprint"]
-
-
-def cache() -> Path:
-    return Path(os.environ.get("SSL_LAB_CACHE", "~/.cache/ssl_lab")).expanduser()
 
 
 def fingerprint(images: UInt8[Tensor, "n c h w"]) -> str:
@@ -78,31 +68,21 @@ def fingerprint(images: UInt8[Tensor, "n c h w"]) -> str:
 
 
 def _write(split: Split, size: int, channels: int, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
-        shape = (len(split), channels, size, size)
-        images = np.lib.format.open_memmap(unfinished / "images.npy", "w+", np.uint8, shape)
-        bad: dict[int, str] = {}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            starts = range(0, len(split), PART)
-            work = pool.map(lambda start: _decode_part(split.images, start, images), starts)
-            for part in progress(work, len(starts), f"decoding {len(split):,} images"):
-                bad |= part
-        rows = np.setdiff1d(np.arange(len(split)), list(bad))
-        if bad:
-            images = images[rows]
-            np.save(unfinished / "images.npy", images)
-        np.save(unfinished / "rows.npy", rows)
-        card = {"fingerprint": fingerprint(torch.from_numpy(images)), "bad": list(bad.values())}
-        (unfinished / "card.json").write_text(json.dumps(card, indent=1))
-        unfinished.rename(folder)
-    except OSError as error:
-        if folder.exists():  # another process was faster
-            return
-        raise UserError(f"the decoded images could not be kept in {folder.parent}: {error}; free some space") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    shape = (len(split), channels, size, size)
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+    bad: dict[int, str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        starts = range(0, len(split), PART)
+        work = pool.map(lambda start: _decode_part(split.images, start, images), starts)
+        for part in progress(work, len(starts), f"decoding {len(split):,} images"):
+            bad |= part
+    rows = np.setdiff1d(np.arange(len(split)), list(bad))
+    if bad:
+        images = images[rows]
+        np.save(folder / "images.npy", images)
+    np.save(folder / "rows.npy", rows)
+    card = {"fingerprint": fingerprint(torch.from_numpy(images)), "bad": list(bad.values())}
+    (folder / "card.json").write_text(json.dumps(card, indent=1))
 
 
 def _decode_part(rows: Any, start: int, images: np.ndarray) -> dict[int, str]:

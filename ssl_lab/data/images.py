@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from ssl_lab.data.decoding import decode, decoded, fingerprint, fit
-from ssl_lab.data.order import Batches, EpochOrder, InOrder
+from ssl_lab.data.order import Batches, EpochOrder, InOrder, shared_order
 from ssl_lab.data.sources import Source, Split
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.randomness import generator
@@ -82,6 +83,9 @@ class Images(pl.LightningDataModule):
     carried: ClassVar[tuple[str, ...]] = ("size", "channels", "mean", "std")
     """what a run gives new data of its own config, so that its backbone gets what it was trained on"""
 
+    unit, units_per_row = "images", 1.0
+
+    raw_name = "raw pixels"
     context: ClassVar[dict[str, Any]] = {}
     """what backbones and views need to know of the data beyond their configs"""
 
@@ -132,22 +136,18 @@ class Images(pl.LightningDataModule):
         self.classes = splits[wanted["bank"]].classes
         if "test" not in self.rows and self.rows["bank"].labels is not None:
             self._hold_out()
-        if self.batch_size > len(self.rows["train"]):
-            raise UserError(
-                f"data.batch_size={self.batch_size} is larger than the {len(self.rows['train']):,} training images: "
-                f"set data.batch_size to at most {len(self.rows['train'])}"
-            )
+
+    @property
+    def description(self) -> str:
+        return f"{len(self.rows['train']):,} images"
 
     @property
     def labelled(self) -> bool:
         return "test" in self.rows and self.rows["bank"].labels is not None
 
     def train_dataloader(self) -> Batches:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        if self.batch_size % world:
-            raise UserError(f"data.batch_size={self.batch_size} cannot be shared by {world} processes evenly")
         rows = self.rows["train"]
-        return self._batches(rows, EpochOrder(len(rows), self.batch_size, self.seed, rank, world))
+        return self._batches(rows, shared_order(self.trainer, len(rows), self.batch_size, self.seed))
 
     def loader(self, role: str, rows: int | None = None, batch_size: int = 1000) -> Batches:
         """The rows of "train", "bank" or "test" (or the first so many) in their order, for evaluation."""
@@ -165,6 +165,11 @@ class Images(pl.LightningDataModule):
         """Batches of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
         for index in torch.arange(len(items)).split(batch_size):
             yield {"image": torch.stack([self._fitted(items[i]) for i in index.tolist()]), "index": index}
+
+    def raw(self, batch: dict[str, Tensor], side: int = 32) -> Float[Tensor, "b d"]:
+        """The control without any model: pixels, of images averaged down to `side` where they are larger."""
+        images = batch["image"].float() / 255
+        return (F.adaptive_avg_pool2d(images, side) if self.size > side else images).flatten(1)
 
     def _fitted(self, item: Any) -> UInt8[Tensor, "c h w"]:
         if isinstance(item, str | os.PathLike):

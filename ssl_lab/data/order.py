@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ssl_lab.errors import UserError
 from ssl_lab.randomness import generator
+
+WINDOW = 8192  # rows
 
 
 class EpochOrder(Sampler[Tensor]):
@@ -36,6 +41,19 @@ class EpochOrder(Sampler[Tensor]):
         self.epoch = epoch
 
 
+def shared_order(trainer: Any, rows: int, batch_size: int, seed: int) -> EpochOrder:
+    """This process's share of the training order. Raises UserError where the batch cannot be shared or filled."""
+    rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    if batch_size % world:
+        raise UserError(f"data.batch_size={batch_size} cannot be shared by {world} processes evenly")
+    if batch_size > rows:
+        raise UserError(
+            f"data.batch_size={batch_size} is larger than the {rows:,} training rows: "
+            f"set data.batch_size to at most {rows}"
+        )
+    return EpochOrder(rows, batch_size, seed, rank, world)
+
+
 class InOrder(Sampler[Tensor]):
     """All rows once, from the first to the last."""
 
@@ -50,13 +68,43 @@ class InOrder(Sampler[Tensor]):
         yield from torch.arange(self.rows).split(self.batch_size)
 
 
+class ByLength(Sampler[Tensor]):
+    """All rows once, in batches of like length that have at most `tokens` when padded to their longest row.
+
+    Within windows of `WINDOW` rows, so that their vectors can be put in order, and written, window by window.
+    """
+
+    def __init__(self, lengths: Int[np.ndarray, " n"], tokens: int):
+        self.batches = [
+            torch.from_numpy(batch)
+            for start in range(0, len(lengths), WINDOW)
+            for batch in _by_length(lengths[start : start + WINDOW], tokens, start)
+        ]
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from self.batches
+
+
+def _by_length(lengths: Int[np.ndarray, " n"], tokens: int, first: int) -> Iterator[Int[np.ndarray, " b"]]:
+    order = np.argsort(-lengths, kind="stable")  # the longest first: what does not fit fails at once
+    begin = 0
+    while begin < len(order):
+        end = begin + max(1, tokens // max(1, int(lengths[order[begin]])))
+        yield first + order[begin:end]
+        begin = end
+
+
 class Batches(DataLoader):
     """A loader whose data set gives a whole batch for a tensor of row numbers.
 
     It counts the batches handed out, so that a checkpoint in the middle of an epoch goes on with the next one.
     """
 
-    def __init__(self, items: Dataset, order: EpochOrder | InOrder, workers: int = 0):
+    def __init__(self, items: Dataset, order: EpochOrder | InOrder | ByLength, workers: int = 0):
         super().__init__(items, batch_size=None, sampler=order, num_workers=workers)
         self._order = order
         self._done = 0

@@ -58,38 +58,17 @@ class HuggingFace:
         return {name: self._split(rows, name) for name, rows in self._load().items()}
 
     def _load(self) -> Any:
-        import datasets  # takes a second, and is not needed for the other sources
-        import huggingface_hub
-
-        datasets.disable_progress_bars()
-        datasets.logging.set_verbosity_error()
-        huggingface_hub.logging.set_verbosity_error()
         if self.path is None:
             if self.name is None:
                 raise UserError("data.path is not set: give a folder of images, data.path=/my/photos")
-            return _try(
-                lambda: datasets.load_dataset(self.name, self.config),
-                f"the data set {self.name!r} could not be read from the Hugging Face Hub",
-                "check the name and the network, or give a local copy with data.path=FOLDER",
-            )
-        folder = Path(self.path).expanduser()
-        if not folder.exists():
-            raise UserError(f"data.path: there is no {folder} (looked in {Path.cwd()})")
-        files = [folder] if folder.is_file() else sorted(folder.glob("*.parquet"))
-        parquet = [file for file in files if file.suffix == ".parquet"]
-        if parquet:
-            by_split: dict[str, list[str]] = {}
-            for file in parquet:
-                by_split.setdefault(file.stem.split("-")[0], []).append(glob.escape(str(file)))
-            return _try(
-                lambda: datasets.load_dataset("parquet", data_files=by_split),
-                f"data.path: the Parquet files in {folder} could not be read",
-                "they need a column of encoded images",
-            )
+            return load_hub(self.name, self.config)
+        folder = existing(self.path)
+        if found := load_tables(folder, "they need a column of encoded images"):
+            return found
         if folder.is_file():
             raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
         return _try(
-            lambda: datasets.load_dataset("imagefolder", data_dir=glob.escape(str(folder))),
+            lambda: _datasets().load_dataset("imagefolder", data_dir=glob.escape(str(folder))),
             f"data.path: no images were found in {folder}",
             "it should hold image files, or one folder of them for each class",
         )
@@ -104,25 +83,16 @@ class HuggingFace:
             images = ["image"]
         if not labels and "label" in features:
             labels = ["label"]
-        image = self._column(self.image, images, features, "image")
-        label = None if self.label is None else self._column(self.label, labels, features, "label")
+        where = str(self.path or self.name)
+        image = column(self.image, images, features, "image", where)
+        label = column(self.label, labels, features, "label", where)
         if image is None:
             raise UserError(f"{self._where(split)} has no column of images; its columns: {', '.join(features)}")
-        numbers, classes = (None, None) if label is None else _labels(list(rows[label]), features[label])
+        numbers, classes = (None, None) if label is None else labels_of(list(rows[label]), features[label])
         encoded = rows.select_columns([image]).cast_column(image, Image(decode=False))
         if image != "image":
             encoded = encoded.rename_column(image, "image")
         return Split(encoded, numbers, classes, identity=rows._fingerprint)
-
-    def _column(self, asked: str, found: list[str], features: Any, what: str) -> str | None:
-        if asked == "auto":
-            return found[0] if found else None
-        if asked not in features:
-            raise UserError(
-                f"data.source.{what}: there is no column {asked!r} in {self.path or self.name}; "
-                f"its columns: {', '.join(features)}"
-            )
-        return asked
 
     def _where(self, split: str) -> str:
         return f"the split {split!r} of {self.path or self.name}"
@@ -189,13 +159,63 @@ def read_idx(file: Path) -> UInt8[Tensor, "*shape"]:
         raise UserError(f"{file} is no whole IDX file ({error}): fetch it again") from error
 
 
-def _labels(values: list, feature: Any) -> tuple[Tensor, list[str]]:
+def load_hub(name: str, config: str | None, streaming: bool = False) -> Any:
+    return _try(
+        lambda: _datasets().load_dataset(name, config, streaming=streaming),
+        f"the data set {name!r} could not be read from the Hugging Face Hub",
+        "check the name and the network, or give a local copy with data.path=FOLDER",
+    )
+
+
+def load_tables(folder: Path, need: str, suffix: str = ".parquet", **options: Any) -> Any:
+    """The splits in a folder of Parquet or CSV files (or one file), named `split.suffix` or `split-….suffix`."""
+    files = [file for file in ([folder] if folder.is_file() else sorted(folder.iterdir())) if file.suffix == suffix]
+    by_split: dict[str, list[str]] = {}
+    for file in files:
+        by_split.setdefault(file.stem.split("-")[0], []).append(glob.escape(str(file)))
+    if not by_split:
+        return None
+    kind = "parquet" if suffix == ".parquet" else "csv"
+    what = f"data.path: the {kind.capitalize() if kind == 'parquet' else 'CSV'} files in {folder} could not be read"
+    return _try(lambda: _datasets().load_dataset(kind, data_files=by_split, **options), what, need)
+
+
+def existing(path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise UserError(f"data.path: there is no {folder} (looked in {Path.cwd()})")
+    return folder
+
+
+def column(asked: str | None, found: list[str], features: Any, what: str, where: str) -> str | None:
+    """The column that is asked for; "auto" is the first of those found, if there is one."""
+    if asked is None or asked == "auto":
+        return found[0] if found and asked else None
+    if asked not in features:
+        raise UserError(
+            f"data.source.{what}: there is no column {asked!r} in {where}; its columns: {', '.join(features)}"
+        )
+    return asked
+
+
+def labels_of(values: list, feature: Any) -> tuple[Int[Tensor, " n"], list[str]]:
+    """Numbers of classes, and the names of the classes."""
     names = getattr(feature, "names", None)
     if names is None:
         names = sorted(set(values), key=lambda value: (str(type(value)), value))
         code = {name: i for i, name in enumerate(names)}
         values = [code[value] for value in values]
     return torch.tensor(values, dtype=torch.int64), [str(name) for name in names]
+
+
+def _datasets() -> Any:
+    import datasets  # takes a second, and is not needed for every source
+    import huggingface_hub
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    huggingface_hub.logging.set_verbosity_error()
+    return datasets
 
 
 def _try(load: Any, what: str, todo: str) -> Any:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from jaxtyping import Float
 from lightning.fabric.utilities import move_data_to_device
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.views.base import Views
@@ -20,21 +20,25 @@ def embed(
 
     The vectors ascend by the items' `index`, in whatever order the batches hold them.
     """
-    vectors, index = [], []
     with evaluating(backbone):
-        for batch in batches:
-            items = views.plain(move_data_to_device(batch, device))["input"]
-            vectors.append(backbone.pooled(items).float().cpu())
-            index.append(batch["index"])
+        return in_order(
+            (backbone.pooled(views.plain(move_data_to_device(batch, device))["input"]).float().cpu(), batch["index"])
+            for batch in batches
+        )
+
+
+def in_order(parts: Iterable[tuple[Tensor, Tensor]]) -> Float[Tensor, "n width"]:
+    """Vectors (b, width) with their index (b,), in whatever order, as one tensor that ascends by index."""
+    vectors, index = zip(*parts, strict=True)
     return torch.cat(vectors)[torch.cat(index).argsort()]
 
 
 @contextmanager
-def evaluating(backbone: Backbone) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
     """Eval mode for the time being."""
-    training = backbone.training
-    backbone.eval()
+    training = net.training
+    net.eval()
     try:
         yield
     finally:
-        backbone.train(training)
+        net.train(training)

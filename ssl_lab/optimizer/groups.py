@@ -1,14 +1,20 @@
-"""Which parameters decay."""
+"""Which parameters decay, and of what kind they are."""
 
 from typing import Any
 
 from torch import nn
 
 
-def decay_matrices_only(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups in which biases and norms (vectors) have no weight decay."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Groups by `kind`: matrix, embedding, kernel (of a convolution), and vector (biases and norms), without decay."""
+    embeddings = {id(one.weight) for one in module.modules() if isinstance(one, nn.Embedding)}
+    groups: dict[str, list[nn.Parameter]] = {"matrix": [], "embedding": [], "kernel": [], "vector": []}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            kind = {0: "vector", 1: "vector", 2: "matrix"}.get(parameter.ndim, "kernel")
+            groups["embedding" if id(parameter) in embeddings else kind].append(parameter)
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"kind": kind, "params": parameters, "weight_decay": 0.0 if kind == "vector" else weight_decay}
+        for kind, parameters in groups.items()
+        if parameters
     ]

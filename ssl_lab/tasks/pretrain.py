@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
 from ssl_lab.callbacks.health import log_health, record, warn_of_collapse
-from ssl_lab.callbacks.online import score, score_raw
+from ssl_lab.callbacks.online import masked_scores, score, score_raw
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
 from ssl_lab.checkpoint import WholeCheckpoints
@@ -51,7 +51,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         summary |= {
             name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
         }
-        summary |= {"images_per_second": speed.rate}
+        summary |= {f"{data.unit}_per_second": speed.rate}
         if trainer.is_global_zero:
             summary |= judge(config, trainer, module, untrained, data)
             (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
@@ -106,7 +106,7 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, modu
         logger.log_hyperparams({**plain(config), "provenance": facts})
     parameters = sum(p.numel() for p in module.objective.backbone.parameters())
     say(
-        f"{config.name}: {len(data.rows['train']):,} images, {type(module.objective).__name__}, "
+        f"{config.name}: {data.description}, {type(module.objective).__name__}, "
         f"{type(module.objective.backbone).__name__} of {parameters / 1e6:.2f} M parameters, "
         f"{type(trainer.accelerator).__name__.removesuffix('Accelerator')}, {trainer.precision}\n{folder}"
     )
@@ -118,11 +118,17 @@ def judge(
     """The label-free scores and, where there are labels, kNN and linear probe beside both controls."""
     summary: dict[str, Any] = log_health(trainer, module, config.scores.health_rows)
     warn_of_collapse(summary)
+    if "masked" in module.views.makes and "test" in data.rows:
+        told = masked_scores(module, data)
+        record(trainer, {name: value.value for name, value in told.items()})
+        say(table({name: [value] for name, value in told.items()}, ["held out"]))
+        summary |= {name.split("/")[1]: value.value for name, value in told.items()}
+        summary |= {"masked_accuracy": summary.pop("accuracy"), "padding": data.padding}
     if not data.labelled:
         say(table({name: [value] for name, value in summary.items()}, ["this run"]))
         return summary
     rows = config.scores.rows
-    say("scoring the last checkpoint, the same backbone untrained, and raw pixels …")
+    say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
     columns: dict[str, dict[str, Score]] = {
         "": score(module.objective.backbone, module, data, rows),
         "_untrained": score(untrained.to(module.device), module, data, rows),
@@ -130,7 +136,7 @@ def judge(
     }
     record(trainer, {name: value.value for name, value in columns[""].items()})
     lines = {name: [scores[name] for scores in columns.values()] for name in (KNN, LINEAR)}
-    say(table(lines, ["this run", "untrained", "raw pixels"]))
+    say(table(lines, ["this run", "untrained", data.raw_name]))
     for suffix, scores in columns.items():
         summary |= {f"{name.split('/')[0]}{suffix}": one.value for name, one in scores.items()}
     return summary

@@ -1,0 +1,102 @@
+"""A Transformer encoder for text in the style of ModernBERT (Warner et al. 2024, arXiv 2412.13663).
+
+Pre-norm, rotary positions (Su et al. 2021, arXiv 2104.09864), gated MLP (Shazeer 2020, arXiv 2002.05202), normalised
+queries and keys (Dehghani et al. 2023, arXiv 2302.05442), no biases. Attention is PyTorch's fused one.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.tokenizer import Tokenizer
+
+
+class TextEncoder(Backbone):
+    """Tokens `(b, t)` → features `(b, t, width)`; `pooled` gives `(b, width)`.
+
+    Tokens see those of their own `document` only. Without `document`, a row is one text, read in windows of `length`
+    tokens, the longest that the model was trained on; padding is known by its id.
+    """
+
+    special: Tensor
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        width: int,
+        depth: int,
+        heads: int,
+        hidden: int,
+        length: int,
+        pooling: Literal["mean", "cls"],
+    ):
+        super().__init__()
+        self.width, self.length, self.pooling, self.pad = width, length, pooling, tokenizer.pad
+        self.head_width = width // heads
+        self.register_buffer("special", tokenizer.special, persistent=False)
+        self.embedding = nn.Embedding(tokenizer.size, width)
+        self.norm_embedding, self.norm = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
+        self.layers = nn.ModuleList(Layer(width, heads, hidden) for _ in range(depth))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+
+    def forward(
+        self, tokens: Int[Tensor, "b t"], document: Int[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b t {self.width}"]:
+        if document is None:
+            size = min(self.length, tokens.shape[1])
+            windows = F.pad(tokens, (0, -tokens.shape[1] % size), value=self.pad).unflatten(1, (-1, size)).flatten(0, 1)
+            features = self(windows, -(windows == self.pad).long())
+            return features.unflatten(0, (len(tokens), -1)).flatten(1, 2)[:, : tokens.shape[1]]
+        visible = document[:, None, :, None] == document[:, None, None, :]  # (b, 1, t, t)
+        turns = rotations(tokens.shape[1], self.head_width).to(tokens.device)
+        x = self.norm_embedding(self.embedding(tokens))
+        for layer in self.layers:
+            x = layer(x, visible, turns)
+        return self.norm(x)
+
+    def pooled(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b {self.width}"]:
+        """The mean over a text's tokens, without those that frame it; or the first token's features."""
+        features = self(tokens)
+        return features[:, 0] if self.pooling == "cls" else mean_of(features, ~self.special[tokens])
+
+
+class Layer(nn.Module):
+    def __init__(self, width: int, heads: int, hidden: int):
+        super().__init__()
+        self.heads, self.head_width = heads, width // heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.gate, self.down = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "b t d"], visible: Bool[Tensor, "b 1 t t"], turns: Float[Tensor, "2 t h"]
+    ) -> Float[Tensor, "b t d"]:
+        qkv = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, b, heads, t, h)
+        (q, k), v = rotated(F.layer_norm(qkv[:2], (self.head_width,)), turns), qkv[2]
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v, visible).transpose(1, 2).flatten(2))
+        gate, value = self.gate(self.norm2(x)).chunk(2, 2)
+        return x + self.down(F.gelu(gate) * value)
+
+
+def rotations(length: int, width: int) -> Float[Tensor, "2 {length} {width}"]:
+    """Cosine and signed sine of each place's angles; dimensions i and i + width/2 turn at frequencies 1 … 1/10,000."""
+    frequency = 10_000 ** -(torch.arange(0, width, 2) / width)
+    angle = torch.arange(length)[:, None] * frequency  # (t, h / 2)
+    return torch.stack([angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], 1)])
+
+
+def rotated(x: Float[Tensor, "*n t h"], turns: Float[Tensor, "2 t h"]) -> Float[Tensor, "*n t h"]:
+    partner = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+    return torch.addcmul(x * turns[0], partner, turns[1]).to(x.dtype)
+
+
+def mean_of(features: Float[Tensor, "b t d"], which: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
+    """Zero where there are none."""
+    weight = which.to(features.dtype)[..., None]
+    return (features * weight).sum(1) / weight.sum(1).clamp(min=1)

@@ -1,0 +1,207 @@
+"""Where text comes from: files, columns of tables, the Hugging Face Hub, CoNLL columns.
+
+A corpus gives its splits by name. Texts are iterated over, so that a corpus may be larger than memory.
+"""
+
+import csv
+import glob
+import hashlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from jaxtyping import Int
+from torch import Tensor
+
+from ssl_lab.data.sources import column, existing, labels_of, load_hub, load_tables
+from ssl_lab.errors import UserError
+
+
+@dataclass(frozen=True)
+class TextSplit:
+    """The texts of a split and what is known of them; where they are split into words, the words may carry tags."""
+
+    texts: Iterable[str]
+    identity: str
+    """changes whenever the texts change"""
+    labels: Int[Tensor, " n"] | None = None
+    classes: list[str] | None = None
+    words: list[list[str]] | None = None
+    tags: list[list[str]] | None = None
+
+
+class Corpus(Protocol):
+    def splits(self) -> dict[str, TextSplit]: ...
+
+
+class TextFiles:
+    """Files that a `path` names: a folder of .txt files, or a pattern such as `corpus/*.txt`; or a list of them.
+
+    A document is a file, or with `document: paragraph` what stands between blank lines. Undecodable bytes are an error
+    that names file and offset, or what `errors` says (`replace` or `ignore`).
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        path: str | Sequence[str] | None,
+        document: Literal["file", "paragraph"],
+        encoding: str,
+        errors: Literal["strict", "replace", "ignore"],
+    ):
+        self.paths = [path] if isinstance(path, str) else list(path or [])
+        self.document, self.encoding, self.errors = document, encoding, errors
+
+    def splits(self) -> dict[str, TextSplit]:
+        """One split, `train`. Raises UserError where there is no text."""
+        if not self.paths:
+            raise UserError("data.path is not set: give text files, data.path='corpus/*.txt'")
+        files = sorted({file for path in self.paths for file in _files(path)})
+        texts = [text for file in files for text in self._documents(file) if text.strip()]
+        if not texts:
+            raise UserError(f"data.path: the {len(files)} files of {', '.join(self.paths)} hold no text")
+        return {"train": TextSplit(texts, digest(texts))}
+
+    def _documents(self, file: Path) -> list[str]:
+        try:
+            text = file.read_bytes().decode(self.encoding, self.errors)
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{file}: byte {error.start} is not {self.encoding}: set data.source.encoding, "
+                "or data.source.errors=replace (or ignore) to go on without it"
+            ) from error
+        return [text] if self.document == "file" else re.split(r"\n\s*\n", text)
+
+
+class TextTable:
+    """A column of texts, and one of labels if there is one: in Parquet or CSV files, or a data set of the Hub.
+
+    `text` and `label` name the columns; "auto" takes `text`, or else the first column of strings, and `label`; a
+    `label` of None ignores labels. Several paths are read as one, without labels. `delimiter` and `columns` are for CSV
+    files (without a header, where `columns` are given). With `streaming` a data set of the Hub is read, not stored.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        path: str | Sequence[str] | None,
+        config: str | None = None,
+        text: str = "auto",
+        label: str | None = "auto",
+        delimiter: str | None = None,
+        columns: Sequence[str] | None = None,
+        streaming: bool = False,
+    ):
+        self.name, self.config, self.streaming = name, config, streaming
+        self.paths = [path] if isinstance(path, str) else list(path or [])
+        self.text, self.label = text, label
+        self.delimiter, self.columns = delimiter, columns and list(columns)
+
+    def splits(self) -> dict[str, TextSplit]:
+        """Raises UserError where nothing is found, or a column is not there."""
+        if self.paths:
+            parts = [self._splits(self._tables(existing(path)), path) for path in self.paths]
+            return parts[0] if len(parts) == 1 else _together(parts)
+        if self.name is None:
+            raise UserError("data.path is not set: give a folder of Parquet or CSV files, data.path=FOLDER")
+        return self._splits(load_hub(self.name, self.config, self.streaming), self.name)
+
+    def _tables(self, folder: Path) -> Any:
+        # a quote in tab-separated text is a quote
+        tabs = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+        kinds: list[tuple[str, dict[str, Any]]] = [(".parquet", {}), (".csv", {"delimiter": ","}), (".tsv", tabs)]
+        for suffix, options in kinds:
+            if self.delimiter and options:
+                options["delimiter"] = self.delimiter
+            if self.columns and options:
+                options["column_names"] = self.columns
+            if found := load_tables(folder, "they need a column of texts", suffix, **options):
+                return found
+        raise UserError(f"data.path: {folder} holds no Parquet, CSV or TSV files")
+
+    def _splits(self, loaded: Any, where: str) -> dict[str, TextSplit]:
+        return {name: self._split(rows, f"{where} ({name})") for name, rows in loaded.items()}
+
+    def _split(self, rows: Any, where: str) -> TextSplit:
+        features = rows.features
+        texts = [name for name in features if getattr(features[name], "dtype", None) in ("string", "large_string")]
+        texts.sort(key=lambda name: name != "text")
+        labels = [name for name in features if name == "label"]
+        text = column(self.text, texts, features, "text", where)
+        label = column(self.label, labels, features, "label", where)
+        if text is None:
+            raise UserError(f"{where} has no column of strings; its columns: {', '.join(features)}")
+        if self.streaming:
+            return TextSplit(_Column(rows, text), f"{where}/{self.config}/{text}")
+        numbers, classes = (None, None) if label is None else labels_of(list(rows[label]), features[label])
+        return TextSplit(_Column(rows, text), f"{rows._fingerprint}/{text}", numbers, classes)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The texts of a column, read a batch at a time. A missing text is an empty one."""
+
+    rows: Any
+    name: str
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self.rows.select_columns([self.name]).iter(1000):
+            yield from (text or "" for text in batch[self.name])
+
+
+@dataclass(frozen=True)
+class _Chain:
+    parts: Sequence[Iterable[str]]
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain.from_iterable(self.parts)
+
+
+def _together(corpora: Sequence[dict[str, TextSplit]]) -> dict[str, TextSplit]:
+    merged = {}
+    for name in {name: None for corpus in corpora for name in corpus}:
+        parts = [corpus[name] for corpus in corpora if name in corpus]
+        merged[name] = TextSplit(_Chain([part.texts for part in parts]), "+".join(part.identity for part in parts))
+    return merged
+
+
+class Conll:
+    """Sentences of tagged words: `{split}.conll` files of CoNLL columns in the folder `path`."""
+
+    def __init__(self, name: str | None, path: str | None):
+        self.name, self.path = name, path
+
+    def splits(self) -> dict[str, TextSplit]:
+        """Raises UserError where there are no such files, or tags that are no BIO."""
+        if self.path is None:
+            raise UserError("data.path is not set: give a folder of .conll files (a word and its tag a line)")
+        files = sorted(Path(self.path).expanduser().glob("*.conll"))
+        if not files:
+            raise UserError(f"data.path: there are no .conll files in {self.path} (looked in {Path.cwd()})")
+        return {file.stem: self._split(file) for file in files}
+
+    def _split(self, file: Path) -> TextSplit:
+        from ssl_lab.data.conll import read_conll
+
+        words, tags = read_conll(file)
+        texts = [" ".join(sentence) for sentence in words]
+        return TextSplit(texts, digest(texts), words=words, tags=tags)
+
+
+def digest(texts: Iterable[str]) -> str:
+    found = hashlib.sha256()
+    for text in texts:
+        found.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return found.hexdigest()[:32]
+
+
+def _files(path: str) -> list[Path]:
+    given = Path(path).expanduser()
+    found = sorted(given.rglob("*.txt")) if given.is_dir() else [Path(name) for name in glob.glob(str(given))]
+    files = [file for file in found if file.is_file()]
+    if not files:
+        raise UserError(f"data.path: no text files match {path} (looked in {Path.cwd()})")
+    return files

@@ -1,0 +1,266 @@
+"""Text as token ids: tokenised once, then a text a row for evaluation, or rows packed full for training."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ssl_lab.data import packing, tokenizer
+from ssl_lab.data.corpora import Corpus, TextSplit
+from ssl_lab.data.order import Batches, ByLength, InOrder, shared_order
+from ssl_lab.data.tokenizer import Tokenizer
+from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
+from ssl_lab.errors import UserError, nearest
+
+TOKENS = 16_384  # in a batch for evaluation, padding included
+
+
+@dataclass(frozen=True)
+class Texts(Dataset):
+    """Some texts of a split: `texts[numbers]` is a batch, padded to its longest text.
+
+    `tokens` is (b, t), and where the texts came split into words, `word` (b, t) says where each begins: its number at
+    its first token, -1 elsewhere. `index` counts within the split.
+    """
+
+    tokens: Tokens
+    tokenizer: Tokenizer
+    labels: Int[Tensor, " n"] | None
+    index: Int[Tensor, " m"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, numbers: Any) -> dict[str, Tensor]:
+        index = self.index[numbers]
+        rows = index.tolist()
+        batch = {"tokens": self.tokenizer.padded([self.tokenizer.framed(self.tokens[i]) for i in rows]), "index": index}
+        if self.labels is not None:
+            batch["label"] = self.labels[index]
+        if self.tokens.words is not None:
+            batch["word"] = self._words(rows, batch["tokens"].shape)
+        return batch
+
+    def _words(self, rows: list[int], shape: Sequence[int]) -> Int[Tensor, "b t"]:
+        word = torch.full(tuple(shape), -1)
+        before = len(self.tokenizer.prefix)
+        for line, i in zip(word, rows, strict=True):
+            numbers = self.tokens.words[self.tokens.offsets[i] : self.tokens.offsets[i + 1]]  # type: ignore[index]
+            first = np.diff(numbers, prepend=-1) != 0
+            line[before : before + len(numbers)] = torch.from_numpy(np.where(first, numbers, -1))
+        return word
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " m"]:
+        return self.tokens.lengths[self.index.numpy()] + self.tokenizer.frame
+
+
+class PackedTexts(Dataset):
+    """The same texts in rows of `length` tokens: `tokens`, and the number of its `document` in the row for each.
+
+    Both are (b, length). Documents longer than a row are split, each piece framed. Padding has the document -1.
+    """
+
+    def __init__(self, texts: Texts, length: int):
+        self.tokens, self.tokenizer, self.length = texts.tokens, texts.tokenizer, length
+        index = texts.index.numpy()
+        begins, lengths = texts.tokens.offsets[index], texts.tokens.lengths[index]
+        self.begins, self.lengths = packing.split(begins, lengths, length - self.tokenizer.frame)
+        self.rows = packing.best_fit(self.lengths + self.tokenizer.frame, length)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, numbers: Tensor) -> dict[str, Tensor]:
+        tokens = np.full((len(numbers), self.length), self.tokenizer.pad)
+        document = np.full_like(tokens, -1)
+        for row, number in enumerate(numbers.tolist()):
+            begin = 0
+            for i, piece in enumerate(self.rows[number]):
+                start = self.begins[piece]
+                ids = self.tokenizer.framed(self.tokens.flat[start : start + self.lengths[piece]])
+                part = row, slice(begin, begin := begin + len(ids))
+                tokens[part], document[part] = ids, i
+        return {"tokens": torch.from_numpy(tokens), "document": torch.from_numpy(document), "index": numbers}
+
+    @property
+    def padding(self) -> float:
+        """The share of positions that hold nothing."""
+        used = int(self.lengths.sum()) + len(self.lengths) * self.tokenizer.frame
+        return 1 - used / (len(self.rows) * self.length)
+
+
+class Text(pl.LightningDataModule):
+    """Batches of `tokens`, `index` and what is known of them: packed with `document` for training, else a text a row.
+
+    `train`, `bank` and `test` name splits of the source, as for images. Where there is no `test` split, every
+    1/`holdout`-th text of the training split is kept from training and takes its place. `length` is that of a packed
+    row in tokens, `batch_size` counts rows over all processes. `tokenizer` says where it comes from: a `file`, a
+    `pretrained` model of the Hub, or else training on the training texts with the remaining options.
+    """
+
+    carried: ClassVar[tuple[str, ...]] = ("tokenizer", "length")
+    unit, raw_name = "tokens", "TF-IDF"
+
+    def __init__(
+        self,
+        source: Callable[[str | None, Any], Corpus],
+        name: str | None,
+        path: str | Sequence[str] | None,
+        length: int,
+        tokenizer: dict[str, Any],
+        batch_size: int,
+        seed: int,
+        train: str,
+        bank: str,
+        test: str | None,
+        holdout: float,
+    ):
+        super().__init__()
+        self.source = source(name, path)
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.names = {"train": train, "bank": bank, "test": test}
+        self.every = round(1 / holdout) if holdout else 0
+        self.how_tokenized = tokenizer
+        self.rows: dict[str, Texts] = {}
+        self._packed: dict[str, PackedTexts] = {}
+        self.classes: list[str] | None = None
+        self.fingerprint = ""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and tokenises the splits once. Raises UserError where a split is missing or holds no text."""
+        if self.rows:
+            return
+        read = {name: self._read(self._splits[name]) for name in dict.fromkeys(self._wanted.values())}
+        self.rows = {role: read[name] for role, name in self._wanted.items()}
+        self.classes = self._splits[self._wanted["bank"]].classes
+        if "test" not in self.rows and self.every:
+            train = self.rows["train"]
+            held_out = train.index % self.every == self.every - 1
+            kept = _part(train, ~held_out)
+            bank = kept if self.rows["bank"] is train else self.rows["bank"]
+            self.rows = {"train": kept, "bank": bank, "test": _part(train, held_out)}
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Read from where the options say, or trained on the training texts."""
+        file, name, *_ = (options := dict(self.how_tokenized)).pop("file"), options.pop("pretrained")
+        if file or name:
+            return tokenizer.read(file) if file else tokenizer.pretrained(name)
+        split = self._splits[self._wanted["train"]]
+        every = 0 if "test" in self._wanted else self.every
+        texts = (text for i, text in enumerate(split.texts) if not every or i % every != every - 1)
+        return trained_once(texts, f"{split.identity}/{every}", **options)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        return {"tokenizer": self.tokenizer}
+
+    def save(self, folder: Path) -> None:
+        self.tokenizer.save(folder / "tokenizer.json")
+
+    @property
+    def labelled(self) -> bool:
+        return "test" in self.rows and all(self.rows[role].labels is not None for role in ("bank", "test"))
+
+    @property
+    def description(self) -> str:
+        rows, texts = self.packed_rows("train"), self.rows["train"]
+        return (
+            f"{len(texts):,} texts, {texts.lengths.sum() / 1e6:.2f} M tokens of {self.tokenizer.size:,} kinds in "
+            f"{len(rows):,} rows of {self.length} ({rows.padding:.2%} padding)"
+        )
+
+    @property
+    def units_per_row(self) -> float:
+        return self.length * (1 - self.padding)
+
+    @property
+    def padding(self) -> float:
+        return self.packed_rows("train").padding
+
+    def train_dataloader(self) -> Batches:
+        rows = self.packed_rows("train")
+        return Batches(rows, shared_order(self.trainer, len(rows), self.batch_size, self.seed))
+
+    def packed(self, role: str) -> Batches:
+        """The packed rows of "train", "bank" or "test" in their order, for evaluation."""
+        rows = self.packed_rows(role)
+        return Batches(rows, InOrder(len(rows), self.batch_size))
+
+    def packed_rows(self, role: str) -> PackedTexts:
+        if role not in self._packed:
+            self._packed[role] = PackedTexts(self.rows[role], self.length)
+        return self._packed[role]
+
+    def loader(self, role: str, rows: int | None = None, tokens: int = TOKENS) -> Batches:
+        """The texts of a role (or the first so many), one a row, in batches of like length, for evaluation."""
+        texts = _part(self.rows[role], slice(rows))
+        return Batches(texts, ByLength(texts.lengths, tokens))
+
+    def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
+        """The labels of those texts, ascending by index."""
+        chosen = self.rows[role]
+        if chosen.labels is None:
+            raise UserError(f"the {role} texts have no labels")
+        return chosen.labels[chosen.index[:rows]]
+
+    def prepare(
+        self, items: Sequence[str] | Sequence[Sequence[str]], tokens: int = TOKENS
+    ) -> Iterator[dict[str, Tensor]]:
+        """Batches of new texts, or of texts split into words."""
+        texts = Texts(in_memory(self.tokenizer, items), self.tokenizer, None, torch.arange(len(items)))
+        yield from Batches(texts, ByLength(texts.lengths, tokens))
+
+    def counts(self, role: str) -> Int[Tensor, " vocabulary"]:
+        """How often each token occurs in the texts of a role."""
+        texts = self.rows[role]
+        kept = np.repeat(np.isin(np.arange(len(texts.tokens)), texts.index.numpy()), texts.tokens.lengths)
+        return torch.from_numpy(np.bincount(texts.tokens.flat[kept], minlength=self.tokenizer.size))
+
+    def raw(self, batch: dict[str, Tensor]) -> Float[Tensor, "b vocabulary"]:
+        """The control without any model: TF-IDF of the tokens, (1 + log count) · log(N / texts that have it)."""
+        counts = torch.zeros(len(batch["tokens"]), self.tokenizer.size)
+        counts.scatter_add_(1, batch["tokens"], torch.ones_like(batch["tokens"], dtype=torch.float32))
+        counts[:, self.tokenizer.special] = 0
+        return torch.where(counts > 0, 1 + counts.log(), 0) * self._rarity
+
+    @functools.cached_property
+    def _rarity(self) -> Float[Tensor, " vocabulary"]:
+        texts = self.rows["bank"]
+        having = np.zeros(self.tokenizer.size)
+        for i in texts.index.tolist():
+            having[np.unique(texts.tokens[i])] += 1
+        return torch.from_numpy(np.log(len(texts) / having.clip(min=1))).float()
+
+    @functools.cached_property
+    def _splits(self) -> dict[str, TextSplit]:
+        return self.source.splits()
+
+    @property
+    def _wanted(self) -> dict[str, str]:
+        wanted = {role: name for role, name in self.names.items() if name in self._splits}
+        for role in ("train", "bank"):
+            if role not in wanted:
+                hint = nearest(str(self.names[role]), self._splits)
+                raise UserError(f"data.{role}: no split {self.names[role]!r}: {hint}")
+        return wanted
+
+    def _read(self, split: TextSplit) -> Texts:
+        tokens = tokenised(split, self.tokenizer)
+        self.fingerprint += split.identity
+        if not len(tokens.flat):
+            raise UserError(f"{split.identity}: all {len(tokens):,} texts are empty")
+        return Texts(tokens, self.tokenizer, split.labels, torch.arange(len(tokens)))
+
+
+def _part(texts: Texts, which: Any) -> Texts:
+    return Texts(texts.tokens, texts.tokenizer, texts.labels, texts.index[which])

@@ -1,0 +1,138 @@
+"""Text to token ids: a tokenizer trained on the corpus, read from a file, or one of the Hugging Face Hub.
+
+WordPiece (Schuster & Nakajima 2012; BERT's) or byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909; GPT-2's), by the
+`tokenizers` library. It is saved with every run as tokenizer.json.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Int
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer as Backend
+from torch import Tensor
+
+from ssl_lab.errors import UserError
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+class Tokenizer:
+    """A backend of `tokenizers` and the ids that masking and padding need."""
+
+    def __init__(self, backend: Backend, where: str):
+        backend.no_padding()
+        backend.no_truncation()
+        self.backend, self.size = backend, backend.get_vocab_size()
+        self.pad, self.mask = (_find(backend, names, where) for names in (("[PAD]", "<pad>"), ("[MASK]", "<mask>")))
+        around = backend.encode("").ids
+        self.prefix, self.suffix = around[: (len(around) + 1) // 2], around[(len(around) + 1) // 2 :]
+        added = backend.get_added_tokens_decoder().items()
+        self.special: Bool[Tensor, " vocabulary"] = torch.zeros(self.size, dtype=torch.bool)
+        self.special[[number for number, token in added if token.special and number < self.size]] = True
+        names = [backend.id_to_token(i) or "" for i in range(self.size)]
+        begins = "Ġ" if any(name.startswith("Ġ") for name in names) else ""
+        self.starts_word: Bool[Tensor, " vocabulary"] = torch.tensor(
+            [name.startswith(begins) and not name.startswith("##") for name in names]
+        )
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Without the tokens that frame a text. Works on all cores."""
+        return [found.ids for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[Any]]]:
+        """For each sentence of words: the ids, and of which word each is a piece."""
+        found = self.backend.encode_batch(list(map(list, sentences)), is_pretokenized=True, add_special_tokens=False)
+        return [(one.ids, one.word_ids) for one in found]
+
+    def framed(self, ids: Iterable[Any]) -> list[int]:
+        """With the tokens that frame a text, such as [CLS] … [SEP]."""
+        return [*self.prefix, *map(int, ids), *self.suffix]
+
+    @property
+    def frame(self) -> int:
+        return len(self.prefix) + len(self.suffix)
+
+    def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b t"]:
+        tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
+        return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=self.pad)
+
+    def word(self, number: int) -> str:
+        return self.backend.decode([number], skip_special_tokens=False).strip()
+
+    @property
+    def identity(self) -> str:
+        return self.backend.to_str()
+
+    def save(self, file: Path) -> None:
+        self.backend.save(str(file))
+
+
+def read(file: str | Path) -> Tokenizer:
+    """Raises UserError where the file is no tokenizer, or one without [PAD] and [MASK]."""
+    try:
+        backend = Backend.from_file(str(file))
+    except Exception as error:  # the library raises bare Exceptions
+        raise UserError(f"data.tokenizer.file: {file} is no tokenizer.json ({error})") from error
+    return Tokenizer(backend, str(file))
+
+
+def pretrained(name: str) -> Tokenizer:
+    """The tokenizer of a Hugging Face model: a Hub name or a folder. Raises UserError where there is none."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise UserError("a pretrained tokenizer needs transformers: pip install 'ssl-lab[hub]'") from error
+    try:
+        backend: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"data.tokenizer.pretrained={name} could not be loaded: {reason}") from error
+    return Tokenizer(Backend.from_str(backend.to_str()), name)
+
+
+def trained(
+    texts: Iterable[str], kind: Literal["wordpiece", "bpe"], size: int, lowercase: bool, accents: bool
+) -> Tokenizer:
+    """Learns a vocabulary of exactly `size`. Raises UserError where the texts cannot give so many."""
+    backend = _untrained(kind, lowercase, accents)
+    alphabet = pre_tokenizers.ByteLevel.alphabet() if kind == "bpe" else []
+    trainer: Any = (trainers.BpeTrainer if kind == "bpe" else trainers.WordPieceTrainer)(
+        vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, limit_alphabet=1000, show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    if (got := backend.get_vocab_size()) < size:
+        raise UserError(
+            f"data.tokenizer.size={size} is more than these texts can give: set data.tokenizer.size={got} or less"
+        )
+    first, last = (backend.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", first), ("[SEP]", last)]
+    )
+    return Tokenizer(backend, "the trained tokenizer")
+
+
+def _untrained(kind: str, lowercase: bool, accents: bool) -> Backend:
+    steps: list[Any] = [] if accents else [normalizers.NFD(), normalizers.StripAccents()]
+    steps += [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+    if kind == "bpe":
+        backend = Backend(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        backend.decoder = decoders.ByteLevel()
+    else:
+        backend = Backend(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106
+        steps.insert(0, normalizers.BertNormalizer(clean_text=True, strip_accents=False, lowercase=False))
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        backend.decoder = decoders.WordPiece()
+    backend.normalizer = normalizers.Sequence(steps)
+    backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
+    return backend
+
+
+def _find(backend: Backend, names: Sequence[str], where: str) -> int:
+    for name in names:
+        if (number := backend.token_to_id(name)) is not None:
+            return number
+    raise UserError(f"{where} has no {names[0]} token, which masked language modelling needs: choose another tokenizer")

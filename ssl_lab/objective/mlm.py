@@ -1,0 +1,88 @@
+"""Masked language modelling (Devlin et al. 2019, arXiv 1810.04805, section 3.1): tell the hidden tokens from the rest.
+
+Logits are computed at hidden positions only, with the embedding as the output matrix (Press & Wolf 2017, arXiv
+1608.05859), and a chunk of them at a time.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.objective.base import Objective
+
+CHUNK = 256  # hidden positions whose logits are held at one time
+
+
+class MLM(Objective):
+    """Untrained, it loses about log(vocabulary)."""
+
+    needs = frozenset({"masked", "hidden"})
+
+    def __init__(self, backbone: Backbone):
+        super().__init__(backbone)
+        self.head = nn.Sequential(
+            nn.Linear(backbone.width, backbone.width, bias=False), nn.GELU(), nn.RMSNorm(backbone.width)
+        )
+        self.bias = nn.Parameter(torch.zeros(len(self.output)))
+
+    @property
+    def output(self) -> Float[Tensor, "v d"]:
+        """The output matrix: the backbone's own embedding."""
+        return self.backbone.embedding.weight  # type: ignore[union-attr, return-value]
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        features = self.features(batch["masked"], batch["hidden"], batch.get("document"))
+        target = batch["tokens"].gather(1, batch["hidden"].clamp(min=0))[batch["hidden"] >= 0]  # (n,)
+        loss, right = cross_entropy(features, self.output, self.bias, target)
+        return {"loss": loss, "masked_accuracy": right, "perplexity": loss.detach().exp()}
+
+    def features(
+        self, masked: Int[Tensor, "b t"], hidden: Int[Tensor, "b k"], document: Int[Tensor, "b t"] | None
+    ) -> Float[Tensor, "n d"]:
+        """What the output matrix gets at the n hidden places; those of -1 are none."""
+        features = self.backbone(masked, document)
+        rows, places = (hidden >= 0).nonzero()[:, 0], hidden[hidden >= 0]
+        return self.head(features[rows, places])
+
+
+def cross_entropy(
+    x: Float[Tensor, "n d"], weight: Float[Tensor, "v d"], bias: Float[Tensor, " v"], target: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The mean of -log softmax(x · weightᵀ + bias)[target], and the share of targets with the highest logit."""
+    with torch.autocast(x.device.type, enabled=False):
+        loss, right = _InChunks.apply(x.float(), weight.float(), bias.float(), target)
+        return loss / len(target), right / len(target)
+
+
+class _InChunks(torch.autograd.Function):
+    """Loss, gradients and right answers in one pass over chunks of rows: no logits are kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        loss, right = x.new_zeros(()), x.new_zeros(())
+        to_x, to_weight, to_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+        buffer = x.new_empty(min(CHUNK, len(x)), len(weight))
+        for start in range(0, len(x), CHUNK):
+            rows, wanted = x[start : start + CHUNK], target[start : start + CHUNK, None]
+            p = torch.addmm(bias, rows, weight.T, out=buffer[: len(rows)])
+            best, which = p.max(1, keepdim=True)
+            right += (which == wanted).sum()
+            p.sub_(best)
+            loss -= p.gather(1, wanted).sum()
+            norm = p.exp_().sum(1, keepdim=True)
+            loss += norm.log().sum()
+            p.div_(norm).scatter_add_(1, wanted, -torch.ones_like(norm))
+            torch.mm(p, weight, out=to_x[start : start + CHUNK])
+            to_weight.addmm_(p.T, rows)
+            to_bias += p.sum(0)
+        ctx.save_for_backward(to_x, to_weight, to_bias)
+        ctx.mark_non_differentiable(right)
+        return loss, right
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
+        to_x, to_weight, to_bias = ctx.saved_tensors
+        return grad * to_x, grad * to_weight, grad * to_bias, None

@@ -1,0 +1,444 @@
+"""Text: tokenisers, packing, masking, the encoder and its features, from files to perplexity."""
+
+import math
+from pydoc_data.topics import topics
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertTokenizerFast, DataCollatorForLanguageModeling
+
+from ssl_lab.backbone.text import TextEncoder, mean_of, rotated, rotations
+from ssl_lab.data import packing, tokenizer
+from ssl_lab.data.corpora import Conll, TextFiles, TextTable
+from ssl_lab.data.order import ByLength
+from ssl_lab.data.text import Text
+from ssl_lab.errors import UserError
+from ssl_lab.evaluation.masked import held_out
+from ssl_lab.objective.mlm import MLM, cross_entropy
+from ssl_lab.randomness import Draw
+from ssl_lab.views.mask_tokens import MaskTokens
+
+ENGLISH = [topics[name] for name in sorted(topics)[:20]]
+TRAINED = {"kind": "wordpiece", "size": 600, "lowercase": False, "accents": True}
+SMALL = {"width": 16, "depth": 2, "heads": 2, "hidden": 24, "length": 32, "pooling": "mean"}
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.trained(ENGLISH, **TRAINED)
+
+
+def text(folder, pattern="*.txt", source=None, document="file", **options):
+    source = source or (lambda name, path: TextFiles(name, path, document, "utf-8", options.pop("errors", "strict")))
+    defaults = {
+        "name": None, "path": str(folder / pattern), "length": 32, "batch_size": 4, "seed": 0, "train": "train",
+        "bank": "train", "test": "test", "holdout": 0.25, "tokenizer": {"file": None, "pretrained": None, **TRAINED},
+    }  # fmt: skip
+    return Text(source, **(defaults | options))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    for i, document in enumerate(ENGLISH[:12]):
+        (tmp_path / "corpus" / f"{i:02}.txt").write_text(document)
+    return tmp_path / "corpus"
+
+
+# the tokenizer
+
+
+def test_wordpiece_is_the_greedy_longest_match_of_the_paper(words):
+    """BERT's algorithm in a loop, with the same vocabulary; BERT splits words at punctuation."""
+    import re
+
+    vocabulary = words.backend.get_vocab()
+
+    def pieces(word):
+        start, found = 0, []
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = ("##" if start else "") + word[start:end]
+                if piece in vocabulary:
+                    found.append(vocabulary[piece])
+                    start = end
+                    break
+            else:
+                return [vocabulary["[UNK]"]]
+        return found
+
+    sentence = "Evaluation of statements, e.g. unhashable types: don't Mask names!"
+    expected = [i for word in re.findall(r"\w+|[^\w\s]", sentence) for i in pieces(word)]
+    assert words.encode([sentence]) == [expected]
+    assert words.framed(expected)[0] == vocabulary["[CLS]"]
+    assert words.framed(expected)[-1] == vocabulary["[SEP]"]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_a_tokenizer_is_saved_whole_and_gives_back_the_text(kind, tmp_path):
+    made = tokenizer.trained(ENGLISH, **TRAINED | {"kind": kind})
+    made.save(tmp_path / "tokenizer.json")
+    again = tokenizer.read(tmp_path / "tokenizer.json")
+    (ids,) = made.encode(["import of a module"])
+    assert again.encode(["import of a module"]) == [ids]
+    assert again.backend.decode(ids).strip() == "import of a module"
+    assert (again.size, again.mask, again.pad) == (600, made.mask, made.pad)
+    assert again.special.nonzero().flatten().tolist() == list(range(5))
+    assert again.starts_word[again.encode(["statement"])[0][0]]
+    assert not again.starts_word[again.encode(["zxqj"])[0][-1]]
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [({"lowercase": True}, ("Import", "import")), ({"accents": False}, ("mödule", "module")), ({}, ("e\u0301", "é"))],
+)
+def test_normalisation(options, same):
+    made = tokenizer.trained([*ENGLISH, "é" * 50], **TRAINED | options)
+    assert made.encode([same[0]]) == made.encode([same[1]])
+
+
+def test_what_is_no_tokenizer_is_said(tmp_path, words):
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(UserError, match=r"bad\.json is no tokenizer\.json"):
+        tokenizer.read(tmp_path / "bad.json")
+    without = words.backend.to_str().replace("[MASK]", "[HIDE]")
+    (tmp_path / "without.json").write_text(without)
+    with pytest.raises(UserError, match=r"has no \[MASK\] token"):
+        tokenizer.read(tmp_path / "without.json")
+    with pytest.raises(UserError, match=r"size=5000 is more than these texts can give: set data.tokenizer.size=\d+"):
+        tokenizer.trained(["a few words"], **TRAINED | {"size": 5000})
+
+
+# packing
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_token_is_packed_once_and_rows_fit(seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 40, 200)
+    begins = np.cumsum(lengths) - lengths
+    start, length = packing.split(begins, lengths, 16)
+    tokens = np.concatenate([np.arange(a, a + n) for a, n in zip(start, length, strict=True)])
+    assert sorted(tokens) == list(range(lengths.sum()))
+    rows = packing.best_fit(length, 16)
+    assert sorted(piece for row in rows for piece in row) == list(range(len(length)))
+    assert max(sum(length[piece] for piece in row) for row in rows) <= 16
+
+
+def test_best_fit_is_the_textbooks():
+    """Best fit decreasing in a loop over all rows."""
+    lengths = np.random.default_rng(0).integers(1, 17, 300)
+    rows = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [row for row in rows if sum(row) + length <= 16]
+        if fitting:
+            max(fitting, key=sum).append(length)
+        else:
+            rows.append([length])
+    ours = [sum(lengths[row]) for row in packing.best_fit(lengths, 16)]
+    assert sorted(ours) == sorted(map(sum, rows))  # ties between rows with as much room change nothing else
+
+
+def test_packed_rows_hold_the_framed_documents(corpus):
+    data = text(corpus)
+    data.setup()
+    rows = data.packed_rows("train")
+    batch = rows[torch.arange(len(rows))]
+    padding = batch["document"] < 0
+    assert (batch["tokens"][padding] == data.tokenizer.pad).all()
+    assert rows.padding == pytest.approx(padding.float().mean().item())
+    pieces = []
+    for tokens, document in zip(batch["tokens"], batch["document"], strict=True):
+        pieces += [tokens[document == i].tolist() for i in range(document.max() + 1)]
+    first, last = data.tokenizer.framed([])
+    assert all(piece[0] == first and piece[-1] == last for piece in pieces)
+    inside = sorted(i for piece in pieces for i in piece[1:-1])
+    assert inside == sorted(i for n in data.rows["train"].index.tolist() for i in data.rows["train"].tokens[n].tolist())
+
+
+def test_batches_of_like_length_hold_every_text_once():
+    lengths = np.random.default_rng(0).integers(1, 50, 20_000)
+    batches = list(ByLength(lengths, tokens=500))
+    assert sorted(torch.cat(batches).tolist()) == list(range(20_000))
+    assert all(len(batch) * lengths[batch].max() <= 500 for batch in batches)
+    assert sum(len(batch) * lengths[batch].max() for batch in batches) < 1.05 * lengths.sum()
+
+
+# masking
+
+
+def rows(words, b=64, t=32, padded=5):
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(5, words.size, (b, t), generator=generator)
+    tokens[:, 0], tokens[:, -padded - 1], tokens[:, t - padded :] = 2, 3, 0
+    return {"tokens": tokens, "document": torch.where(tokens == 0, -1, 0)}
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_the_number_of_hidden_places_is_exact_and_special_tokens_are_never_hidden(words, whole_words):
+    batch = rows(words)
+    made = MaskTokens(words, 0.3, 0.8, 0.1, whole_words)(batch, Draw(0, 0))
+    hidden, masked = made["hidden"], made["masked"]
+    assert hidden.shape == (64, round(0.3 * 32))
+    ordinary = (batch["tokens"] > 4).sum(1)
+    number = (hidden >= 0).sum(1)
+    if whole_words:
+        assert number.sum() > 0.93 * (0.3 * ordinary).sum()  # a word that would go beyond is not hidden
+        assert (number <= (0.3 * ordinary).round()).all()
+    else:
+        assert torch.equal(number, (0.3 * ordinary).round().long())
+    for tokens, shown, places in zip(batch["tokens"], masked, hidden, strict=True):
+        chosen = places[places >= 0]
+        assert len(set(chosen.tolist())) == len(chosen)
+        assert (tokens[chosen] > 4).all()
+        others = torch.ones(32, dtype=torch.bool)
+        others[chosen] = False
+        assert torch.equal(tokens[others], shown[others])
+
+
+def test_shares_are_those_of_the_hugging_face_collator(words, tmp_path):
+    words.save(tmp_path / "tokenizer.json")
+    theirs = BertTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    collate = DataCollatorForLanguageModeling(theirs, mlm_probability=0.3, seed=0)
+    batch = rows(words, b=2000, t=27)  # 20 ordinary tokens, of which 0.3 are whole
+    found = collate([{"input_ids": row} for row in batch["tokens"]])
+    hidden = found["labels"] != -100
+    made = MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False)(batch, Draw(0, 0))
+    ours = torch.stack([torch.isin(torch.arange(27), places) for places in made["hidden"]])
+    assert not hidden[batch["tokens"] < 5].any()
+
+    def shares(hidden, shown):
+        shown, tokens = shown[hidden], batch["tokens"][hidden]
+        return [hidden.float().mean(), (shown == words.mask).float().mean(), (shown == tokens).float().mean()]
+
+    torch.testing.assert_close(shares(ours, made["masked"]), shares(hidden, found["input_ids"]), atol=0.01, rtol=0)
+
+
+def test_whole_words_are_hidden_whole(words):
+    ids = words.encode(ENGLISH[:6])
+    tokens = torch.tensor([words.framed(row[:60]) for row in ids])
+    made = MaskTokens(words, 0.3, 1.0, 0.0, whole_words=True)({"tokens": tokens}, Draw(0, 0))
+    split = 0
+    for row, shown in zip(tokens, made["masked"], strict=True):
+        begins = [i for i in range(len(row)) if words.starts_word[row[i]]]
+        for start, end in zip(begins, [*begins[1:], len(row)], strict=True):
+            hidden = shown[start:end] == words.mask
+            assert hidden.all() or not hidden.any()
+            split += end - start > 1 and bool(hidden.all())
+    assert split > 5
+
+
+def test_draws_are_addressed(words):
+    batch, views = rows(words, b=8), MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False)
+    whole = views(batch, Draw(0, 3))
+    halves = [
+        views({key: value[4 * rank : 4 * rank + 4] for key, value in batch.items()}, Draw(0, 3, rank, world=2))
+        for rank in range(2)
+    ]
+    assert torch.equal(whole["masked"], torch.cat([half["masked"] for half in halves]))
+    assert not torch.equal(whole["masked"], views(batch, Draw(0, 4))["masked"])
+    assert ((held := views.held_out(batch, Draw(0, 0)))["masked"] == words.mask).sum() == (held["hidden"] >= 0).sum()
+
+
+# the encoder
+
+
+def encoder(words, **options):
+    torch.manual_seed(0)
+    return TextEncoder(words, **SMALL | options).eval()
+
+
+def test_documents_in_a_row_cannot_see_each_other(words):
+    net, batch = encoder(words), rows(words, b=4, padded=0)
+    document = (torch.arange(32) > 19).long().expand(4, 32)
+    before = net(batch["tokens"], document)
+    changed = batch["tokens"].clone()
+    changed[:, 20:] = 7
+    after = net(changed, document)
+    assert torch.equal(before[:, :20], after[:, :20])
+    assert not torch.allclose(before[:, 20:], after[:, 20:], atol=1e-3)
+
+
+def test_a_document_has_the_same_features_wherever_it_lies(words):
+    """Rotary positions are relative, so a packed document is as if it were alone."""
+    net, tokens = encoder(words), rows(words, b=4, padded=0)["tokens"]
+    packed = net(tokens, (torch.arange(32) > 19).long().expand(4, 32))
+    torch.testing.assert_close(packed[:, 20:], net(tokens[:, 20:], torch.zeros(4, 12).long()), atol=1e-5, rtol=1e-4)
+
+
+def test_padding_changes_nothing_and_order_does(words):
+    net, tokens = encoder(words), rows(words, b=4, t=20, padded=0)["tokens"]
+    longer = torch.cat([tokens, torch.zeros(4, 9).long()], 1)
+    torch.testing.assert_close(net.pooled(longer), net.pooled(tokens), atol=1e-6, rtol=1e-4)
+    assert not torch.allclose(net.pooled(tokens.flip(1)), net.pooled(tokens), atol=1e-4)
+
+
+def test_long_texts_are_read_in_windows(words):
+    net, tokens = encoder(words), rows(words, b=2, t=75, padded=0)["tokens"]
+    parts = [net(part, torch.zeros_like(part)) for part in tokens.split(32, dim=1)]
+    torch.testing.assert_close(net(tokens), torch.cat(parts, 1), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(net.pooled(tokens), torch.cat(parts, 1)[:, 1:-1].mean(1), atol=1e-6, rtol=1e-4)
+
+
+def test_pooling_is_the_mean_or_the_first(words):
+    tokens = rows(words, b=2)["tokens"]
+    net = encoder(words, pooling="cls")
+    assert torch.equal(net.pooled(tokens), net(tokens)[:, 0])
+    assert torch.equal(mean_of(torch.ones(1, 3, 2), torch.zeros(1, 3).bool()), torch.zeros(1, 2))
+
+
+def test_rotations_are_those_of_the_paper():
+    """RoFormer, equation 34, with the pairs (i, i + width/2): a product depends on the distance only."""
+    turns = rotations(50, 8)
+    q, k = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    at = lambda x, place: rotated(x.expand(50, 8), turns)[place]  # noqa: E731
+    frequency = [10_000 ** (-2 * i / 8) for i in range(4)]
+    for place in (0, 3, 49):
+        expected = [
+            q[i] * math.cos(place * frequency[i]) - q[i + 4] * math.sin(place * frequency[i]) for i in range(4)
+        ] + [q[i + 4] * math.cos(place * frequency[i]) + q[i] * math.sin(place * frequency[i]) for i in range(4)]
+        torch.testing.assert_close(at(q, place), torch.stack(expected))
+    torch.testing.assert_close(at(q, 9) @ at(k, 4), at(q, 25) @ at(k, 20))
+
+
+# the objective
+
+
+@pytest.mark.parametrize("n", [3, 256, 700])
+def test_sparse_loss_is_that_of_all_logits(n):
+    generator = torch.Generator().manual_seed(n)
+    x, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((n, 16), (500, 16), (500,)))
+    inputs = [value.requires_grad_() for value in (x, weight, bias)]
+    target = torch.randint(500, (n,), generator=generator)
+    loss, right = cross_entropy(*inputs, target)
+    logits = x @ weight.T + bias
+    expected = torch.nn.functional.cross_entropy(logits, target)
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    assert right == (logits.argmax(1) == target).float().mean()
+    for ours, theirs in zip(
+        torch.autograd.grad(2 * loss, inputs), torch.autograd.grad(2 * expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_mlm_is_the_cross_entropy_of_a_full_model_at_hidden_places(words):
+    objective = MLM(encoder(words))
+    made = MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False)(rows(words), Draw(0, 0))
+    logits = objective.head(objective.backbone(made["masked"], made["document"])) @ objective.output.T + objective.bias
+    labels = torch.full_like(made["tokens"], -100)
+    for row, places in enumerate(made["hidden"]):
+        labels[row, places[places >= 0]] = made["tokens"][row, places[places >= 0]]
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    scalars = objective(made)
+    torch.testing.assert_close(scalars["loss"], expected, atol=1e-5, rtol=1e-5)
+    assert scalars["loss"].item() == pytest.approx(math.log(words.size), abs=0.1)  # untrained
+    weights = list(objective.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(scalars["loss"], weights), torch.autograd.grad(expected, weights), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-3)
+
+
+def test_perplexity_without_knowledge_is_that_of_the_counts(words):
+    """An objective whose logits are the logarithms of the counts has the perplexity of the unigrams."""
+    objective, batches = MLM(encoder(words)), [rows(words, b=8) for _ in range(3)]
+    counts = torch.arange(words.size)
+    torch.nn.init.zeros_(objective.head[0].weight)
+    objective.bias.data = (counts + 1.0).log()
+    found = held_out(objective, MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False), batches, counts)
+    perplexity, unigram = found["masked/perplexity"], found["masked/perplexity_unigram"]
+    assert perplexity.value == pytest.approx(unigram.value, rel=1e-4)
+    assert perplexity.low < perplexity.value < perplexity.high
+    assert perplexity.n == 3 * 8 * round(0.15 * 25)
+
+
+# from files
+
+
+def test_a_share_of_the_texts_is_held_out_and_no_vocabulary_is_learnt_from_it(corpus):
+    (corpus / "03.txt").write_text("Ωμέγα " * 500)  # every fourth is held out
+    data = text(corpus)
+    data.setup()
+    assert data.rows["test"].index.tolist() == [3, 7, 11]
+    assert data.rows["train"].index.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+    assert "Ω" not in data.tokenizer.backend.get_vocab()
+    assert data.counts("train").sum() == sum(data.rows["train"].tokens.lengths[i] for i in data.rows["train"].index)
+
+
+def test_tokens_are_kept_for_the_next_run_until_the_text_changes(corpus, monkeypatch):
+    first, again = text(corpus), text(corpus)
+    first.setup()
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenizer.Tokenizer, "encode", None)  # not called again
+        again.setup()
+    assert first.fingerprint == again.fingerprint
+    (corpus / "00.txt").write_text("Changed.\n" + ENGLISH[0])
+    changed = text(corpus)
+    changed.setup()
+    assert changed.fingerprint != first.fingerprint
+    assert changed.rows["train"].tokens.lengths[0] > first.rows["train"].tokens.lengths[0]
+
+
+def test_paragraphs_are_documents_when_asked_for(tmp_path):
+    (tmp_path / "book.txt").write_text("One paragraph\nof two lines.\n\n \nAnother.\n\nA third.\n")
+    split = TextFiles(None, str(tmp_path), "paragraph", "utf-8", "strict").splits()["train"]
+    assert [one.strip() for one in split.texts] == ["One paragraph\nof two lines.", "Another.", "A third."]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv"])
+def test_tables_give_texts_and_labels(tmp_path, suffix):
+    import pandas
+
+    frame = pandas.DataFrame({"id": ["a", "b", "c"], "text": ['say "x", ok', "two", ""], "label": [1, 0, 1]})
+    if suffix == "parquet":
+        frame.to_parquet(tmp_path / "train-0.parquet")
+    elif suffix == "csv":
+        frame.to_csv(tmp_path / "train.csv", index=False)
+    else:
+        (tmp_path / "train.tsv").write_text('say "x", ok\t1\ntwo\t0\n\t1\n')
+    columns = ["text", "label"] if suffix == "tsv" else None
+    split = TextTable(None, str(tmp_path), columns=columns).splits()["train"]
+    assert list(split.texts) == ['say "x", ok', "two", ""]
+    assert split.labels.tolist() == [1, 0, 1]
+    both = TextTable(None, [str(tmp_path), str(tmp_path)], columns=columns).splits()["train"]
+    assert list(both.texts) == 2 * ['say "x", ok', "two", ""]
+    assert both.labels is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: text(folder, "*.md"), r"no text files match .*\.md"),
+        (lambda folder: text(folder, path=None), "data.path is not set"),
+        (lambda folder: text(folder, "bad.txt"), "bad.txt: byte 4 is not utf-8: set data.source.encoding"),
+        (lambda folder: text(folder, "empty.txt"), "hold no text"),
+        (lambda folder: text(folder, source=TextTable), "there is no .*txt"),
+        (lambda folder: text(folder, path=str(folder), source=TextTable), "holds no Parquet, CSV or TSV files"),
+        (lambda folder: text(folder, path=str(folder), source=Conll), r"there are no \.conll files"),
+        (
+            lambda folder: text(folder, path=None, name="no/such", source=TextTable),
+            "could not be read from the Hugg",
+        ),
+        (lambda folder: text(folder, bank="labelled"), "data.bank: no split 'labelled'"),
+        (lambda folder: text(folder, batch_size=9999), "batch_size=9999 is larger than the"),
+    ],
+)
+def test_what_is_wrong_is_said(corpus, make, message):
+    bad, empty = corpus.parent / "bad.txt", corpus.parent / "empty.txt"
+    bad.write_bytes(b"fine\xff")
+    empty.write_text(" \n")
+    for file in (bad, empty):
+        (corpus / file.name).symlink_to(file)
+    if message.startswith(("data.bank", "batch")):
+        for file in (bad, empty):
+            (corpus / file.name).unlink()
+    data = make(corpus)
+    with pytest.raises(UserError, match=message):
+        (data.setup(), data.train_dataloader())
+
+
+def test_undecodable_bytes_can_be_replaced(tmp_path):
+    (tmp_path / "x.txt").write_bytes(b"fine\xff")
+    for errors, expected in (("replace", "fine\ufffd"), ("ignore", "fine")):
+        assert list(TextFiles(None, str(tmp_path), "file", "utf-8", errors).splits()["train"].texts) == [expected]
