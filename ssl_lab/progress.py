@@ -22,7 +22,8 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         now = time.monotonic()
         if now - shown > EVERY:
             shown = now
-            say(f"{what}: {done:,} of {total:,}, {(now - start) / done * (total - done):.0f} s left")
+            rate = done / (now - start)
+            say(f"{what}: {done:,} of {total:,}, {rate:,.0f}/s, {(total - done) / rate:.0f} s left")
         yield item
 
 

@@ -149,10 +149,11 @@ class Images(pl.LightningDataModule):
         rows = self.rows["train"]
         return self._batches(rows, EpochOrder(len(rows), self.batch_size, self.seed, rank, world))
 
-    def loader(self, role: str, rows: int | None = None, batch_size: int = 1000) -> Batches:
-        """The rows of "train", "bank" or "test" (or the first so many) in their order, for evaluation."""
+    def loader(self, role: str, rows: int | range | None = None, batch_size: int = 1000) -> Batches:
+        """The rows of "train", "bank" or "test" (the first so many, or a range of them) in their order."""
         chosen = self.rows[role]
-        return self._batches(chosen, InOrder(min(len(chosen), rows or len(chosen)), batch_size))
+        span = rows if isinstance(rows, range) else range(len(chosen))[:rows]
+        return self._batches(chosen, InOrder(span, batch_size))
 
     def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
         """The labels of those rows, in the same order."""
