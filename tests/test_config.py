@@ -55,7 +55,9 @@ def test_every_group_is_a_package_and_every_part_of_ours_has_a_config(group):
     ours = [target for target in used if target.startswith("ssl_lab.")]
     assert all(target.startswith(f"ssl_lab.{group}.") for target in ours)
     parts = {target.split(".")[2] for target in ours}
-    helpers = {"order", "decoding", "geometry", "colour", "base", "projector", "groups", "stop", "jsonl", "sources"}
+    helpers = {
+        "order", "decoding", "geometry", "colour", "base", "projector", "groups", "stop", "jsonl", "sources", "perturb",
+    }  # fmt: skip
     assert {file.stem for file in (PACKAGE / group).glob("*.py")} - {"__init__"} - helpers == parts - helpers
 
 

@@ -30,7 +30,7 @@ from ssl_lab.tasks.pretrain import compose
 
 SMALL = [
     "data=digits", "trainer=cpu", "trainer.precision=32", "scores.rows=200", "scores.health_rows=200",
-    "backbone.widths=[8,16]",
+    "backbone.widths=[8,16]", "protocol.items=40", "protocol.views=2",
 ]  # fmt: skip
 
 

@@ -1,17 +1,14 @@
 """kNN and linear probe while the training goes on, where there are labels; training never sees them."""
 
-from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback
-from torch import Tensor
-from torch.nn import functional as F
 
-from ssl_lab.backbone.base import Backbone
 from ssl_lab.callbacks.health import record
 from ssl_lab.embedding.embed import embed
-from ssl_lab.evaluation.scores import Score, classification
+from ssl_lab.evaluation.sheet import classification
+from ssl_lab.evaluation.subject import subject
 
 
 class Online(Callback):
@@ -26,25 +23,6 @@ class Online(Callback):
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         epoch = trainer.current_epoch
         if trainer.datamodule.labelled and epoch and epoch % self.every == 0:
-            scores = score(module.objective.backbone, module, trainer.datamodule, self.rows)
-            record(trainer, {name: score.value for name, score in scores.items()})
-
-
-def score(backbone: Backbone, module: Any, data: Any, rows: int | None) -> dict[str, Score]:
-    """Scores of any frozen backbone on the views and data of a run."""
-    return _score(lambda batches: embed(backbone, module.views, batches, module.device), data, rows)
-
-
-def score_raw(data: Any, rows: int | None, side: int = 32) -> dict[str, Score]:
-    """The control without any model: pixels, of images averaged down to `side` where they are larger."""
-    return _score(lambda batches: torch.cat([_pixels(batch["image"], side) for batch in batches]), data, rows)
-
-
-def _score(vectors: Callable[[Iterable[dict[str, Tensor]]], Tensor], data: Any, rows: int | None) -> dict[str, Score]:
-    bank, test = (vectors(data.loader(role, rows)) for role in ("bank", "test"))
-    return classification(bank, data.labels("bank", rows), test, data.labels("test", rows))
-
-
-def _pixels(images: Tensor, side: int) -> Tensor:
-    images = images.float() / 255
-    return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)
+            encode = partial(embed, module.objective.backbone, module.views, device=module.device)
+            if asked := subject(encode, trainer.datamodule, self.rows).vectors.asked:
+                record(trainer, {name: score.value for name, score in classification(*asked).scores.items()})

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from ssl_lab.data.decoding import decode, decoded, fingerprint, fit
@@ -161,6 +162,11 @@ class Images(pl.LightningDataModule):
         if chosen.labels is None:
             raise UserError(f"the {role} rows have no labels")
         return chosen.labels[chosen.index[:rows]]
+
+    def raw(self, batch: dict[str, Tensor], side: int = 32) -> Float[Tensor, "b d"]:
+        """What embeddings must beat: the pixels, of images averaged down to `side` where they are larger."""
+        images = batch["image"].float() / 255
+        return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)
 
     def prepare(self, items: Sequence[Any], batch_size: int = 256) -> Iterator[dict[str, Tensor]]:
         """Batches of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
