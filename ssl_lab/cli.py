@@ -118,13 +118,11 @@ def _settings(task: str) -> list[str]:
 def _work(task: str, config: Any) -> None:
     """Runs the task in its run folder, whose path is the last line on stdout."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
     try:
-        if missing := sorted(OmegaConf.missing_keys(config)):
-            raise UsageError(f"{missing[0]} has no value: set {missing[0]}=…")
+        _complete(config)
         if run.mode is not None and run.mode.name == "MULTIRUN":
             print(f"job {run.job.num}: {' '.join(run.overrides.task)}", file=sys.stderr)
         getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
@@ -135,6 +133,21 @@ def _work(task: str, config: Any) -> None:
         raise
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         print(folder, flush=True)
+
+
+def _complete(config: Any) -> None:
+    """Raises UsageError where a key has no value, or takes it from a key that is not there."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationKeyError
+
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+    except InterpolationKeyError as error:
+        key, source = str(error.full_key), str(error).split("'")[1]
+        fitting = f"{key.split('.')[0]}=… and {source.split('.')[0]}=…"
+        raise UsageError(f"{key} is taken from {source}, which is not there: choose {fitting} that fit") from error
+    if missing:
+        raise UsageError(f"{missing[0]} has no value: set {missing[0]}=…")
 
 
 def _explained(error: Exception) -> tuple[str, int]:

@@ -1,6 +1,8 @@
 """A trained run, ready to use: items in, vectors out."""
 
+import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -8,20 +10,27 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from omegaconf import DictConfig, OmegaConf
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
 from ssl_lab.embedding.embed import embed
-from ssl_lab.errors import UserError
-from ssl_lab.run import checkpoint_of, read_config
+from ssl_lab.errors import UsageError, UserError
+from ssl_lab.run import checkpoint_of, plain, read_config
 from ssl_lab.views.base import Views
+
+PARTS = ("data", "views", "backbone")
 
 
 class Model:
-    """The backbone of a run with the preprocessing that it was trained with, frozen and in eval mode."""
+    """A backbone with the preprocessing that it was trained with, frozen and in eval mode.
 
-    def __init__(self, backbone: Backbone, views: Views, data: Any):
+    `config` has what it was made from: `data`, `views`, `backbone`; `run` is the folder that its weights come from.
+    """
+
+    def __init__(self, backbone: Backbone, views: Views, data: Any, config: dict[str, Any], run: str | None = None):
         self.backbone, self.views, self.data = backbone.eval().requires_grad_(False), views, data
+        self.config, self.run = config, run
         self.width = backbone.width
 
     def embed(self, items: Sequence[Any]) -> Float[ndarray, "n width"]:
@@ -29,11 +38,20 @@ class Model:
         device = next(self.backbone.parameters()).device
         return embed(self.backbone, self.views, self.data.prepare(items), device).numpy()
 
+    @cached_property
+    def weights(self) -> str:
+        """Sixteen hexadecimal digits that change with any weight of the backbone."""
+        digest = hashlib.sha256()
+        for name, value in self.backbone.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
 
 def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
     from ssl_lab.tasks.pretrain import compose
 
-    config = read_config(Path(run))
+    config = read_config(Path(run).expanduser())
     file = checkpoint_of(str(checkpoint or run))
     data = build(config.data)
     module = compose(config, data)
@@ -41,4 +59,44 @@ def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
         module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
     except UnpicklingError as error:
         raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
-    return Model(module.objective.backbone, module.views, data)
+    parts = {part: plain(config[part]) for part in PARTS}
+    return Model(module.objective.backbone, module.views, data, parts, run=str(Path(run).expanduser().resolve()))
+
+
+def build_model(config: DictConfig) -> Model:
+    """From the groups `data`, `views` and `backbone` alone: a pretrained encoder, or one with untrained weights."""
+    data = build(config.data)
+    backbone, views = build(config.backbone, **data.context), build(config.views, **data.context)
+    return Model(backbone, views, data, {part: plain(config[part]) for part in PARTS})
+
+
+def chosen(config: DictConfig) -> tuple[Model, Any]:
+    """The model that a task's config asks for, and the data to use it on, set up. Completes `config` to what is used.
+
+    The model is that of `run`, or of the group `backbone`. The data are those of the group `data`, which get from a run
+    all that its input needs, or without that group the run's own. Raises UsageError where the choice makes no sense.
+    """
+    if bool(config.run) == ("backbone" in config):
+        raise UsageError("choose a run=FOLDER, or a model without one: backbone=hub backbone.name=… data=…")
+    if not config.run:
+        if "data" not in config:
+            raise UsageError("a model without a run needs data=…")
+        model = build_model(config)
+    else:
+        model = load_model(config.run)
+        OmegaConf.update(config, "views", model.config["views"], force_add=True)
+    data = _prepared_alike(config.data, model) if config.run and "data" in config else model.data
+    data.setup()
+    return model, data
+
+
+def _prepared_alike(config: DictConfig, model: Model) -> Any:
+    data = build(config)
+    if type(data) is not type(model.data):
+        raise UsageError(
+            f"the run was trained on {type(model.data).__name__.lower()} and data are {type(data).__name__.lower()}: "
+            "choose data=… of the same kind"
+        )
+    for key in data.carried:
+        config[key] = model.config["data"][key]
+    return build(config)

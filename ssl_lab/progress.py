@@ -13,7 +13,7 @@ EVERY = 10.0  # seconds between plain lines
 
 
 def progress(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
-    """Passes `items` on, showing how many are done and, where the `total` is known, the time left."""
+    """Passes `items` on, showing how many are done, the rate and, where the `total` is known, the time left."""
     if sys.stderr.isatty():
         yield from track(items, what, total, console=Console(stderr=True), transient=True)
         return
@@ -22,8 +22,9 @@ def progress(items: Iterable[Item], total: int | None, what: str) -> Iterator[It
         now = time.monotonic()
         if now - shown > EVERY:
             shown = now
-            left = f" of {total:,}, {(now - start) / done * (total - done):.0f} s left" if total else ""
-            say(f"{what}: {done:,}{left}")
+            rate = done / (now - start)
+            left = f", {(total - done) / rate:.0f} s left" if total else ""
+            say(f"{what}: {done:,}{f' of {total:,}' if total else ''}, {rate:,.0f}/s{left}")
         yield item
 
 

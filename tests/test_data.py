@@ -236,7 +236,7 @@ def test_what_is_wrong_is_said(folder, options, message):
 
 
 def test_a_batch_larger_than_the_data_is_said(folder):
-    with pytest.raises(UserError, match="data.batch_size=100 is larger than the 9 training rows"):
+    with pytest.raises(UserError, match=r"data\.batch_size=100 is larger than the 9 training rows"):
         images(path=folder, batch_size=100).train_dataloader()
 
 

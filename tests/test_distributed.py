@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+from pydoc_data.topics import topics
 
 import pytest
 import torch
-from test_objective import OBJECTIVES, make
+from test_objective import OBJECTIVES, batch_for, make
 from torch import distributed, nn
 
 from ssl_lab.distributed import SharedBatchNorms
@@ -14,14 +15,19 @@ from ssl_lab.distributed import SharedBatchNorms
 WORLD = 2
 
 
-def views():
-    return torch.randn(2, 8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+# what an objective learns from on the command line
+TRAINED_ON = {
+    "images": ["data=digits"],
+    "text": ["data=text_files", "data.path=x.txt", "data.source.document=paragraph", "data.tokenizer.size=300",
+             "data.length=16", "backbone=text_tiny",],
+}  # fmt: skip
 
 
 def in_process(rank, name, folder):
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
     objective = SharedBatchNorms().apply(make(name))
-    loss = objective({"views": views()[:, rank * 4 : (rank + 1) * 4]})["loss"]
+    items, dim = batch_for(name)
+    loss = objective({key: value.narrow(dim, 3 * rank, 3) for key, value in items.items()})["loss"]
     loss.backward()
     parts = [loss.detach(), *(p.grad for p in objective.parameters() if p.grad is not None)]
     for part in parts:  # as DistributedDataParallel does
@@ -37,7 +43,7 @@ def in_process(rank, name, folder):
 def test_loss_gradients_and_batch_statistics(name, tmp_path):
     torch.multiprocessing.spawn(in_process, (name, tmp_path), WORLD)
     objective = make(name)
-    loss = objective({"views": views()})["loss"]
+    loss = objective(batch_for(name)[0])["loss"]
     loss.backward()
     one = [loss.detach(), *(p.grad for p in objective.parameters() if p.grad is not None)]
     one += [b for key, b in objective.named_buffers() if "running" in key]
@@ -57,11 +63,13 @@ def test_shared_batch_norm_is_batch_norm_with_one_process():
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_weights_after_three_steps(name, tmp_path):
     states = []
+    (tmp_path / "x.txt").write_text(topics["import"])
     for devices in (1, 2):
         command = [
-            sys.executable, "-m", "ssl_lab", "pretrain", f"objective={name}", "data=digits", "trainer=ddp",
-            "logger=none", "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.precision=32",
-            "data.batch_size=32", "optimizer.lr=0.01", "debug=one_batch", "trainer.max_steps=3", "schedule.warmup=0.0",
+            sys.executable, "-m", "ssl_lab", "pretrain", f"objective={name}", *TRAINED_ON[OBJECTIVES[name][2]],
+            "trainer=ddp", "logger=none", "trainer.accelerator=cpu", f"trainer.devices={devices}",
+            "trainer.precision=32", "data.batch_size=32", "optimizer.lr=0.01", "debug=one_batch", "trainer.max_steps=3",
+            "schedule.warmup=0.0",
         ]  # fmt: skip
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}

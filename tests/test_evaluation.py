@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from ssl_lab.evaluation import geometry
 from ssl_lab.evaluation.knn import knn
 from ssl_lab.evaluation.linear import linear_probe
-from ssl_lab.evaluation.scores import Score, accuracy, table
+from ssl_lab.evaluation.scores import accuracy
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,3 @@ def test_accuracy_has_wilsons_interval():
     score = accuracy(right, torch.ones_like(right))
     assert (score.value, score.n) == (81 / 263, 263)
     assert (round(score.low, 4), round(score.high, 4)) == (0.2553, 0.3662)
-
-
-def test_table_shows_the_interval_of_the_first_column_and_the_controls():
-    text = table({"knn": [Score(0.9, 0.85, 0.95, 100), Score(0.5, 0.4, 0.6, 100)]}, ["this run", "untrained"])
-    assert "0.9000 [0.850, 0.950]" in text
-    assert text.splitlines()[1].endswith("0.5000")

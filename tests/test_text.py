@@ -14,7 +14,7 @@ from ssl_lab.data.corpora import Conll, TextFiles, TextTable
 from ssl_lab.data.order import ByLength
 from ssl_lab.data.text import Text
 from ssl_lab.errors import UserError
-from ssl_lab.evaluation.masked import held_out
+from ssl_lab.evaluation.masked import PROTOCOL, perplexity
 from ssl_lab.objective.mlm import MLM, cross_entropy
 from ssl_lab.randomness import Draw
 from ssl_lab.views.mask_tokens import MaskTokens
@@ -346,11 +346,11 @@ def test_perplexity_without_knowledge_is_that_of_the_counts(words):
     counts = torch.arange(words.size)
     torch.nn.init.zeros_(objective.head[0].weight)
     objective.bias.data = (counts + 1.0).log()
-    found = held_out(objective, MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False), batches, counts)
-    perplexity, unigram = found["masked/perplexity"], found["masked/perplexity_unigram"]
-    assert perplexity.value == pytest.approx(unigram.value, rel=1e-4)
-    assert perplexity.low < perplexity.value < perplexity.high
-    assert perplexity.n == 3 * 8 * round(0.15 * 25)
+    found = perplexity(objective, MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False), batches, counts)
+    ours, unigram = found[f"perplexity/{PROTOCOL}"], found[f"perplexity_unigram/{PROTOCOL}"]
+    assert ours.value == pytest.approx(unigram.value, rel=1e-4)
+    assert ours.low < ours.value < ours.high
+    assert ours.n == 3 * 8 * round(0.15 * 25)
 
 
 # from files

@@ -38,11 +38,7 @@ def measure(module: Any, data: Any, rows: int) -> dict[str, float]:
     backbone, views = module.objective.backbone, module.views
     batches = list(data.loader("train", rows))
     x = embed(backbone, views, batches, module.device)
-    values = {
-        "feature_std": geometry.feature_std(x),
-        "rankme": geometry.rankme(x),
-        "uniformity": geometry.uniformity(x),
-    }
+    values = geometry.spread(x)
     if "views" in views.makes:
         first, second = _pairs(backbone, views, batches, module.device)
         values["alignment"] = geometry.alignment(first, second)

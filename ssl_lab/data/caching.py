@@ -15,10 +15,14 @@ from typing import Any
 from ssl_lab.errors import UserError
 
 
+def cache() -> Path:
+    return Path(os.environ.get("SSL_LAB_CACHE", "~/.cache/ssl_lab")).expanduser()
+
+
 def cached(kind: str, key: list[Any], write: Callable[[Path], None]) -> Path:
     """The folder for this key, which `write` fills if it is not there yet. Raises UserError where it cannot."""
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    folder = Path(os.environ.get("SSL_LAB_CACHE", "~/.cache/ssl_lab")).expanduser() / kind / name
+    folder = cache() / kind / name
     if folder.exists():
         return folder
     unfinished = None

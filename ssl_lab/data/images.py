@@ -138,6 +138,11 @@ class Images(pl.LightningDataModule):
             self._hold_out()
 
     @property
+    def facts(self) -> dict[str, float]:
+        """What belongs into the summary of a run on these data: nothing, for images."""
+        return {}
+
+    @property
     def description(self) -> str:
         return f"{len(self.rows['train']):,} images"
 
@@ -149,10 +154,11 @@ class Images(pl.LightningDataModule):
         rows = self.rows["train"]
         return self._batches(rows, shared_order(self.trainer, len(rows), self.batch_size, self.seed))
 
-    def loader(self, role: str, rows: int | None = None, batch_size: int = 1000) -> Batches:
-        """The rows of "train", "bank" or "test" (or the first so many) in their order, for evaluation."""
+    def loader(self, role: str, rows: int | range | None = None, batch_size: int = 1000) -> Batches:
+        """The rows of "train", "bank" or "test" (the first so many, or a range of them) in their order."""
         chosen = self.rows[role]
-        return self._batches(chosen, InOrder(min(len(chosen), rows or len(chosen)), batch_size))
+        span = rows if isinstance(rows, range) else range(len(chosen))[:rows]
+        return self._batches(chosen, InOrder(span, batch_size))
 
     def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
         """The labels of those rows, in the same order."""
@@ -161,15 +167,15 @@ class Images(pl.LightningDataModule):
             raise UserError(f"the {role} rows have no labels")
         return chosen.labels[chosen.index[:rows]]
 
+    def raw(self, batch: dict[str, Tensor], side: int = 32) -> Float[Tensor, "b d"]:
+        """What embeddings must beat: the pixels, of images averaged down to `side` where they are larger."""
+        images = batch["image"].float() / 255
+        return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)
+
     def prepare(self, items: Sequence[Any], batch_size: int = 256) -> Iterator[dict[str, Tensor]]:
         """Batches of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
         for index in torch.arange(len(items)).split(batch_size):
             yield {"image": torch.stack([self._fitted(items[i]) for i in index.tolist()]), "index": index}
-
-    def raw(self, batch: dict[str, Tensor], side: int = 32) -> Float[Tensor, "b d"]:
-        """The control without any model: pixels, of images averaged down to `side` where they are larger."""
-        images = batch["image"].float() / 255
-        return (F.adaptive_avg_pool2d(images, side) if self.size > side else images).flatten(1)
 
     def _fitted(self, item: Any) -> UInt8[Tensor, "c h w"]:
         if isinstance(item, str | os.PathLike):

@@ -55,17 +55,17 @@ def shared_order(trainer: Any, rows: int, batch_size: int, seed: int) -> EpochOr
 
 
 class InOrder(Sampler[Tensor]):
-    """All rows once, from the first to the last."""
+    """Each of some consecutive rows once, from the first to the last."""
 
-    def __init__(self, rows: int, batch_size: int):
+    def __init__(self, rows: range, batch_size: int):
         self.rows, self.batch_size = rows, batch_size
         self.start = 0
 
     def __len__(self) -> int:
-        return -(-self.rows // self.batch_size)
+        return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield from torch.arange(self.rows).split(self.batch_size)
+        yield from torch.arange(self.rows.start, self.rows.stop).split(self.batch_size)
 
 
 class ByLength(Sampler[Tensor]):

@@ -187,6 +187,10 @@ class Text(pl.LightningDataModule):
     def padding(self) -> float:
         return self.packed_rows("train").padding
 
+    @property
+    def facts(self) -> dict[str, float]:
+        return {"padding": self.padding}
+
     def train_dataloader(self) -> Batches:
         rows = self.packed_rows("train")
         return Batches(rows, shared_order(self.trainer, len(rows), self.batch_size, self.seed))
@@ -194,16 +198,17 @@ class Text(pl.LightningDataModule):
     def packed(self, role: str) -> Batches:
         """The packed rows of "train", "bank" or "test" in their order, for evaluation."""
         rows = self.packed_rows(role)
-        return Batches(rows, InOrder(len(rows), self.batch_size))
+        return Batches(rows, InOrder(range(len(rows)), self.batch_size))
 
     def packed_rows(self, role: str) -> PackedTexts:
         if role not in self._packed:
             self._packed[role] = PackedTexts(self.rows[role], self.length)
         return self._packed[role]
 
-    def loader(self, role: str, rows: int | None = None, tokens: int = TOKENS) -> Batches:
-        """The texts of a role (or the first so many), one a row, in batches of like length, for evaluation."""
-        texts = _part(self.rows[role], slice(rows))
+    def loader(self, role: str, rows: int | range | None = None, tokens: int = TOKENS) -> Batches:
+        """The texts of a role (the first so many, or a range of them), one a row, in batches of like length."""
+        span = rows if isinstance(rows, range) else range(len(self.rows[role]))[:rows]
+        texts = _part(self.rows[role], slice(span.start, span.stop))
         return Batches(texts, ByLength(texts.lengths, tokens))
 
     def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:

@@ -1,5 +1,7 @@
 """What embeddings look like without any label: how spread out they are, and how close two views of one item."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -40,9 +42,52 @@ def uniformity(x: Float[Tensor, "n d"]) -> float:
     return torch.pdist(F.normalize(x, dim=1)).square().mul(-2).exp().mean().log().item()
 
 
+def lidar(x: Float[Tensor, "n q d"], delta: float = 1e-4, epsilon: float = 1e-7) -> float:
+    """The effective rank of Fisher's discriminants that tell n items apart by q views of each; at most min(n - 1, d).
+
+    Thilak et al. 2023, arXiv 2312.04000, section 4: RankMe's entropy, of the eigenvalues of Σw^-½ Σb Σw^-½, with δ on
+    the diagonal of Σw.
+    """
+    x = x.double()
+    means = x.mean(1)  # (n, d)
+    within = (x - means[:, None]).flatten(0, 1)
+    between = means - means.mean(0)
+    sigma_w = within.T @ within / len(within) + delta * torch.eye(x.shape[2], dtype=x.dtype)
+    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(sigma_w), between.T, upper=False)  # (d, n)
+    eigenvalues = torch.linalg.svdvals(whitened).square()
+    p = eigenvalues / eigenvalues.sum().clamp(min=epsilon) + epsilon
+    return torch.exp(-(p * p.log()).sum()).item()
+
+
+def alpha_req(x: Float[Tensor, "n d"], epsilon: float = 1e-6) -> float:
+    """The exponent α of the decay λ_i ∝ i^-α of the covariance's eigenvalues; about 1 is said to be best.
+
+    Agrawal et al. 2022 (α-ReQ), section 3, with the fit of Stringer et al. 2019: least squares of log λ on log i with
+    weights 1 / i, here over all i with λ_i > epsilon · λ_1.
+    """
+    eigenvalues = torch.linalg.svdvals((x - x.mean(0)).double()).square()
+    eigenvalues = eigenvalues[eigenvalues > epsilon * eigenvalues[0].clamp(min=1e-30)]
+    if len(eigenvalues) < 2:
+        return math.inf  # one direction, or none: no decay could be faster
+    rank = torch.arange(1, len(eigenvalues) + 1, dtype=torch.float64)
+    return -_slope(rank.log(), eigenvalues.log(), 1 / rank)
+
+
+def spread(x: Float[Tensor, "n d"]) -> dict[str, float]:
+    """The scores that need nothing but the vectors and are cheap enough to take while a training goes on."""
+    return {"feature_std": feature_std(x), "rankme": rankme(x), "uniformity": uniformity(x)}
+
+
 def cosines(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> tuple[float, float]:
     """The mean cosine of two views of one item, and of views of two different items."""
     cosine = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
     same = cosine.diagonal().sum()
     n = len(cosine)
     return (same / n).item(), ((cosine.sum() - same) / (n * (n - 1))).item()
+
+
+def _slope(x: Tensor, y: Tensor, weights: Tensor) -> float:
+    """Of the line through weighted points."""
+    weights = weights / weights.sum()
+    x, y = x - (weights * x).sum(), y - (weights * y).sum()
+    return ((weights * x * y).sum() / (weights * x * x).sum()).item()

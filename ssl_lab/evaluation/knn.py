@@ -1,9 +1,40 @@
 """Weighted k-nearest-neighbour classification (Wu et al. 2018, arXiv 1805.01978, section 3.4; DINO's protocol)."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+CHUNK = 1024  # queries at a time, so that there are never more than CHUNK · n similarities in memory
+
+
+def similarities(
+    bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"], chunk: int = CHUNK
+) -> Iterator[Float[Tensor, "_ n"]]:
+    """Cosines of every query with the whole bank, `chunk` queries at a time."""
+    bank = F.normalize(bank, dim=1)
+    for part in F.normalize(queries, dim=1).split(chunk):
+        yield part @ bank.T
+
+
+def neighbours(
+    bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"], k: int, chunk: int = CHUNK
+) -> tuple[Float[Tensor, "m k"], Int[Tensor, "m k"]]:
+    """The cosines, falling, and row numbers of the k nearest of the bank (all, where it holds fewer)."""
+    parts = [part.topk(min(k, len(bank)), dim=1) for part in similarities(bank, queries, chunk)]
+    return torch.cat([cosine for cosine, _ in parts]), torch.cat([nearest for _, nearest in parts])
+
+
+def vote(
+    cosine: Float[Tensor, "m k"], labels: Int[Tensor, "m k"], temperature: float, classes: int
+) -> Int[Tensor, " m"]:
+    """The label with the most votes, each of which weighs exp(cosine / temperature)."""
+    votes = cosine.new_zeros(len(cosine), classes)
+    # less the nearest's cosine: the same winner, and no overflow at low temperatures
+    weights = ((cosine - cosine[:, :1]) / temperature).exp()
+    return votes.scatter_add_(1, labels, weights).argmax(1)
 
 
 def knn(
@@ -12,18 +43,21 @@ def knn(
     queries: Float[Tensor, "m d"],
     k: int = 20,
     temperature: float = 0.07,
-    chunk: int = 1024,
+    chunk: int = CHUNK,
 ) -> Int[Tensor, " m"]:
-    """The label of each query: its k nearest by cosine vote with weight exp(cosine / temperature).
+    """The label of each query."""
+    return knn_sweep(bank, bank_labels, queries, [k], [temperature], chunk)[k, temperature]
 
-    Memory is chunk · n similarities, whatever the number of queries.
-    """
-    bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
-    classes = int(bank_labels.max()) + 1
-    predictions = []
-    for part in queries.split(chunk):
-        cosine, nearest = (part @ bank.T).topk(min(k, len(bank)), dim=1)  # (chunk, k)
-        votes = cosine.new_zeros(len(part), classes)
-        votes.scatter_add_(1, bank_labels[nearest], (cosine / temperature).exp())
-        predictions.append(votes.argmax(1))
-    return torch.cat(predictions)
+
+def knn_sweep(
+    bank: Float[Tensor, "n d"],
+    bank_labels: Int[Tensor, " n"],
+    queries: Float[Tensor, "m d"],
+    ks: Sequence[int],
+    temperatures: Sequence[float],
+    chunk: int = CHUNK,
+) -> dict[tuple[int, float], Int[Tensor, " m"]]:
+    """The labels for each k and temperature; the neighbours are sought once."""
+    cosine, nearest = neighbours(bank, queries, max(ks), chunk)
+    labels, classes = bank_labels[nearest], int(bank_labels.max()) + 1
+    return {(k, t): vote(cosine[:, :k], labels[:, :k], t, classes) for k in ks for t in temperatures}

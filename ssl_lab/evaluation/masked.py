@@ -15,33 +15,38 @@ from ssl_lab.embedding.embed import evaluating
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.randomness import Draw
 
+PROTOCOL = "hidden15_as_mask"
+
+
+def held_out(module: Any, data: Any) -> dict[str, Score]:
+    """Perplexity and accuracy of a run on the test texts; nothing where its views hide no tokens, or no texts are kept.
+
+    `perplexity_unigram` is the control: that of the counts of training tokens.
+    """
+    if "masked" not in module.views.makes or "test" not in data.rows:
+        return {}
+    return perplexity(module.objective, module.views, data.packed("test"), data.counts("train"), module.device)
+
 
 @torch.no_grad()
-def held_out(
+def perplexity(
     objective: Any, views: Any, batches: Iterable[dict[str, Tensor]], counts: Int[Tensor, " v"], device: Any = "cpu"
 ) -> dict[str, Score]:
-    """Perplexity and accuracy at the hidden places; `perplexity_unigram` is that of `counts` of training tokens.
-
-    The intervals are those of the mean over batches (normal, 95 %), for accuracy and for the logarithm of perplexity.
-    """
+    """The intervals are those of a mean over batches (normal, 95 %), of accuracy and of the logarithm of perplexity."""
     surprise = -((counts + 1) / (counts + 1).sum()).log()  # (v,), add-one smoothing
-    losses, accuracies, unigrams, numbers = [], [], [], []
+    told = []
     with evaluating(objective):
         for i, batch in enumerate(batches):
             asked = views.held_out(move_data_to_device(batch, device), Draw(0, i, device=device))
-            scalars = objective(asked)
-            hidden = batch["tokens"].gather(1, asked["hidden"].clamp(min=0).cpu())[asked["hidden"].cpu() >= 0]
-            losses.append(scalars["loss"].cpu())
-            accuracies.append(scalars["masked_accuracy"].cpu())
-            unigrams.append(surprise[hidden].mean())
-            numbers.append(len(hidden))
-    n = torch.tensor(numbers)
-    loss, accuracy, unigram = (_mean(torch.stack(values), n) for values in (losses, accuracies, unigrams))
+            scalars, hidden = objective(asked), asked["hidden"].cpu()
+            targets = batch["tokens"].gather(1, hidden.clamp(min=0))[hidden >= 0]
+            means = scalars["loss"], scalars["masked_accuracy"], surprise[targets].mean()
+            told.append([float(value) for value in means] + [len(targets)])
+    loss, accuracy, unigram, n = torch.tensor(told, dtype=torch.float64).unbind(1)
     return {
-        "masked/loss": loss,
-        "masked/perplexity": _exp(loss),
-        "masked/accuracy": accuracy,
-        "masked/perplexity_unigram": _exp(unigram),
+        f"perplexity/{PROTOCOL}": _exp(_mean(loss, n)),
+        f"masked_accuracy/{PROTOCOL}": _mean(accuracy, n),
+        f"perplexity_unigram/{PROTOCOL}": _exp(_mean(unigram, n)),
     }
 
 

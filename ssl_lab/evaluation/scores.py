@@ -1,22 +1,27 @@
-"""Scores with their protocol in the name and their 95 % interval, the same for a run and for its controls."""
+"""A score and its 95 % interval, the same for a run and for its controls.
 
-from collections.abc import Mapping, Sequence
+A share of answers has Wilson's interval (1927), a mean of draws or of items Student's, and a statistic of a whole set
+is taken over disjoint samples of equal size, whose mean has Student's interval again.
+"""
+
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest
+from scipy.stats import t as student
 from torch import Tensor
 
-from ssl_lab.evaluation.knn import knn
-from ssl_lab.evaluation.linear import linear_probe
+from ssl_lab.randomness import generator
 
-KNN = "knn/cosine_k20_t0.07"
-LINEAR = "linear/lbfgs_standardized"
+SAMPLES = 5  # for a statistic of a whole set
 
 
 @dataclass(frozen=True)
 class Score:
-    """A share of `n` answers, with its 95 % interval (Wilson 1927)."""
+    """A value of `n` answers, draws or items, between the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -24,39 +29,29 @@ class Score:
     n: int
 
 
+def share(right: Bool[Tensor, " n"]) -> Score:
+    n = len(right)
+    interval = binomtest(int(right.sum()), n).proportion_ci(method="wilson")
+    return Score(int(right.sum()) / n, float(interval.low), float(interval.high), n)
+
+
 def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> Score:
-    right, n = int((predicted == truth).sum()), len(truth)
-    interval = binomtest(right, n).proportion_ci(method="wilson")
-    return Score(right / n, float(interval.low), float(interval.high), n)
+    return share(predicted == truth)
 
 
-def classification(
-    bank: Float[Tensor, "n d"],
-    bank_labels: Int[Tensor, " n"],
-    test: Float[Tensor, "m d"],
-    test_labels: Int[Tensor, " m"],
-) -> dict[str, Score]:
-    """kNN and linear probe, which know the labels of the bank and are asked those of the test rows."""
-    return {
-        KNN: accuracy(knn(bank, bank_labels, test), test_labels),
-        LINEAR: accuracy(linear_probe(bank, bank_labels, test), test_labels),
-    }
+def mean(values: Float[Tensor, " n"]) -> Score:
+    """The interval is unknown (nan) for a single value."""
+    n, middle = len(values), values.double().mean().item()
+    half = float(student.ppf(0.975, n - 1)) * values.double().std().item() / math.sqrt(n) if n > 1 else math.nan
+    return Score(middle, middle - half, middle + half, n)
 
 
-def table(lines: Mapping[str, Sequence[Score | float]], columns: list[str]) -> str:
-    """Text with a line for each score; the first column shows the 95 % interval too."""
-    width = max(len(name) for name in lines)
-    text = [
-        f"{'':{width}}  "
-        + "  ".join(f"{column:>22}" if i == 0 else f"{column:>10}" for i, column in enumerate(columns))
-    ]
-    for name, (first, *others) in lines.items():
-        cells = [f"{_cell(first):>22}", *(f"{_cell(other).split(' ')[0]:>10}" for other in others)]
-        text.append(f"{name:{width}}  " + "  ".join(cells))
-    return "\n".join(text)
+def over_samples(statistic: Callable[[Tensor], float], x: Float[Tensor, "n ..."], rows: int, seed: int = 0) -> Score:
+    """The mean of `statistic` over SAMPLES disjoint samples of `rows` items, or fewer where there are not as many.
 
-
-def _cell(score: Score | float) -> str:
-    if isinstance(score, Score):
-        return f"{score.value:.4f} [{score.low:.3f}, {score.high:.3f}]"
-    return f"{score:.4f}"
+    `n` is the size of one sample: many statistics depend on it.
+    """
+    order = torch.randperm(len(x), generator=generator(seed))
+    rows = min(rows, len(x) // SAMPLES)
+    taken = mean(torch.tensor([statistic(x[part]) for part in order[: SAMPLES * rows].view(SAMPLES, rows)]))
+    return Score(taken.value, taken.low, taken.high, rows)

@@ -3,6 +3,7 @@
 import copy
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ from omegaconf import DictConfig
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
-from ssl_lab.callbacks.health import log_health, record, warn_of_collapse
-from ssl_lab.callbacks.online import masked_scores, score, score_raw
+from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
 from ssl_lab.checkpoint import WholeCheckpoints
 from ssl_lab.distributed import SharedBatchNorms
+from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UsageError
-from ssl_lab.evaluation.scores import KNN, LINEAR, Score, table
+from ssl_lab.evaluation.invariance import Encoder
+from ssl_lab.evaluation.lines import beside, headlines, table
+from ssl_lab.evaluation.masked import held_out
+from ssl_lab.evaluation.sheet import Protocol
+from ssl_lab.evaluation.subject import raw, subject
 from ssl_lab.hardware import precision, quiet
 from ssl_lab.logger.jsonl import JsonlLogger
 from ssl_lab.logger.wandb import finish
@@ -27,6 +32,7 @@ from ssl_lab.pretraining import Pretraining
 from ssl_lab.progress import say
 from ssl_lab.provenance import provenance
 from ssl_lab.run import checkpoint_of, open_folder, plain
+from ssl_lab.tasks.evaluate import publish, score_sheet
 
 
 def pretrain(config: DictConfig, folder: Path) -> None:
@@ -51,9 +57,9 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         summary |= {
             name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
         }
-        summary |= {f"{data.unit}_per_second": speed.rate}
+        summary |= {"images_per_second": speed.rate}
         if trainer.is_global_zero:
-            summary |= judge(config, trainer, module, untrained, data)
+            summary |= judge(config, folder, trainer, module, untrained, data)
             (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     finally:
         finish()
@@ -106,37 +112,28 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, modu
         logger.log_hyperparams({**plain(config), "provenance": facts})
     parameters = sum(p.numel() for p in module.objective.backbone.parameters())
     say(
-        f"{config.name}: {data.description}, {type(module.objective).__name__}, "
+        f"{config.name}: {len(data.rows['train']):,} images, {type(module.objective).__name__}, "
         f"{type(module.objective.backbone).__name__} of {parameters / 1e6:.2f} M parameters, "
         f"{type(trainer.accelerator).__name__.removesuffix('Accelerator')}, {trainer.precision}\n{folder}"
     )
 
 
 def judge(
-    config: DictConfig, trainer: pl.Trainer, module: Pretraining, untrained: Backbone, data: Any
+    config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, untrained: Backbone, data: Any
 ) -> dict[str, Any]:
-    """The label-free scores and, where there are labels, kNN and linear probe beside both controls."""
-    summary: dict[str, Any] = log_health(trainer, module, config.scores.health_rows)
-    warn_of_collapse(summary)
-    if "masked" in module.views.makes and "test" in data.rows:
-        told = masked_scores(module, data)
-        record(trainer, {name: value.value for name, value in told.items()})
-        say(table({name: [value] for name, value in told.items()}, ["held out"]))
-        summary |= {name.split("/")[1]: value.value for name, value in told.items()}
-        summary |= {"masked_accuracy": summary.pop("accuracy"), "padding": data.padding}
-    if not data.labelled:
-        say(table({name: [value] for name, value in summary.items()}, ["this run"]))
-        return summary
-    rows = config.scores.rows
+    """The score sheet of the last checkpoint, beside both controls."""
+    health = log_health(trainer, module, config.scores.health_rows)
+    warn_of_collapse(health)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
-    columns: dict[str, dict[str, Score]] = {
-        "": score(module.objective.backbone, module, data, rows),
-        "_untrained": score(untrained.to(module.device), module, data, rows),
-        "_raw": score_raw(data, rows),
+    told = beside(held_out(module, data), {}, config.seed)
+    encoders: dict[str, Encoder] = {
+        name: partial(embed, backbone, module.views, device=module.device)
+        for name, backbone in {"run": module.objective.backbone, "untrained": untrained.to(module.device)}.items()
     }
-    record(trainer, {name: value.value for name, value in columns[""].items()})
-    lines = {name: [scores[name] for scores in columns.values()] for name in (KNN, LINEAR)}
-    say(table(lines, ["this run", "untrained", data.raw_name]))
-    for suffix, scores in columns.items():
-        summary |= {f"{name.split('/')[0]}{suffix}": one.value for name, one in scores.items()}
-    return summary
+    encoders["raw"] = raw(data)
+    subjects = {name: subject(encode, data, config.scores.rows) for name, encode in encoders.items()}
+    protocol = Protocol(**plain(config.protocol))
+    lines, summary = score_sheet(subjects.pop("run"), subjects, data, module.views, protocol, config.seed, folder, told)
+    publish(lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
+    say(table(headlines(lines)))
+    return health | data.facts | summary

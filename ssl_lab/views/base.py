@@ -1,5 +1,6 @@
 """What every kind of views is: it shows a raw batch as an objective needs it, or plainly."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from ssl_lab.cli import conf
 from ssl_lab.randomness import Draw
+from ssl_lab.views.perturb import Perturbation
 
 
 class Views(nn.Module):
@@ -16,6 +18,11 @@ class Views(nn.Module):
 
     makes: ClassVar[frozenset[str]]
     """the keys that it can add to a batch"""
+
+    @property
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        """Changes of an item that evaluation tries on its embedding, by name; "views" is a training view."""
+        return {}
 
     def forward(self, batch: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
         """The batch with what an objective learns from."""

@@ -4,7 +4,7 @@ Crop, resize, flip and blur are one pair of matrices per image, colour one affin
 a view is three batched matrix products, clipped to [0, 1], solarized and normalised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ssl_lab.randomness import Draw
-from ssl_lab.views import colour, geometry
+from ssl_lab.views import colour, geometry, perturb
 from ssl_lab.views.base import Views
 
 
@@ -110,6 +110,11 @@ class TwoCrops(Views):
         local = dict(local or {})
         self.local_count, self.local_size = local.pop("count", 0), local.pop("size", size)
         self.local = Augment(**{**augment, **local})
+
+    @property
+    def perturbations(self) -> Mapping[str, perturb.Perturbation]:
+        view = perturb.on_images(lambda images, strength, draw: self.pair[0](images, images.shape[-1], draw))
+        return {**perturb.IMAGES, "views": perturb.Perturbation(view, (1,), "as in training")}
 
     def forward(self, batch: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
         images = unit(batch["image"])

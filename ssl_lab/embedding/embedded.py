@@ -1,0 +1,138 @@
+"""Embeds data into an embedding set, once: found again in the cache by model, data and settings.
+
+Lightning's predict loop gives each process every n-th shard, which it embeds, puts in order and writes. Memory is that
+of one shard, whatever the number of rows; the rows do not depend on the number of processes; what an interrupted
+command wrote is kept and gone on from.
+"""
+
+import collections
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from ssl_lab.data.caching import cache
+from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.embedding.shards import Shard, plan, replace, roles
+from ssl_lab.model import Model
+from ssl_lab.progress import progress, say
+from ssl_lab.provenance import provenance
+
+SHARD_ROWS = 16_384  # 33 MB at width 512
+VERSION = 1  # of how vectors are made; a new one makes old cache folders useless
+
+
+def embedded(
+    model: Model, data: Any, half: bool = False, shard_rows: int = SHARD_ROWS, trainer: dict[str, Any] | None = None
+) -> EmbeddingSet:
+    """The vectors of all rows of `data`, which is set up: from the cache, or computed now; `half`: kept in float16.
+
+    `trainer` has arguments of Lightning's Trainer, else it is one process on whatever is there. Raises UserError where
+    a vector is not finite.
+    """
+    loop = pl.Trainer(
+        **(trainer or {"devices": 1}),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    card = {
+        "weights": model.weights,
+        "data_fingerprint": data.fingerprint,
+        "sizes": {split: len(data.rows[role]) for split, role in roles(data).items()},
+        "dtype": "float16" if half else "float32",
+        "precision": loop.precision,
+        "shard_rows": shard_rows,
+    }
+    card["key"] = _key(card, model, data)
+    folder = cache() / "embeddings" / card["key"]
+    shards = list(plan(folder, data, shard_rows))
+    missing = [shard for shard in shards if not shard.file.exists()]
+    if not missing and (folder / "card.json").exists():
+        say(f"found in the cache, not computed again: {folder}")
+        return EmbeddingSet(folder)
+    if len(missing) < len(shards) and loop.is_global_zero:
+        say(f"going on with an interrupted command: {len(shards) - len(missing)} of {len(shards)} shards are there")
+    loop.predict(_Embedding(model, data, shards, half), return_predictions=False)
+    if loop.is_global_zero:
+        card |= _provenance(model, data)
+        replace(folder / "card.json", lambda file: file.write_text(json.dumps(card, indent=1) + "\n"))
+    loop.strategy.barrier()
+    return EmbeddingSet(folder)
+
+
+def _key(card: dict[str, Any], model: Model, data: Any) -> str:
+    """Changes with all that the vectors depend on."""
+    carried = {key: model.config["data"][key] for key in data.carried}
+    made_from = [VERSION, card, model.config["backbone"], model.config["views"], carried]
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _provenance(model: Model, data: Any) -> dict[str, Any]:
+    return {
+        "width": model.width,
+        "rows": sum(len(data.rows[role]) for role in roles(data).values()),
+        "splits": {role: data.names[role] or role for role in data.rows},
+        "classes": data.classes,
+        "pooling": f"{type(model.backbone).__name__}.pooled",
+        "run": model.run,
+        "config": model.config,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(data),
+    }
+
+
+class _Embedding(pl.LightningModule):
+    """Embeds the shards of this process that are missing, and writes each when its last batch is done."""
+
+    def __init__(self, model: Model, data: Any, shards: list[Shard], half: bool):
+        super().__init__()
+        self.backbone, self.views = model.backbone, model.views
+        self.items, self.shards = data, shards
+        self.kept_as = torch.float16 if half else torch.float32
+        self.parts: list[dict[str, Tensor]] = []
+
+    def predict_dataloader(self) -> "_Batches":
+        mine = self.shards[self.trainer.global_rank :: self.trainer.world_size]
+        self.todo = [shard for shard in mine if not shard.file.exists()]
+        rows = sum(len(shard.rows) for shard in self.todo)
+        self.shown = progress(range(rows), rows, "embedding") if self.trainer.is_global_zero else iter(range(rows))
+        return _Batches(self.items, list(self.todo))
+
+    def predict_step(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.backbone.pooled(self.views.plain(batch)["input"]).to(self.kept_as)
+
+    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        columns = {name: value.cpu() for name, value in batch.items() if value.ndim == 1}
+        self.parts.append({**columns, "vector": outputs.cpu()})
+        collections.deque(itertools.islice(self.shown, len(outputs)), maxlen=0)
+        if sum(len(part["index"]) for part in self.parts) == len(self.todo[0].rows):
+            self._write(self.todo.pop(0))
+
+    def on_predict_end(self) -> None:
+        next(self.shown, None)  # takes the bar away
+
+    def _write(self, shard: Shard) -> None:
+        columns = {name: torch.cat([part[name] for part in self.parts]) for name in self.parts[0]}
+        order = columns.pop("index").argsort()
+        columns = {name: value[order] for name, value in columns.items()}
+        shard.write(columns.pop("vector"), columns, self.items.classes)
+        self.parts = []
+
+
+class _Batches:
+    """The batches of several shards, one shard after the other. No DataLoader: Lightning would take one apart."""
+
+    def __init__(self, data: Any, shards: list[Shard]):
+        self.data, self.shards = data, shards
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for shard in self.shards:
+            yield from self.data.loader(shard.role, shard.rows)

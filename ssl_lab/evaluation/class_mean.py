@@ -1,0 +1,63 @@
+"""Nearest class mean: no hyperparameter at all, so it can be asked with one label a class.
+
+Features are centred on the mean of all known items, which needs no label, and brought to length 1 ("CL2N" of
+SimpleShot, Wang et al. 2019, arXiv 1911.04623, section 3).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_lab.evaluation.scores import Score, mean
+from ssl_lab.randomness import generator
+
+
+def class_mean(
+    bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], queries: Float[Tensor, "m d"]
+) -> Int[Tensor, " m"]:
+    """The label of each query: that of the class of the bank with the nearest mean."""
+    bank, queries = centred(bank, bank, queries)
+    return _nearest(bank, bank_labels, queries)
+
+
+def few_label_curve(
+    bank: Float[Tensor, "n d"],
+    bank_labels: Int[Tensor, " n"],
+    queries: Float[Tensor, "m d"],
+    labels: Int[Tensor, " m"],
+    counts: Sequence[int],
+    draws: int = 10,
+    seed: int = 0,
+) -> dict[int, Score]:
+    """Accuracy when so many labels of each class are known, over `draws` random choices of them.
+
+    A count that some class of the bank does not have is left out.
+    """
+    bank, queries = centred(bank, bank, queries)
+    enough = int(bank_labels.unique(return_counts=True)[1].min())
+    curve = {}
+    for count in (count for count in counts if count <= enough):
+        known = [_choice(bank_labels, count, seed, draw) for draw in range(draws)]
+        right = [(_nearest(bank[rows], bank_labels[rows], queries) == labels).float().mean() for rows in known]
+        curve[count] = mean(torch.stack(right))
+    return curve
+
+
+def centred(centre: Float[Tensor, "n d"], *sets: Float[Tensor, "_ d"]) -> list[Float[Tensor, "_ d"]]:
+    """The sets, less the mean of `centre`, at length 1."""
+    return [F.normalize(x - centre.mean(0), dim=1) for x in sets]
+
+
+def _nearest(bank: Tensor, bank_labels: Tensor, queries: Tensor) -> Tensor:
+    classes, number, count = bank_labels.unique(return_inverse=True, return_counts=True)
+    sums = bank.new_zeros(len(classes), bank.shape[1]).index_add_(0, number, bank)
+    return classes[torch.cdist(queries, sums / count[:, None]).argmin(1)]
+
+
+def _choice(labels: Tensor, count: int, seed: int, draw: int) -> Tensor:
+    """Row numbers: `count` of each class."""
+    order = torch.randperm(len(labels), generator=generator(seed, count, draw))
+    return torch.cat([order[labels[order] == one][:count] for one in labels.unique()])

@@ -1,0 +1,74 @@
+"""What an embedding overlooks: is a changed view of an item still nearer to it than other items are?
+
+For each item, the AUC of the cosine with its own view against the cosines with all other items: 1 where the change does
+not matter, 1/2 where the view is any item. What must be kept (patches shuffled: the shape is gone, the texture is left)
+shall move away, what is superficial (colours) shall not: after Geirhos et al. 2019, arXiv 1811.12231.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_lab.evaluation import geometry
+from ssl_lab.evaluation.scores import Score, mean, over_samples, share
+from ssl_lab.randomness import Draw
+from ssl_lab.views.perturb import Perturbation
+
+Batch = dict[str, Tensor]
+Encoder = Callable[[Iterable[Batch]], Tensor]
+KEPT, BROKEN = ("colour", 0.8), ("shuffle", 4)  # of images: the looks change, the shape is gone
+
+
+def invariance(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Score:
+    """The mean over items of the AUC, ties counting half."""
+    return mean(aucs(x, views))
+
+
+def aucs(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    x, views = F.normalize(x, dim=1), F.normalize(views, dim=1)
+    own = (x * views).sum(1, keepdim=True)  # (n, 1)
+    others = (x @ x.T)[~torch.eye(len(x), dtype=torch.bool)].view(len(x), -1)  # (n, n - 1)
+    return ((own > others).float() + 0.5 * (own == others).float()).mean(1)
+
+
+def prefers(x: Float[Tensor, "n d"], kept: Float[Tensor, "n d"], broken: Float[Tensor, "n d"]) -> Score:
+    """The share of items that lie nearer to one view than to another: to a recoloured than to a shuffled one."""
+    return share(F.cosine_similarity(x, kept) > F.cosine_similarity(x, broken))
+
+
+def of_changes(
+    encode: Encoder, perturbations: Mapping[str, Perturbation], batches: list[Batch], views: int, seed: int
+) -> dict[str, Score]:
+    """A score for each perturbation, the mean over its strengths, followed by one for each strength.
+
+    Of "views", `views` are drawn of each item, for alignment and LiDAR.
+    """
+    x = encode(batches)
+
+    def changed(name: str, strength: float, number: int = 0) -> Tensor:
+        draws = (Draw(seed, len(batches) * number + i) for i in range(len(batches)))
+        return encode([perturbations[name].apply(b, strength, d) for b, d in zip(batches, draws, strict=True)])
+
+    made = {(name, s): changed(name, s) for name, change in perturbations.items() for s in change.strengths}
+    scores = {}
+    for name, change in perturbations.items():
+        curve = torch.stack([aucs(x, made[name, s]) for s in change.strengths])  # (strengths, n)
+        strengths = [f"{s:g}" for s in change.strengths]
+        scores[f"invariance_{name}/auc_mean_{'_'.join(strengths)}"] = mean(curve.mean(0))
+        if len(strengths) > 1:
+            scores |= {f"invariance_{name}/auc_{s}": mean(row) for s, row in zip(strengths, curve, strict=True)}
+    if KEPT in made and BROKEN in made:
+        scores["shape_over_texture/colour0.8_shuffle4"] = prefers(x, made[KEPT], made[BROKEN])
+    if "views" in perturbations:
+        scores |= of_views(torch.stack([changed("views", 1, number) for number in range(views)], 1))
+    return scores
+
+
+def of_views(views: Float[Tensor, "n q d"]) -> dict[str, Score]:
+    """Alignment and LiDAR, from q training views of each of n items."""
+    aligned = over_samples(lambda v: geometry.alignment(v[:, 0], v[:, 1]), views, rows=len(views))
+    lidar = over_samples(geometry.lidar, views, rows=len(views))
+    return {f"alignment/alpha2_n{aligned.n}": aligned, f"lidar/delta1e-4_n{lidar.n}_q{views.shape[1]}": lidar}

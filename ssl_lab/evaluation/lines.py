@@ -1,0 +1,74 @@
+"""The lines of a score sheet, each beside its controls: for scores.json, for summary.json and for people."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ssl_lab.evaluation.scores import Score
+
+CONTROLS = ("untrained", "raw")
+
+Line = dict[str, Any]
+
+
+def beside(scores: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]], seed: int) -> list[Line]:
+    """The lines of scores.json. `controls`: by name, `untrained` and `raw`, the same scores of something else."""
+    return [
+        {
+            "metric": name.split("/")[0],
+            "protocol": name.split("/")[1],
+            "value": _known(score.value),
+            "low": _known(score.low),
+            "high": _known(score.high),
+            "n": score.n,
+            "seed": seed,
+            **{f"control_{which}": _control(controls.get(which, {}).get(name)) for which in CONTROLS},
+        }
+        for name, score in scores.items()
+    ]
+
+
+def flat(lines: list[Line]) -> dict[str, float]:
+    """The headlines, for summary.json: `metric`, `metric_untrained`, `metric_raw`."""
+    summary: dict[str, float] = {}
+    for line in headlines(lines):
+        values = {"": line["value"], **{f"_{which}": line[f"control_{which}"] for which in CONTROLS}}
+        summary |= {line["metric"] + suffix: value for suffix, value in values.items() if value is not None}
+    return summary
+
+
+def headlines(lines: list[Line]) -> list[Line]:
+    """The first protocol of each metric."""
+    first: dict[str, Line] = {}
+    for line in lines:
+        first.setdefault(line["metric"], line)
+    return list(first.values())
+
+
+def table(lines: list[Line]) -> str:
+    """Text: each score with its 95 % interval, and its controls where there are any."""
+    controls = [which for which in CONTROLS if any(line[f"control_{which}"] is not None for line in lines)]
+    names = [f"{line['metric']}/{line['protocol']}" for line in lines]
+    width = max(map(len, names))
+    text = [f"{'':{width}}  {'this run':>24}" + "".join(f"  {which:>9}" for which in controls)]
+    for name, line in zip(names, lines, strict=True):
+        interval = "" if line["low"] is None else f" [{_short(line['low'])}, {_short(line['high'])}]"
+        cells = [f"  {_long(line[f'control_{which}']):>9}" for which in controls]
+        text.append(f"{name:{width}}  {_long(line['value']) + interval:>24}" + "".join(cells))
+    return "\n".join(text)
+
+
+def _long(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _control(score: Score | None) -> float | None:
+    return None if score is None else _known(score.value)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,119 @@
+"""The score sheet of an embedding: every score by its full name, `metric/protocol`.
+
+What is asked, and how closely, stands in a `Protocol`. The first protocol of a metric is its headline.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_lab.evaluation import geometry
+from ssl_lab.evaluation.class_mean import class_mean, few_label_curve
+from ssl_lab.evaluation.cluster import clustering
+from ssl_lab.evaluation.knn import knn_sweep
+from ssl_lab.evaluation.linear import linear_probe
+from ssl_lab.evaluation.retrieval import retrieval
+from ssl_lab.evaluation.scores import Score, accuracy, over_samples
+
+LINEAR = "linear/lbfgs_standardized"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Explained in conf/protocol/quick.yaml."""
+
+    knn_k: list[int]
+    knn_temperature: list[float]
+    few_labels: list[int]
+    draws: int
+    starts: int
+    queries: int | None
+    sample: int
+    items: int
+    views: int
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Of the bank, whose labels are known, and of the test items, whose labels are asked; either may have no labels."""
+
+    bank: Float[Tensor, "n d"]
+    bank_labels: Int[Tensor, " n"] | None = None
+    test: Float[Tensor, "m d"] | None = None
+    test_labels: Int[Tensor, " m"] | None = None
+
+    @property
+    def asked(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """All four, where there are all four."""
+        if self.bank_labels is None or self.test is None or self.test_labels is None:
+            return None
+        return self.bank, self.bank_labels, self.test, self.test_labels
+
+
+@dataclass
+class Sheet:
+    """Scores by name; the linear probe's answers, and the seconds it took to fit, where there are labels."""
+
+    scores: dict[str, Score] = field(default_factory=dict)
+    predicted: Int[Tensor, " m"] | None = None
+    seconds: float = 0.0
+
+
+def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
+    """All that the vectors alone can tell."""
+    made = Sheet()
+    if asked := vectors.asked:
+        made = classification(*asked, protocol.knn_k, protocol.knn_temperature, seed)
+        made.scores |= of_labels(*asked, protocol, seed)
+    made.scores |= label_free(vectors.bank, protocol, seed)
+    return made
+
+
+def classification(
+    bank: Float[Tensor, "n d"],
+    bank_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "m d"],
+    test_labels: Int[Tensor, " m"],
+    k: Sequence[int] = (20,),
+    temperature: Sequence[float] = (0.07,),
+    seed: int = 0,
+) -> Sheet:
+    """kNN and linear probe, which know the labels of the bank and are asked those of the test rows."""
+    swept = knn_sweep(bank, bank_labels, test, k, temperature)
+    scores = {f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, test_labels) for (k, t), predicted in swept.items()}
+    start = time.perf_counter()
+    predicted = linear_probe(bank, bank_labels, test, seed)
+    seconds = time.perf_counter() - start
+    return Sheet({**scores, LINEAR: accuracy(predicted, test_labels)}, predicted, seconds)
+
+
+def of_labels(
+    bank: Float[Tensor, "n d"],
+    bank_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "m d"],
+    test_labels: Int[Tensor, " m"],
+    protocol: Protocol,
+    seed: int,
+) -> dict[str, Score]:
+    """Class means with all and with few labels; clusters and retrieval, both among the test items alone."""
+    scores = {"class_mean/centred_cosine": accuracy(class_mean(bank, bank_labels, test), test_labels)}
+    curve = few_label_curve(bank, bank_labels, test, test_labels, protocol.few_labels, protocol.draws, seed)
+    scores |= {f"few_label_{count}/class_mean_draws{protocol.draws}": score for count, score in curve.items()}
+    clusters = clustering(test, test_labels, protocol.starts, seed)
+    scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}
+    found = retrieval(test, test_labels, queries=protocol.queries)
+    return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in found.items()}
+
+
+def label_free(x: Float[Tensor, "n d"], protocol: Protocol, seed: int) -> dict[str, Score]:
+    statistics = {
+        "feature_std/cosine": geometry.feature_std,
+        "rankme/eps1e-7": geometry.rankme,
+        "alpha_req/eps1e-6": geometry.alpha_req,
+        "uniformity/t2": geometry.uniformity,
+    }
+    taken = {name: over_samples(statistic, x, protocol.sample, seed) for name, statistic in statistics.items()}
+    return {f"{name}_n{score.n}": score for name, score in taken.items()}

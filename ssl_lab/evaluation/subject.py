@@ -1,0 +1,54 @@
+"""What is scored: the vectors of a data set, and a way to more of them.
+
+A run, the same backbone untrained and raw input are all alike here.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
+from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`encode` turns raw batches into vectors, in the order of the items' `index`."""
+
+    vectors: Vectors
+    encode: Encoder
+
+
+def subject(encode: Encoder, data: Any, rows: int | None) -> Subject:
+    """Embeds bank and test rows of `data`, the first `rows` of each or all."""
+    embedded = {role: encode(data.loader(role, rows)) for role in ("bank", "test") if role in data.rows}
+    labels = {f"{role}_labels": data.labels(role, rows) for role in embedded if data.labelled}
+    return Subject(Vectors(**embedded, **labels), encode)
+
+
+def raw(data: Any) -> Encoder:
+    """The control without any model: what the data call their raw features."""
+
+    def encode(batches: Any) -> Tensor:
+        features, index = zip(*((data.raw(batch), batch["index"]) for batch in batches), strict=True)
+        return torch.cat(features)[torch.cat(index).argsort()]
+
+    return encode
+
+
+def full_sheet(of: Subject, data: Any, views: Any, protocol: Protocol, seed: int) -> Sheet:
+    """What its vectors tell, and what becomes of them when the items are changed."""
+    made = sheet(of.vectors, protocol, seed)
+    if views.perturbations:
+        batches = some(data, protocol.items)
+        made.scores |= of_changes(of.encode, views.perturbations, batches, protocol.views, seed)
+    return made
+
+
+def some(data: Any, items: int) -> list[Batch]:
+    """Raw batches of about so many items, from all over the test rows (or the bank, where there is no test)."""
+    role = "test" if "test" in data.rows else "bank"
+    step = max(1, len(data.rows[role]) // items)
+    return [{name: column[::step] for name, column in batch.items()} for batch in data.loader(role)]

@@ -1,0 +1,43 @@
+"""`ssl-lab embed`: a run (or a pretrained model) and data → an embedding set."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ssl_lab.embedding.embedded import embedded
+from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.hardware import quiet
+from ssl_lab.model import chosen
+from ssl_lab.progress import say
+from ssl_lab.run import open_folder, plain
+
+
+def embed(config: DictConfig, folder: Path) -> None:
+    """Writes `embeddings/` into the run folder: the set in the cache, linked where the disk is the same."""
+    quiet()
+    model, data = chosen(config)
+    start = time.monotonic()
+    found = embedded(model, data, config.half, config.shard_rows, plain(config.trainer))
+    seconds = time.monotonic() - start
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        return
+    open_folder(folder, config, found.card)
+    link(found, folder / "embeddings")
+    sizes = ", ".join(f"{size:,} of {split}" for split, size in found.sizes.items())
+    say(f"{len(found):,} vectors of width {found.width} ({sizes})\n{folder}")
+    summary = {"rows": len(found), "width": found.width, "seconds": round(seconds, 1)}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def link(found: EmbeddingSet, folder: Path) -> None:
+    """The files of a set in another folder, without their bytes twice where the file system can."""
+    folder.mkdir()
+    for file in found.folder.iterdir():
+        try:
+            os.link(file, folder / file.name)
+        except OSError:
+            shutil.copy2(file, folder / file.name)

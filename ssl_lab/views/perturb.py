@@ -1,0 +1,102 @@
+"""One change of an image at a time, at given strengths: what evaluation asks an embedding to overlook, or not to.
+
+A change goes from a raw batch to a raw batch, so that everything that takes images takes changed ones.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_lab.randomness import Draw
+from ssl_lab.views import colour, geometry
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """`apply(batch, strength, draw)` gives the changed batch; `unit` says what the strengths count."""
+
+    apply: Callable[[Batch, float, Draw], Batch]
+    strengths: tuple[float, ...]
+    unit: str
+
+
+def on_images(change: Callable[[Tensor, float, Draw], Tensor]) -> Callable[[Batch, float, Draw], Batch]:
+    """From a change of images in [0, 1] to one of raw batches."""
+
+    def apply(batch: Batch, strength: float, draw: Draw) -> Batch:
+        changed = change(batch["image"].float() / 255, strength, draw)
+        return {**batch, "image": (255 * changed).round().clamp(0, 255).byte()}
+
+    return apply
+
+
+def crop(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """A square-ish part somewhere, without `strength` of the area, resized to the whole."""
+    height, width = images.shape[2:]
+    u = draw.uniform(len(images), 2 * geometry.ATTEMPTS + 2)
+    top, left, h, w = geometry.crop_boxes(height, width, [1 - strength] * 2, [1.0, 1.0], u).unbind(1)
+    rows = geometry.resample(top, h, height, height)
+    columns = geometry.resample(left, w, width, width)
+    return rows[:, None] @ images @ columns[:, None].mT
+
+
+def rotate(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """By `strength` degrees, to either side."""
+    side = torch.where(draw.uniform(len(images)) < 0.5, -1.0, 1.0)
+    return geometry.rotate(images, strength * side)
+
+
+def flip(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """Left for right."""
+    return images.flip(3)
+
+
+def recolour(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """Brightness, contrast and saturation times 1 - strength or 1 + strength, hue by half as many turns."""
+    b = len(images)
+    sign = torch.where(draw.uniform(b, 4) < 0.5, -1.0, 1.0)
+    brightness, contrast, saturation = (1 + strength * sign[:, :3]).unbind(1)
+    matrix = colour.jitter(
+        colour.mean_colour(images), brightness, contrast, saturation, strength / 2 * sign[:, 3], draw.uniform(b, 4)
+    )
+    return colour.apply(matrix, images)
+
+
+def blur(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """Gaussian, with a sigma of `strength` of the image's side."""
+    height, width = images.shape[2:]
+    radius = max(1, round(3 * strength * min(height, width)))
+    sigma = images.new_full((len(images),), strength * min(height, width))
+    rows, columns = (geometry.blur(sigma, min(radius, side - 1), side) for side in (height, width))
+    return rows[:, None] @ images @ columns[:, None].mT
+
+
+def shuffle_patches(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """`strength` × `strength` patches change places: the shape is gone, texture and colours stay.
+
+    The rows and columns that no whole patch covers stay as they are.
+    """
+    grid, (b, c, height, width) = int(strength), images.shape
+    h, w = height // grid, width // grid
+    patches = images[:, :, : grid * h, : grid * w].unflatten(2, (grid, h)).unflatten(4, (grid, w))
+    patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (b, grid², c, h, w)
+    order = draw.uniform(b, grid * grid).argsort(1)
+    patches = patches[torch.arange(b, device=images.device)[:, None], order].unflatten(1, (grid, grid))
+    shuffled = images.clone()
+    shuffled[:, :, : grid * h, : grid * w] = patches.permute(0, 3, 1, 4, 2, 5).reshape(b, c, grid * h, grid * w)
+    return shuffled
+
+
+IMAGES: Mapping[str, Perturbation] = {
+    "crop": Perturbation(on_images(crop), (0.2, 0.4, 0.6, 0.8), "share of the area cut away"),
+    "rotation": Perturbation(on_images(rotate), (10, 20, 45, 90), "degrees"),
+    "flip": Perturbation(on_images(flip), (1,), "left for right"),
+    "colour": Perturbation(on_images(recolour), (0.2, 0.4, 0.6, 0.8), "strength of the jitter"),
+    "blur": Perturbation(on_images(blur), (0.02, 0.04, 0.08), "sigma as a share of the side"),
+    "shuffle": Perturbation(on_images(shuffle_patches), (2, 4), "patches a side"),
+}

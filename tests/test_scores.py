@@ -1,0 +1,186 @@
+"""Scores over vectors against scikit-learn, SciPy, torchmetrics or the loops of a paper."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestCentroid, NearestNeighbors
+from torch.nn import functional as F
+from torchmetrics.functional import clustering as theirs
+from torchmetrics.functional.retrieval import retrieval_average_precision, retrieval_hit_rate
+
+from ssl_lab.evaluation import geometry
+from ssl_lab.evaluation.class_mean import centred, class_mean, few_label_curve
+from ssl_lab.evaluation.cluster import clustering, matched_accuracy
+from ssl_lab.evaluation.invariance import aucs, invariance, prefers
+from ssl_lab.evaluation.knn import knn, knn_sweep
+from ssl_lab.evaluation.retrieval import near_duplicates, outliers, retrieval
+from ssl_lab.evaluation.scores import mean, over_samples
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    x = torch.from_numpy(x).float() + 6 * randn(*x.shape)
+    return x[:600], torch.from_numpy(y[:600]), x[600:900], torch.from_numpy(y[600:900])
+
+
+def test_a_mean_has_students_interval():
+    x = randn(12)
+    low, high = scipy.stats.t.interval(0.95, 11, x.mean(), scipy.stats.sem(x))
+    score = mean(x)
+    assert (score.value, score.low, score.high, score.n) == pytest.approx((x.mean().item(), low, high, 12), rel=1e-5)
+    assert math.isnan(mean(x[:1]).low)
+
+
+def test_a_statistic_of_a_set_is_taken_over_disjoint_samples_of_equal_size():
+    x = torch.arange(100.0)[:, None]
+    seen = []
+    score = over_samples(lambda part: seen.append(part) or part.mean().item(), x, rows=15)
+    assert (score.n, len(torch.cat(seen).unique())) == (15, 75)
+    assert score.value == pytest.approx(torch.cat(seen).mean().item())
+    assert over_samples(lambda part: 0.0, x, rows=1000).n == 20
+
+
+def test_a_sweep_of_knn_is_each_knn(digits):
+    bank, labels, queries, _ = digits
+    swept = knn_sweep(bank, labels, queries, [1, 20], [0.05, 0.5])
+    assert len(swept) == 4
+    for (k, t), predicted in swept.items():
+        assert torch.equal(predicted, knn(bank, labels, queries, k, t))
+
+
+def test_low_temperatures_do_not_overflow(digits):
+    bank, labels, queries, _ = digits
+    assert torch.equal(knn(bank, labels, queries, 5, 1e-4), knn(bank, labels, queries, 1))
+
+
+def test_class_mean_is_scikit_learns_nearest_centroid(digits):
+    bank, labels, queries, _ = digits
+    known, asked = centred(bank, bank, queries)
+    expected = NearestCentroid().fit(known, labels + 3).predict(asked)
+    assert (class_mean(bank, labels + 3, queries).numpy() == expected).all()
+
+
+def test_few_label_curve_uses_so_many_labels_a_class(digits):
+    bank, labels, queries, truth = digits
+    curve = few_label_curve(bank, labels, queries, truth, [1, 10, 50, 1000], draws=6)
+    assert list(curve) == [1, 10, 50]  # no class has 1,000
+    assert curve[1].value < curve[10].value < curve[50].value
+    assert all(score.n == 6 and score.low < score.value < score.high for score in curve.values())
+    whole = few_label_curve(bank[:10], torch.arange(10), queries, truth, [1], draws=3)[1]  # no choice is left
+    predicted = class_mean(bank[:10], torch.arange(10), queries)
+    assert (whole.value, whole.low) == pytest.approx(((predicted == truth).float().mean().item(),) * 2)
+
+
+def test_clusters_are_measured_as_torchmetrics_does(digits):
+    bank, labels, _, _ = digits
+    scores = clustering(bank, labels)
+    assert 0.5 < scores["nmi"].value < 1
+    assert all(score.low < score.value < score.high for score in scores.values())
+    right = torch.arange(3).repeat_interleave(40)
+    apart = clustering(F.one_hot(right, 5) + 0.01 * randn(120, 5), right)
+    assert [apart[name].value for name in ("nmi", "ari", "cluster_accuracy")] == pytest.approx([1, 1, 1])
+
+
+def test_matched_accuracy_tries_every_naming():
+    from itertools import permutations
+
+    labels, clusters = (np.random.default_rng(seed).integers(0, 4, 60) for seed in (0, 1))
+    best = max((np.array(names)[clusters] == labels).mean() for names in permutations(range(4)))
+    assert matched_accuracy(labels, clusters) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(("name", "measure"), [("nmi", "normalized_mutual_info_score"), ("ari", "adjusted_rand_score")])
+def test_cluster_scores_are_torchmetrics(name, measure, digits, monkeypatch):
+    _, labels, _, _ = digits
+    found = (labels.numpy() * 7 + np.random.default_rng(0).integers(0, 3, len(labels))) % 10
+    monkeypatch.setattr("sklearn.cluster.KMeans.fit_predict", lambda *_: found)
+    expected = getattr(theirs, measure)(torch.from_numpy(found), labels)
+    assert clustering(randn(len(labels), 3), labels)[name].value == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_retrieval_is_torchmetrics(digits):
+    x, labels = digits[0][:90], digits[1][:90].clone()
+    labels[4] = 11  # alone in its class: asks nothing, but may be found
+    cosine = F.normalize(x, dim=1) @ F.normalize(x, dim=1).T
+    precision, hit = [], {1: [], 5: [], 10: []}
+    for i in range(90):
+        others = torch.arange(90) != i
+        relevant = labels[others] == labels[i]
+        if relevant.any():
+            precision.append(retrieval_average_precision(cosine[i][others], relevant))
+            for k, hits in hit.items():
+                hits.append(retrieval_hit_rate(cosine[i][others], relevant, top_k=k))
+    scores = retrieval(x, labels, chunk=7)
+    assert scores["map"].value == pytest.approx(torch.stack(precision).mean().item(), abs=1e-5)
+    assert scores["map"].n == 89
+    for k, hits in hit.items():
+        assert scores[f"recall_at_{k}"].value == pytest.approx(torch.stack(hits).mean().item())
+    assert retrieval(x, labels, queries=30)["map"].n == 29
+
+
+def test_near_duplicates_and_outliers_are_found(digits):
+    x = digits[0][:200].clone()
+    x[150] = 2 * x[3]
+    x[40:48] = x[40]  # eight copies: more than the neighbours that are looked at
+    x[77] = -x.mean(0)
+    pairs = near_duplicates(x, most=30)
+    assert all(i < j for i, j, _ in pairs)
+    assert len({(i, j) for i, j, _ in pairs}) == 30
+    assert (3, 150) in {(i, j) for i, j, _ in pairs}
+    assert [cosine for *_, cosine in pairs] == sorted((cosine for *_, cosine in pairs), reverse=True)
+    assert sum(40 <= i < j < 48 for i, j, _ in pairs) > 10
+    distance = NearestNeighbors(n_neighbors=21, metric="cosine").fit(x).kneighbors(x)[0][:, 1:]
+    expected = np.argsort(distance.mean(1))[::-1][:5]
+    found = outliers(x, most=5)
+    assert found[0][0] == 77
+    assert [i for i, _ in found] == expected.tolist()
+
+
+def test_invariance_is_the_auc_of_each_item():
+    x = randn(30, 8)
+    views = x + randn(30, 8, seed=1)
+    cosine, own = F.normalize(x, dim=1) @ F.normalize(x, dim=1).T, F.cosine_similarity(x, views)
+    expected = [
+        roc_auc_score([1] + [0] * 29, [own[i], *(cosine[i, j] for j in range(30) if j != i)]) for i in range(30)
+    ]
+    assert aucs(x, views).tolist() == pytest.approx(expected, abs=1e-6)
+    assert invariance(x, 3 * x).value == 1
+    assert invariance(torch.ones(9, 4), torch.ones(9, 4)).value == pytest.approx(0.5)
+    assert invariance(x, -x).value == 0
+    assert prefers(x, x, views).value == 1
+    assert prefers(x, torch.cat([x[:15], -x[15:]]), views).value < 1
+
+
+def test_lidar_is_the_effective_rank_of_fishers_discriminants():
+    x = randn(40, 1, 6) * torch.tensor([5.0, 3, 1, 1, 0.1, 0]) + 0.3 * randn(40, 8, 6, seed=1)
+    items = x.double().numpy()
+    means = items.mean(1)
+    sigma_w = np.mean([np.outer(v - m, v - m) for views, m in zip(items, means, strict=True) for v in views], axis=0)
+    sigma_b = np.mean([np.outer(m - means.mean(0), m - means.mean(0)) for m in means], axis=0)
+    eigenvalues = scipy.linalg.eigh(sigma_b, sigma_w + 1e-4 * np.eye(6), eigvals_only=True)
+    p = eigenvalues / eigenvalues.sum() + 1e-7
+    assert geometry.lidar(x) == pytest.approx(math.exp(-(p * np.log(p)).sum()), rel=1e-6)
+
+
+def test_alpha_req_is_the_exponent_of_a_power_law():
+    basis = torch.linalg.qr(randn(400, 60).double() - randn(400, 60).double().mean(0))[0]
+    basis = torch.linalg.qr(basis - basis.mean(0))[0]  # centred and orthonormal
+    decay = torch.arange(1, 61, dtype=torch.float64) ** -0.6
+    assert geometry.alpha_req((basis * decay).float()) == pytest.approx(1.2, abs=0.01)
+    x = randn(200, 12) * torch.linspace(3, 0.2, 12)
+    eigenvalues = np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1]
+    i = np.arange(1, 13)
+    slope = np.polyfit(np.log(i), np.log(eigenvalues), 1, w=np.sqrt(1 / i))[0]  # numpy squares its weights
+    assert geometry.alpha_req(x) == pytest.approx(-slope, rel=1e-5)
+    assert geometry.alpha_req(torch.ones(9, 4)) == math.inf
