@@ -15,7 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
 from ssl_lab.embedding.embed import embed
+from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
+from ssl_lab.evaluation.masked import fill
+from ssl_lab.objective.base import Objective
 from ssl_lab.run import checkpoint_of, plain, read_config
 from ssl_lab.views.base import Views
 
@@ -25,18 +28,47 @@ PARTS = ("data", "views", "backbone")
 class Model:
     """A backbone with the preprocessing that it was trained with, frozen and in eval mode.
 
-    `config` has what it was made from: `data`, `views`, `backbone`; `run` is the folder that its weights come from.
+    `config` has what it was made from: `data`, `views`, `backbone`; `run` is the folder that its weights come from, and
+    `objective` what they were trained by.
     """
 
-    def __init__(self, backbone: Backbone, views: Views, data: Any, config: dict[str, Any], run: str | None = None):
+    def __init__(
+        self,
+        backbone: Backbone,
+        views: Views,
+        data: Any,
+        config: dict[str, Any],
+        run: str | None = None,
+        objective: Objective | None = None,
+    ):
         self.backbone, self.views, self.data = backbone.eval().requires_grad_(False), views, data
         self.config, self.run = config, run
+        self.objective = objective.eval().requires_grad_(False) if objective else None
         self.width = backbone.width
 
     def embed(self, items: Sequence[Any]) -> Float[ndarray, "n width"]:
-        """Vectors in float32 of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`."""
-        device = next(self.backbone.parameters()).device
-        return embed(self.backbone, self.views, self.data.prepare(items), device).numpy()
+        """Vectors in float32, of texts, or of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`."""
+        return embed(self.backbone, self.views, self.data.prepare(items), self.device).numpy()
+
+    def embed_words(
+        self, sentences: Sequence[str | Sequence[str]], word: str | Sequence[int]
+    ) -> Float[ndarray, "n width"]:
+        """The contextual vector of `word` in each sentence: the mean over its pieces. Of a model of text.
+
+        Where the sentences are split into words already, `word` may be its position in each.
+        """
+        if isinstance(word, str):
+            found = [find(sentence, word) for sentence in sentences]
+            sentences, word = [words for words, _ in found], [place for _, place in found]
+        return word_vectors(self.backbone, self.views, self.data.prepare(sentences), word, self.device).numpy()
+
+    def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:
+        """The k likeliest words at each [MASK] of a text, with their probabilities. Of a masked language model."""
+        return fill(self.objective, self.data, text, k, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
 
     @cached_property
     def weights(self) -> str:
@@ -60,7 +92,8 @@ def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
     except UnpicklingError as error:
         raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
     parts = {part: plain(config[part]) for part in PARTS}
-    return Model(module.objective.backbone, module.views, data, parts, run=str(Path(run).expanduser().resolve()))
+    folder = str(Path(run).expanduser().resolve())
+    return Model(module.objective.backbone, module.views, data, parts, folder, module.objective)
 
 
 def build_model(config: DictConfig) -> Model:

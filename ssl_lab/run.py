@@ -30,7 +30,10 @@ def read_config(folder: Path) -> DictConfig:
         raise UserError(
             f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)"
         )
-    return cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
+    config = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
+    if (folder / "tokenizer.json").is_file():  # as it was trained, wherever the folder has been moved since
+        config.data.tokenizer.file = str(folder / "tokenizer.json")
+    return config
 
 
 def checkpoint_of(path: str) -> Path:

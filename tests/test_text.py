@@ -1,18 +1,32 @@
 """Text: tokenisers, packing, masking, the encoder and its features, from files to perplexity."""
 
+import json
 import math
+import shutil
+import subprocess
+import sys
 from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertTokenizerFast, DataCollatorForLanguageModeling
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    DataCollatorForLanguageModeling,
+)
 
+import ssl_lab
+from ssl_lab.backbone.hub import Hub
 from ssl_lab.backbone.text import TextEncoder, mean_of, rotated, rotations
 from ssl_lab.data import packing, tokenizer
 from ssl_lab.data.corpora import Conll, TextFiles, TextTable
 from ssl_lab.data.order import ByLength
 from ssl_lab.data.text import Text
+from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.masked import PROTOCOL, perplexity
 from ssl_lab.objective.mlm import MLM, cross_entropy
@@ -357,11 +371,11 @@ def test_perplexity_without_knowledge_is_that_of_the_counts(words):
 
 
 def test_a_share_of_the_texts_is_held_out_and_no_vocabulary_is_learnt_from_it(corpus):
-    (corpus / "03.txt").write_text("Ωμέγα " * 500)  # every fourth is held out
+    (corpus / "04.txt").write_text("Ωμέγα " * 500)  # every fourth is held out
     data = text(corpus)
     data.setup()
-    assert data.rows["test"].index.tolist() == [3, 7, 11]
-    assert data.rows["train"].index.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+    assert data.rows["test"].index.tolist() == [0, 4, 8]
+    assert data.rows["train"].index.tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
     assert "Ω" not in data.tokenizer.backend.get_vocab()
     assert data.counts("train").sum() == sum(data.rows["train"].tokens.lengths[i] for i in data.rows["train"].index)
 
@@ -420,6 +434,7 @@ def test_tables_give_texts_and_labels(tmp_path, suffix):
             lambda folder: text(folder, path=None, name="no/such", source=TextTable),
             "could not be read from the Hugg",
         ),
+        (lambda folder: text(folder, "00.txt"), "a single text cannot be both"),
         (lambda folder: text(folder, bank="labelled"), "data.bank: no split 'labelled'"),
         (lambda folder: text(folder, batch_size=9999), "batch_size=9999 is larger than the"),
     ],
@@ -442,3 +457,146 @@ def test_undecodable_bytes_can_be_replaced(tmp_path):
     (tmp_path / "x.txt").write_bytes(b"fine\xff")
     for errors, expected in (("replace", "fine\ufffd"), ("ignore", "fine")):
         assert list(TextFiles(None, str(tmp_path), "file", "utf-8", errors).splits()["train"].texts) == [expected]
+
+
+# words
+
+
+def test_a_words_vector_is_the_mean_of_its_pieces_and_depends_on_the_context(corpus, words):
+    data, net = text(corpus), encoder(words)
+    views = MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False)
+    data.tokenizer = words
+    sentences = [["the", "unhashable", "type"], ["unhashable"], ["an", "import", "of", "unhashable", "types"]]
+    vectors = word_vectors(net, views, data.prepare(sentences), [1, 0, 3])
+    for vector, sentence, place in zip(vectors, sentences, [1, 0, 3], strict=True):
+        pieces = [words.encode([word])[0] for word in sentence]
+        before = 1 + sum(map(len, pieces[:place]))
+        features = net(torch.tensor([words.framed(i for ids in pieces for i in ids)]))[0]
+        expected = features[before : before + len(pieces[place])].mean(0)
+        torch.testing.assert_close(vector, expected, atol=1e-6, rtol=1e-4)
+    assert len(words.encode(["unhashable"])[0]) > 1
+    assert not torch.allclose(vectors[0], vectors[2], atol=1e-3)
+
+
+def test_words_are_found_as_people_write_them():
+    assert find("By the River, bank on it.", "river") == (["By", "the", "River", ",", "bank", "on", "it", "."], 2)
+    assert find(["a", "BANK"], "bank") == (["a", "BANK"], 1)
+    with pytest.raises(UserError, match="the word 'shore' is not in: the bank"):
+        find("the bank", "shore")
+
+
+# pretrained models
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory, words):
+    """A small random BERT with this tokenizer, in a folder as the Hub has them."""
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=words.size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=40, pad_token_id=words.pad,
+    )  # fmt: skip
+    BertModel(config).eval().save_pretrained(folder)
+    words.save(folder / "raw.json")
+    BertTokenizerFast(tokenizer_file=str(folder / "raw.json")).save_pretrained(folder)
+    return folder
+
+
+def test_a_pretrained_model_reads_as_transformers_does(bert):
+    ours, theirs = Hub(str(bert), tokenizer=tokenizer.pretrained(str(bert))).eval(), AutoModel.from_pretrained(bert)
+    sentences = ["An import of a module.", "Unhashable types, and more of them than there were before."]
+    encoded = AutoTokenizer.from_pretrained(bert)(sentences, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = theirs.eval()(**encoded).last_hidden_state
+        features = ours(encoded["input_ids"])
+        pooled = ours.pooled(encoded["input_ids"])
+    mask = encoded["attention_mask"].bool()
+    torch.testing.assert_close(features[mask], expected[mask])
+    torch.testing.assert_close(pooled[0], expected[0][mask[0]].mean(0), atol=1e-6, rtol=1e-4)
+
+
+def test_a_pretrained_model_keeps_packed_documents_apart(bert, words):
+    net = Hub(str(bert), tokenizer=tokenizer.pretrained(str(bert))).eval()
+    tokens = rows(words, b=2, padded=0)["tokens"]
+    packed = net(tokens, (torch.arange(32) > 19).long().expand(2, 32))
+    alone = torch.cat([net(tokens[:, :20]), net(tokens[:, 20:])], 1)
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-4)
+    longer = torch.cat([tokens, tokens], 1)  # longer than its positions
+    torch.testing.assert_close(net(longer)[:, 40:], net(longer[:, 40:]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_tokenizer_that_does_not_fit_the_model_is_said(bert):
+    larger = tokenizer.trained(ENGLISH, **TRAINED | {"size": 700})
+    with pytest.raises(UserError, match=r"set data\.tokenizer\.pretrained="):
+        Hub(str(bert), tokenizer=larger)
+
+
+# from the command line
+
+PRETRAIN = [
+    "objective=mlm", "views=mask_tokens", "data=text_files", "backbone=text_tiny", "data.tokenizer.size=600",
+    "data.length=32", "optimizer=muon", "trainer=cpu", "trainer.precision=32", "logger=none",
+]  # fmt: skip
+
+
+def pretrain(folder, *options):
+    command = [sys.executable, "-m", "ssl_lab", "pretrain", *PRETRAIN, *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Some epochs of masked language modelling."""
+    folder = tmp_path_factory.mktemp("run")
+    for i, document in enumerate(ENGLISH[:8]):
+        (folder / f"{i}.txt").write_text(document)
+    return pretrain(folder, "data.path=*.txt", "trainer.max_epochs=8")
+
+
+def test_the_summary_of_masked_language_modelling(run):
+    summary = json.loads((run / "summary.json").read_text())
+    names = {"loss", "masked_accuracy", "perplexity", "perplexity_unigram", "tokens_per_second", "padding"}
+    assert names <= summary.keys()
+    assert 1 < summary["perplexity"] < summary["perplexity_unigram"] < 600
+
+
+def test_a_run_carries_its_tokenizer_wherever_it_goes(run, tmp_path):
+    moved = shutil.copytree(run, tmp_path / "moved")
+    one, other = ssl_lab.load(str(run)), ssl_lab.load(str(moved))
+    sentences = ["An import of a module.", "Types.", "A name that is bound to a module, " * 9]
+    vectors = one.embed(sentences)
+    assert vectors.shape == (3, 128)
+    np.testing.assert_array_equal(vectors, other.embed(sentences))
+    np.testing.assert_allclose(vectors[1], one.embed(["Types."])[0], atol=1e-5)
+    found = one.embed_words(["An import of a module.", "Every module, imported."], "module")
+    assert found.shape == (2, 128)
+    assert not np.allclose(found[0], found[1], atol=1e-3)
+
+
+def test_fill_tells_the_likeliest_words(run):
+    (told,) = ssl_lab.load(str(run)).fill("the name of the [MASK] .", k=3)
+    shares = [share for _, share in told]
+    assert len(shares) == 3
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 1
+    with pytest.raises(UserError, match=r"there is no \[MASK\] in the text"):
+        ssl_lab.load(str(run)).fill("nothing hidden")
+
+
+def test_resumed_goes_on_to_the_same_losses(run, tmp_path):
+    """From a checkpoint after the third step, in the middle of an epoch."""
+
+    def losses(*more):
+        options = ["trainer.max_steps=6", "trainer.log_every_n_steps=1", *more]
+        folder = pretrain(tmp_path, f"data.path={run.parents[3]}/*.txt", *options)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        return folder, {line["step"]: line["pretrain/loss"] for line in lines if "pretrain/loss" in line}
+
+    every_third = ["callbacks.keep.every_n_epochs=null", "+callbacks.keep.every_n_train_steps=3"]
+    folder, whole = losses(*every_third, "callbacks.keep.filename='{step}'")
+    _, rest = losses(f"resume={folder}/checkpoints/step=3.ckpt")
+    assert list(rest) == [3, 4, 5]
+    assert {step: whole[step] for step in rest} == rest

@@ -1,41 +1,87 @@
-"""Any image encoder of the Hugging Face Hub, through `transformers.AutoModel` (needs `pip install ssl-lab[hub]`).
+"""Any image or text encoder of the Hugging Face Hub, through `transformers.AutoModel` (`pip install ssl-lab[hub]`).
 
 Only safetensors are read and code from the Hub is never run.
 """
 
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.backbone.text import mean_of
+from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.errors import UserError
 
 
 class Hub(Backbone):
-    """`(b, c, h, w)` → `(b, width)`: the model's pooled output, or the mean of its tokens where it has none.
+    """Of images `(b, c, h, w)` → `(b, width)`: the pooled output, or the mean of the tokens where there is none.
 
+    With a `tokenizer`, of tokens `(b, t)` → `(b, t, width)`, in windows of the longest text that the model takes;
+    `pooled` is the mean over a text's tokens, those that frame it included, as sentence encoders are trained.
     `name` is a Hub name or a folder. `pretrained: false` takes the architecture with random weights.
     """
 
-    def __init__(self, name: str, pretrained: bool = True):
+    def __init__(self, name: str, pretrained: bool = True, tokenizer: Tokenizer | None = None):
         super().__init__()
-        try:
-            from transformers import AutoConfig, AutoModel
-        except ImportError as error:
-            raise UserError("backbone=hub needs transformers: pip install 'ssl-lab[hub]'") from error
-        try:
-            if pretrained:
-                self.model: Any = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-            else:
-                config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-                self.model = AutoModel.from_config(config, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"backbone.name={name} could not be loaded: {str(error).splitlines()[0]}") from error
+        self.model: Any = _load(name, pretrained)
         config = self.model.config
         self.width = config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
+        self.pad = None if tokenizer is None else tokenizer.pad
+        if tokenizer is not None:
+            self.length = _longest(config)
+            if tokenizer.size > len(self.embedding.weight):
+                raise UserError(
+                    f"the tokenizer has {tokenizer.size:,} tokens and {name} embeds {len(self.embedding.weight):,}: "
+                    f"set data.tokenizer.pretrained={name}"
+                )
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
-        output = self.model(pixel_values=images)
-        pooled = getattr(output, "pooler_output", None)
-        return output.last_hidden_state.mean(1) if pooled is None else pooled.flatten(1)
+    @property
+    def embedding(self) -> nn.Embedding:
+        return self.model.get_input_embeddings()
+
+    def forward(self, items: Tensor, document: Int[Tensor, "b t"] | None = None) -> Tensor:
+        if self.pad is None:
+            output = self.model(pixel_values=items)
+            pooled = getattr(output, "pooler_output", None)
+            return output.last_hidden_state.mean(1) if pooled is None else pooled.flatten(1)
+        if document is not None:
+            return self._packed(items, document)
+        parts = [self._windowed(part) for part in items.split(self.length, dim=1)]
+        return torch.cat(parts, 1)
+
+    def pooled(self, items: Tensor) -> Float[Tensor, "b {self.width}"]:
+        return self(items) if self.pad is None else mean_of(self(items), items != self.pad)
+
+    def _windowed(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t {self.width}"]:
+        return self.model(input_ids=tokens, attention_mask=tokens.ne(self.pad or 0).long()).last_hidden_state
+
+    def _packed(self, tokens: Int[Tensor, "b t"], document: Int[Tensor, "b t"]) -> Float[Tensor, "b t {self.width}"]:
+        visible = (document[:, None, :, None] == document[:, None, None, :]) | torch.eye(
+            tokens.shape[1], dtype=torch.bool, device=tokens.device
+        )
+        begins = torch.ones_like(document, dtype=torch.bool)
+        begins[:, 1:] = document[:, 1:] != document[:, :-1]
+        place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        place = place - torch.where(begins, place, 0).cummax(1).values  # positions start anew with each document
+        return self.model(input_ids=tokens, attention_mask=visible, position_ids=place).last_hidden_state
+
+
+def _load(name: str, pretrained: bool) -> Any:
+    try:
+        from transformers import AutoConfig, AutoModel
+    except ImportError as error:
+        raise UserError("backbone=hub needs transformers: pip install 'ssl-lab[hub]'") from error
+    try:
+        if pretrained:
+            return AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        return AutoModel.from_config(AutoConfig.from_pretrained(name, trust_remote_code=False), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"backbone.name={name} could not be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _longest(config: Any) -> int:
+    """RoBERTa counts positions from the padding's id on."""
+    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    return int(getattr(config, "max_position_embeddings", 512)) - offset

@@ -1,6 +1,7 @@
 """Text as token ids: tokenised once, then a text a row for evaluation, or rows packed full for training."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,8 @@ TOKENS = 16_384  # in a batch for evaluation, padding included
 class Texts(Dataset):
     """Some texts of a split: `texts[numbers]` is a batch, padded to its longest text.
 
-    `tokens` is (b, t), and where the texts came split into words, `word` (b, t) says where each begins: its number at
-    its first token, -1 elsewhere. `index` counts within the split.
+    `tokens` is (b, t), and where the texts came split into words, `word` (b, t) has the number of the word that each
+    token is a piece of, -1 for those that frame the text. `index` counts within the split.
     """
 
     tokens: Tokens
@@ -54,8 +55,7 @@ class Texts(Dataset):
         before = len(self.tokenizer.prefix)
         for line, i in zip(word, rows, strict=True):
             numbers = self.tokens.words[self.tokens.offsets[i] : self.tokens.offsets[i + 1]]  # type: ignore[index]
-            first = np.diff(numbers, prepend=-1) != 0
-            line[before : before + len(numbers)] = torch.from_numpy(np.where(first, numbers, -1))
+            line[before : before + len(numbers)] = torch.from_numpy(numbers.copy())
         return word
 
     @property
@@ -144,7 +144,7 @@ class Text(pl.LightningDataModule):
         self.classes = self._splits[self._wanted["bank"]].classes
         if "test" not in self.rows and self.every:
             train = self.rows["train"]
-            held_out = train.index % self.every == self.every - 1
+            held_out = train.index % self.every == 0
             kept = _part(train, ~held_out)
             bank = kept if self.rows["bank"] is train else self.rows["bank"]
             self.rows = {"train": kept, "bank": bank, "test": _part(train, held_out)}
@@ -157,7 +157,13 @@ class Text(pl.LightningDataModule):
             return tokenizer.read(file) if file else tokenizer.pretrained(name)
         split = self._splits[self._wanted["train"]]
         every = 0 if "test" in self._wanted else self.every
-        texts = (text for i, text in enumerate(split.texts) if not every or i % every != every - 1)
+        texts: Iterator[str] = (text for i, text in enumerate(split.texts) if not every or i % every)
+        if (first := next(texts, None)) is None:
+            raise UserError(
+                "data.holdout: a single text cannot be both learnt from and held out: set data.holdout=0, or with "
+                "data=text_files data.source.document=paragraph"
+            )
+        texts = itertools.chain([first], texts)
         return trained_once(texts, f"{split.identity}/{every}", **options)
 
     @property

@@ -12,7 +12,9 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from ssl_lab.embedding.embed import evaluating
+from ssl_lab.errors import UserError
 from ssl_lab.evaluation.scores import Score
+from ssl_lab.objective.mlm import MLM
 from ssl_lab.randomness import Draw
 
 PROTOCOL = "hidden15_as_mask"
@@ -48,6 +50,29 @@ def perplexity(
         f"masked_accuracy/{PROTOCOL}": _mean(accuracy, n),
         f"perplexity_unigram/{PROTOCOL}": _exp(_mean(unigram, n)),
     }
+
+
+@torch.no_grad()
+def fill(objective: Any, data: Any, text: str, k: int, device: Any = "cpu") -> list[list[tuple[str, float]]]:
+    """The k likeliest words at each [MASK] of a text, with their probabilities, as the net tells them.
+
+    Raises UserError where there is no [MASK], or the net has not learnt to tell hidden words.
+    """
+    if not isinstance(objective, MLM):
+        raise UserError("fill needs a run of objective=mlm: this one has not learnt to tell hidden words")
+    mask = data.tokenizer.backend.id_to_token(data.tokenizer.mask)
+    (batch,) = data.prepare([text])
+    tokens = batch["tokens"].to(device)
+    hidden = (tokens == data.tokenizer.mask).nonzero()[None, :, 1]  # (1, n)
+    if not hidden.numel():
+        raise UserError(f"there is no {mask} in the text: put one where the hidden word stands")
+    features = objective.features(tokens, hidden, None)
+    logits = torch.addmm(objective.bias, features, objective.output.T)
+    found = logits.masked_fill(data.tokenizer.special.to(device), -torch.inf).softmax(1).topk(k, dim=1)
+    return [
+        [(data.tokenizer.word(number), share) for number, share in zip(numbers, shares, strict=True)]
+        for numbers, shares in zip(found.indices.tolist(), found.values.tolist(), strict=True)
+    ]
 
 
 def _mean(values: Tensor, weights: Tensor) -> Score:

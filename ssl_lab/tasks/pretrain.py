@@ -57,7 +57,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         summary |= {
             name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
         }
-        summary |= {"images_per_second": speed.rate}
+        summary |= {f"{data.unit}_per_second": speed.rate}
         if trainer.is_global_zero:
             summary |= judge(config, folder, trainer, module, untrained, data)
             (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
@@ -112,7 +112,7 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, modu
         logger.log_hyperparams({**plain(config), "provenance": facts})
     parameters = sum(p.numel() for p in module.objective.backbone.parameters())
     say(
-        f"{config.name}: {len(data.rows['train']):,} images, {type(module.objective).__name__}, "
+        f"{config.name}: {data.description}, {type(module.objective).__name__}, "
         f"{type(module.objective.backbone).__name__} of {parameters / 1e6:.2f} M parameters, "
         f"{type(trainer.accelerator).__name__.removesuffix('Accelerator')}, {trainer.precision}\n{folder}"
     )

@@ -1,0 +1,22 @@
+"""`ssl-lab fill`: a masked language model tells the hidden words of a text."""
+
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ssl_lab.model import load_model
+from ssl_lab.progress import say
+
+
+def fill(config: DictConfig, folder: Path) -> None:
+    """Prints the likeliest words at each [MASK], and keeps them in summary.json."""
+    found = load_model(config.run).fill(config.text, config.k)
+    say(config.text)
+    for number, words in enumerate(found, 1):
+        say(f"[MASK] {number}" if len(found) > 1 else "[MASK]")
+        for word, share in words:
+            say(f"  {share:6.1%}  {word}")
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = {"text": config.text, "words": [[{"word": w, "probability": p} for w, p in words] for words in found]}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
