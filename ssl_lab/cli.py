@@ -64,7 +64,7 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     from ssl_lab.overrides import explain, literal, split
 
     flags, overrides = split(arguments)
-    overrides = literal(overrides, sweep="-m" in flags or "--multirun" in flags)
+    overrides = literal(overrides, sweep="-m" in flags or "--multirun" in flags, task=task)
     argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
 
     errors: list[Exception] = []

@@ -103,6 +103,14 @@ def build_model(config: DictConfig) -> Model:
     return Model(backbone, views, data, {part: plain(config[part]) for part in PARTS})
 
 
+def model_of(card: dict[str, Any]) -> Model:
+    """The model that made an embedding set. Raises UserError where its run has other weights by now."""
+    model = load_model(card["run"]) if card["run"] else build_model(OmegaConf.create(card["config"]))
+    if model.weights != card["weights"]:
+        raise UserError(f"{card['run']} is not what made these vectors: it was trained on since; embed and index again")
+    return model
+
+
 def chosen(config: DictConfig) -> tuple[Model, Any]:
     """The model that a task's config asks for, and the data to use it on, set up. Completes `config` to what is used.
 
@@ -118,9 +126,11 @@ def chosen(config: DictConfig) -> tuple[Model, Any]:
     else:
         model = load_model(config.run)
         OmegaConf.update(config, "views", model.config["views"], force_add=True)
-    data = _prepared_alike(config.data, model) if config.run and "data" in config else model.data
-    data.setup()
-    return model, data
+        if "data" in config:
+            model.data = _prepared_alike(config.data, model)
+            model.config["data"] = plain(config.data)
+    model.data.setup()
+    return model, model.data
 
 
 def _prepared_alike(config: DictConfig, model: Model) -> Any:

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ssl_lab.errors import nearest
+from ssl_lab.errors import UsageError, nearest
 
-LITERAL = {"data.path", "data.name", "backbone.name", "resume", "name"}
+LITERAL = {
+    "data.path", "data.name", "backbone.name", "resume", "name", "run", "embeddings", "collection", "query", "query.id",
+    "filter", "text", "vectors.uri",
+}  # fmt: skip
+BARE = {"search": "query", "fill": "text"}  # what one bare argument of a task is the value of
 
 
 FLAGS_WITH_VALUE = {
@@ -36,12 +40,15 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def literal(overrides: list[str], sweep: bool) -> list[str]:
+def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
     """Quotes the values of path and text keys for Hydra's grammar, so that they arrive as the shell delivered them.
 
-    In a sweep a comma separates values; `[a,b]` is a list.
+    In a sweep a comma separates values; `[a,b]` is a list. What is no override is the text or query of a task with one.
     """
-    return [_quoted(override, sweep) for override in overrides]
+    bare = [o for o in overrides if task in BARE and not re.match(r"~|[+]{0,2}[\w./@:-]+=", o)]
+    if len(bare) > 1:
+        raise UsageError(f"one text at a time: {bare[0]!r} or {bare[1]!r}? (a text of several words needs quotes)")
+    return [f"{BARE[task]}={_quote(o)}" if o in bare else _quoted(o, sweep) for o in overrides]
 
 
 def _quoted(argument: str, sweep: bool) -> str:

@@ -25,8 +25,9 @@ KEY = b"embedding_set"  # in the schema of each shard: which set it belongs to
 class EmbeddingSet:
     """The set in `folder`, or in the run folder that `ssl-lab embed` printed.
 
-    `splits` says which split plays which role (train, bank, test); `vectors`, `labels`, `column` take a split's name.
-    Raises UserError where the set is not whole, shards of other sets are among its own, or an id stands twice.
+    `splits` says which split plays which role (train, bank, test). `vectors`, `labels` and `column` take a split's
+    name, or none for all rows. Raises UserError where the set is not whole, shards of other sets are among its own, or
+    an id stands twice.
     """
 
     def __init__(self, folder: str | Path):
@@ -49,46 +50,51 @@ class EmbeddingSet:
     def __len__(self) -> int:
         return sum(self.sizes.values())
 
-    def vectors(self, split: str) -> Float[Tensor, "n {self.width}"]:
+    def vectors(self, split: str | None = None) -> Float[Tensor, "n {self.width}"]:
         """In float32, in the order of the rows. Raises UserError where a value is NaN or infinite."""
-        vectors = torch.empty(self._size(split), self.width)
+        vectors = torch.empty(sum(self.sizes[name] for name in self._names(split)), self.width)
         start = 0
         for file in self.files(split):
             part = vectors_of(pq.read_table(file, columns=["vector"])["vector"])
-            vectors[start : start + len(part)] = torch.from_numpy(part)
+            vectors.numpy()[start : start + len(part)] = part
             start += len(part)
         finite = torch.isfinite(vectors.sum(1))
         if not finite.all():
             bad = self.column("id", split)[~finite.numpy()]
             raise UserError(
-                f"{self.folder}: {len(bad):,} vectors of the split {split!r} are not finite, the first of them id "
-                f"{bad[0]}: embed again, with a model whose training did not diverge"
+                f"{self.folder}: {len(bad):,} vectors are not finite, the first of them id {bad[0]}: "
+                "embed again, with a model whose training did not diverge"
             )
         return vectors
 
-    def column(self, name: str, split: str) -> np.ndarray:
+    def column(self, name: str, split: str | None = None) -> np.ndarray:
         """One value a row. Raises UserError where there is no such column."""
         known = self.columns(split)
         if name not in known:
-            raise UserError(f"{self.folder}: the split {split!r} has no column {name!r}; {nearest(name, known)}")
+            where = "not every split has a" if split is None else f"the split {split!r} has no"
+            raise UserError(f"{self.folder}: {where} column {name!r}; {nearest(name, known)}")
         return np.concatenate([pq.read_table(file, columns=[name])[name].to_numpy() for file in self.files(split)])
 
-    def labels(self, split: str) -> Int[Tensor, " n"]:
+    def labels(self, split: str | None = None) -> Int[Tensor, " n"]:
         """The number of each row's class, in the order of the rows; `classes` names them."""
         return torch.tensor(self.column("label", split), dtype=torch.int64)
 
-    def columns(self, split: str) -> list[str]:
-        """The names of the columns beside `vector`."""
-        self._size(split)
-        return [name for name in pq.read_schema(self.files(split)[0]).names if name != "vector"]
+    def columns(self, split: str | None = None) -> list[str]:
+        """The names of the columns beside `vector`, of all splits those that each has."""
+        first, *others = [pq.read_schema(self.files(name)[0]).names for name in self._names(split)]
+        return [name for name in first if name != "vector" and all(name in other for other in others)]
 
-    def files(self, split: str) -> list[Path]:
-        return sorted(self.folder.glob(f"{glob.escape(split)}-*-of-*.parquet"))
+    def files(self, split: str | None = None) -> list[Path]:
+        """The shards, in the order of their rows."""
+        names = map(glob.escape, self._names(split))
+        return [file for name in names for file in sorted(self.folder.glob(f"{name}-[0-9]*-of-*.parquet"))]
 
-    def _size(self, split: str) -> int:
+    def _names(self, split: str | None) -> list[str]:
+        if split is None:
+            return list(self.sizes)
         if split not in self.sizes:
             raise UserError(f"{self.folder} has no split {split!r}; {nearest(split, self.sizes)}")
-        return self.sizes[split]
+        return [split]
 
     def _check_shards(self, split: str) -> None:
         rows = 0
@@ -109,7 +115,7 @@ class EmbeddingSet:
             )
 
     def _check_ids(self) -> None:
-        ids, times = np.unique(np.concatenate([self.column("id", split) for split in self.sizes]), return_counts=True)
+        ids, times = np.unique(self.column("id"), return_counts=True)
         if (times > 1).any():
             raise UserError(
                 f"{self.folder}: the id {ids[times > 1][0]} stands {times.max()} times: an id names one row"

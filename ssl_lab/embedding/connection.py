@@ -1,0 +1,59 @@
+"""A client of Milvus, or one clear line why there is none.
+
+The token is read from $MILVUS_TOKEN and stays there.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ssl_lab.errors import UsageError, UserError
+from ssl_lab.progress import say
+
+TRIES, SECONDS = 3, 5.0  # of a server that does not answer
+
+
+def connect(uri: str) -> Any:
+    """A client. Raises UserError where a file is in use, no server answers, or the token is wrong."""
+    try:
+        from pymilvus import MilvusClient, MilvusException
+    except ImportError as error:
+        raise UserError("vectors in Milvus need pymilvus: pip install 'ssl-lab[milvus]'") from error
+    for name in ("pymilvus", "milvus_lite"):  # what they log is raised too
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if "://" not in uri and not uri.endswith(".db"):
+        raise UsageError(f"vectors.uri={uri} is neither a file NAME.db nor an address http://HOST:PORT")
+    for attempt in range(1, TRIES + 1):
+        try:
+            client = MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""), timeout=SECONDS)
+            client.list_collections()
+            return client
+        except MilvusException as error:
+            if "://" not in uri:
+                raise UserError(f"{uri} cannot be opened: {_holder(Path(uri)) or message(error)}") from error
+            if "auth" in str(error).lower():
+                raise UserError(
+                    f"Milvus at {uri} does not accept the token in $MILVUS_TOKEN: set the right one"
+                ) from error
+            if attempt == TRIES:
+                raise UserError(
+                    f"no Milvus server answers at {uri} ({TRIES} tries): start it, or check vectors.uri"
+                ) from error
+            say(f"no answer from {uri}, trying again ({attempt} of {TRIES})")
+
+
+def _holder(file: Path) -> str | None:
+    """Who has a Lite file open, as far as Linux tells."""
+    try:
+        inode = (file / "LOCK").stat().st_ino
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        pid = next(fields[4] for fields in held if fields[5].endswith(f":{inode}"))
+        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    except (OSError, StopIteration):
+        return None
+    return f"process {pid} has it open ({command}); wait for it to end, or stop it"
+
+
+def message(error: Exception) -> str:
+    return str(getattr(error, "message", "") or error).splitlines()[0]

@@ -1,0 +1,65 @@
+"""Exact search in memory: every vector is compared with every query."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.embedding.filters import matching
+from ssl_lab.embedding.store import Hit, check_k
+from ssl_lab.errors import UserError
+
+CHUNK = 65_536  # rows that are compared at a time
+
+
+class Exact:
+    """See `Store`. Memory is that of the vectors, and of `CHUNK` similarities a query."""
+
+    def __init__(self) -> None:
+        self.card: dict[str, Any] = {}
+        self.vectors = torch.empty(0, 0)
+        self.columns: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def fill(self, found: EmbeddingSet) -> None:
+        self.vectors = found.vectors()
+        for part in self.vectors.split(CHUNK):
+            F.normalize(part, dim=1, out=part)
+        self.columns = {name: found.column(name) for name in found.columns()}
+        self.card = found.card
+
+    def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
+        check_k(k, len(self))
+        allowed = torch.from_numpy(matching(filter, self.columns, len(self)))
+        queries = F.normalize(queries, dim=1)
+        best = queries.new_empty(len(queries), 0)
+        rows = torch.empty(len(queries), 0, dtype=torch.int64)
+        for start in range(0, len(self), CHUNK):
+            cosine = queries @ self.vectors[start : start + CHUNK].T  # (q, chunk)
+            cosine[:, ~allowed[start : start + CHUNK]] = -torch.inf
+            near = cosine.topk(min(k, cosine.shape[1]), dim=1)
+            both = torch.cat([best, near.values], dim=1).topk(min(k, best.shape[1] + near.values.shape[1]), dim=1)
+            best, rows = both.values, torch.cat([rows, near.indices + start], dim=1).gather(1, both.indices)
+        return [
+            [self._hit(row, similarity) for row, similarity in zip(*pair, strict=True) if similarity > -torch.inf]
+            for pair in zip(rows.tolist(), best.tolist(), strict=True)
+        ]
+
+    def vector(self, id: str) -> Float[Tensor, " d"]:
+        (rows,) = (self.columns["id"].astype(str) == id).nonzero()
+        if not len(rows):
+            raise UserError(f"there is no id {id} in the collection")
+        return self.vectors[rows[0]]
+
+    def _hit(self, row: int, similarity: float) -> Hit:
+        values = {
+            name: column[row].item() if hasattr(column[row], "item") else column[row]
+            for name, column in self.columns.items()
+        }
+        return Hit(values.pop("id"), similarity, values)

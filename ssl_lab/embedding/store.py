@@ -1,0 +1,74 @@
+"""Where vectors are searched: one interface, kept by `exact` in memory and by `milvus`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.errors import UserError
+from ssl_lab.randomness import generator
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row that is near a query; `similarity` is the cosine."""
+
+    id: int | str
+    similarity: float
+    columns: dict[str, Any]
+
+
+class Store(Protocol):
+    """Rows of an embedding set by the cosine of their vectors."""
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Of the set that was put in last."""
+
+    def __len__(self) -> int: ...
+
+    def fill(self, found: EmbeddingSet) -> None:
+        """Puts the rows of a set in, instead of those that were there. Raises UserError for another model's set."""
+
+    def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
+        """The `k` nearest rows of each query, the nearest first; fewer where fewer fit `filter`.
+
+        A filter compares columns: `label == 3 and split in ["train", "test"]`. Raises UserError for one that cannot be
+        read, and where there are fewer than `k` rows.
+        """
+
+    def vector(self, id: str) -> Float[Tensor, " d"]:
+        """Raises UserError where there is no such id."""
+
+
+def recall(
+    store: Store, exact: Store, vectors: Float[Tensor, "n d"], k: int, queries: int = 100, seed: int = 0
+) -> float:
+    """recall@k: the share of the `k` truly nearest rows that `store` finds, over some of its own rows as queries."""
+    chosen = vectors[torch.randperm(len(vectors), generator=generator(seed))[:queries]]
+    pairs = zip(store.search(chosen, k), exact.search(chosen, k), strict=True)
+    shares = [len({hit.id for hit in hits} & {hit.id for hit in truth}) / len(truth) for hits, truth in pairs]
+    return sum(shares) / len(shares)
+
+
+def open_store(collection: str, uri: str | None = None) -> Store:
+    """What `index` or `embed` printed, or a collection's name at a `uri`."""
+    from ssl_lab.embedding.exact import Exact
+    from ssl_lab.embedding.milvus import Milvus, address
+
+    if uri:
+        return Milvus(uri, collection)
+    if (kept := address(Path(collection).expanduser())) is not None:
+        return Milvus(kept["uri"], kept["name"])
+    store = Exact()
+    store.fill(EmbeddingSet(collection))
+    return store
+
+
+def check_k(k: int, rows: int) -> None:
+    if not 1 <= k <= rows:
+        raise UserError(f"k={k}, and the collection has {rows:,} rows: set k to at least 1 and at most {rows}")

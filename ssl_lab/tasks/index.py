@@ -1,0 +1,44 @@
+"""`ssl-lab index`: an embedding set → a collection in Milvus."""
+
+import json
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.embedding.exact import Exact
+from ssl_lab.embedding.milvus import Milvus
+from ssl_lab.embedding.store import check_k, recall
+from ssl_lab.progress import say
+from ssl_lab.run import open_folder, plain
+
+
+def index(config: DictConfig, folder: Path) -> None:
+    """Notes where the collection lies in collection.json, which `search` reads."""
+    found = EmbeddingSet(config.embeddings)
+    check_k(config.k, len(found))
+    settings = plain(config.vectors)
+    uri = settings.pop("uri") or str(found.folder.resolve().parent / "milvus.db")
+    uri = uri if "://" in uri else str(Path(uri).expanduser().resolve())
+    store = Milvus(uri, config.name, **settings, batch_size=config.batch_size)
+    start = time.monotonic()
+    store.fill(found)
+    seconds = time.monotonic() - start
+    measured = store.recall(config.k)
+    if measured is None:
+        exact = Exact()
+        exact.fill(found)
+        measured = recall(store, exact, exact.vectors, config.k)
+        store.keep_recall(config.k, measured)
+    open_folder(folder, config, found.card)
+    (folder / "collection.json").write_text(json.dumps({"uri": uri, "name": config.name}, indent=1) + "\n")
+    summary = {
+        "rows": len(store),
+        "width": found.width,
+        "recall": measured,
+        "k": config.k,
+        "seconds": round(seconds, 1),
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    say(f"{len(store):,} vectors in {config.name!r} at {uri}, recall@{config.k} {measured:.4f}\n{folder}")

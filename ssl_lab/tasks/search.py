@@ -1,0 +1,45 @@
+"""`ssl-lab search`: a query item → the nearest items of a collection."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from ssl_lab.embedding.hits import page, table
+from ssl_lab.embedding.store import Store, open_store
+from ssl_lab.errors import UsageError
+from ssl_lab.hardware import quiet
+from ssl_lab.model import model_of
+from ssl_lab.progress import say
+from ssl_lab.run import open_folder
+
+
+def search(config: DictConfig, folder: Path) -> None:
+    """Prints the hits, and writes them to hits.json and, for images, as a page with thumbnails."""
+    quiet()
+    if config.output not in ("table", "json"):
+        raise UsageError(f"output={config.output}: choose table or json")
+    store = open_store(config.collection, config.vectors.uri)
+    (hits,) = store.search(_query(config.query, store)[None], config.k, config.filter)
+    if len(hits) < config.k:
+        say(f"only {len(hits)} rows fit the filter")
+    open_folder(folder, config, {"collection": store.card})
+    found = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity} for hit in hits]
+    text = json.dumps(found)
+    (folder / "hits.json").write_text(text + "\n")
+    if config.output == "json":
+        print(text)
+    else:
+        say(table(hits, store.card["classes"]))
+    page(config.query, hits, store.card, folder / "hits.html")
+
+
+def _query(query: Any, store: Store) -> Tensor:
+    if isinstance(query, str):
+        return torch.from_numpy(model_of(store.card).embed([query]))[0]
+    if query.id is None:
+        raise UsageError("nothing is asked: query=FILE, query='a sentence', or query.id=ID of the collection")
+    return store.vector(query.id)
