@@ -113,13 +113,14 @@ def _majority(train: Contexts, test: Contexts) -> Score:
 
 def _bag(train: Contexts, test: Contexts, reach: int) -> Score:
     """Every word of the sentence and, apart, those up to `reach` places to the left and right, each at its place."""
-    count = CountVectorizer(analyzer=lambda context: _bagged(*context, reach))
+    count = CountVectorizer(analyzer=lambda context: _bagged(context, reach))
     bank, asked = (list(zip(part.tokens, part.positions, strict=True)) for part in (train, test))
     model = LogisticRegression(max_iter=2000).fit(count.fit_transform(bank), train.senses)
     return accuracy(torch.from_numpy(model.predict(count.transform(asked))), torch.tensor(test.senses))
 
 
-def _bagged(tokens: list[str], position: int, reach: int) -> list[str]:
+def _bagged(context: tuple[list[str], int], reach: int) -> list[str]:
+    tokens, position = context
     places = [place for place in range(position - reach, position + reach + 1) if 0 <= place < len(tokens)]
     neighbours = [f"{place - position}:{tokens[place].lower()}" for place in places if reach]
     return [token.lower() for token in tokens] + neighbours

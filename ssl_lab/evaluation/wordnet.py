@@ -64,10 +64,10 @@ def synonyms(
     synsets: list[Synset], tagged: set[tuple[str, str]], limit: int = 2000, seed: int = 0
 ) -> list[tuple[str, str]]:
     """Pairs of single words that share a synset in senses that WordNet counted in text, so that both are in use."""
-    pairs = set()
+    pairs: set[tuple[str, str]] = set()
     for synset in synsets:
         common = [lemma for lemma in synset.lemmas if lemma.isalpha() and (lemma, synset.key) in tagged]
-        pairs.update(tuple(sorted(pair)) for pair in combinations(common, 2))
+        pairs.update((min(pair), max(pair)) for pair in combinations(common, 2))
     return random.Random(seed).sample(sorted(pairs), min(limit, len(pairs)))  # noqa: S311
 
 
