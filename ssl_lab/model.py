@@ -7,6 +7,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -68,6 +69,15 @@ def build_model(config: DictConfig) -> Model:
     data = build(config.data)
     backbone, views = build(config.backbone, **data.context), build(config.views, **data.context)
     return Model(backbone, views, data, {part: plain(config[part]) for part in PARTS})
+
+
+def untrained(model: Model, seed: int) -> Model:
+    """The same backbone as it was before its training, by the seed of its run; `seed` is for models without a run."""
+    pl.seed_everything(read_config(Path(model.run)).seed if model.run else seed, workers=True, verbose=False)
+    config = OmegaConf.create(model.config)
+    if "pretrained" in config.backbone:
+        config.backbone.pretrained = False
+    return build_model(config)
 
 
 def chosen(config: DictConfig) -> tuple[Model, Any]:

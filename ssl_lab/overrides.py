@@ -7,7 +7,7 @@ from typing import Any
 
 from ssl_lab.errors import nearest
 
-LITERAL = {"data.path", "data.name", "backbone.name", "resume", "name"}
+LITERAL = {"embeddings", "run", "data.path", "data.name", "backbone.name", "resume", "name"}
 
 
 FLAGS_WITH_VALUE = {
