@@ -7,6 +7,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -51,16 +52,18 @@ class Model:
         return embed(self.backbone, self.views, self.data.prepare(items), self.device).numpy()
 
     def embed_words(
-        self, sentences: Sequence[str | Sequence[str]], word: str | Sequence[int]
+        self, sentences: Sequence[str | Sequence[str]], word: str | Sequence[int], contextual: bool = True
     ) -> Float[ndarray, "n width"]:
-        """The contextual vector of `word` in each sentence: the mean over its pieces. Of a model of text.
+        """The vector of `word` in each sentence: the mean over its pieces. Of a model of text.
 
-        Where the sentences are split into words already, `word` may be its position in each.
+        Where the sentences are split into words already, `word` may be its position in each. Without context it is that
+        of the input embedding.
         """
+        net = self.backbone if contextual else self.backbone.embedding
         if isinstance(word, str):
             found = [find(sentence, word) for sentence in sentences]
             sentences, word = [words for words, _ in found], [place for _, place in found]
-        return word_vectors(self.backbone, self.views, self.data.prepare(sentences), word, self.device).numpy()
+        return word_vectors(net, self.views, self.data.prepare(sentences), word, self.device).numpy()
 
     def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k likeliest words at each [MASK] of a text, with their probabilities. Of a masked language model."""
@@ -109,6 +112,15 @@ def model_of(card: dict[str, Any]) -> Model:
     if model.weights != card["weights"]:
         raise UserError(f"{card['run']} is not what made these vectors: it was trained on since; embed and index again")
     return model
+
+
+def untrained(model: Model, seed: int) -> Model:
+    """The same backbone as it was before its training, by the seed of its run; `seed` is for models without a run."""
+    pl.seed_everything(read_config(Path(model.run)).seed if model.run else seed, workers=True, verbose=False)
+    config = OmegaConf.create(model.config)
+    if "pretrained" in config.backbone:
+        config.backbone.pretrained = False
+    return build_model(config)
 
 
 def chosen(config: DictConfig) -> tuple[Model, Any]:

@@ -7,6 +7,8 @@ class Backbone(nn.Module):
     """Called with `(b, …)` items, gives `(b, width)`, or `(b, t, width)` where the items are rows of tokens."""
 
     width: int
+    embedding: nn.Embedding
+    """of tokens, where there are any"""
 
     def pooled(self, items: Tensor) -> Tensor:
         """One vector an item, `(b, width)`: what is embedded, searched and classified."""

@@ -30,16 +30,12 @@ class Hub(Backbone):
         self.width = config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
         self.pad = None if tokenizer is None else tokenizer.pad
         if tokenizer is not None:
-            self.length = _longest(config)
+            self.length, self.embedding = _longest(config), self.model.get_input_embeddings()
             if tokenizer.size > len(self.embedding.weight):
                 raise UserError(
                     f"the tokenizer has {tokenizer.size:,} tokens and {name} embeds {len(self.embedding.weight):,}: "
                     f"set data.tokenizer.pretrained={name}"
                 )
-
-    @property
-    def embedding(self) -> nn.Embedding:
-        return self.model.get_input_embeddings()
 
     def forward(self, items: Tensor, document: Int[Tensor, "b t"] | None = None) -> Tensor:
         if self.pad is None:

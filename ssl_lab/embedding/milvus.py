@@ -151,9 +151,10 @@ class Milvus:
 
     def _check_model(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         if old["weights"] != new["weights"]:
+            maker = old["run"] or old["weights"]
             raise UserError(
-                f"the collection {self.name!r} at {self.uri} was made by another model ({old['run'] or old['weights']}): its "
-                "vectors cannot be compared with these; choose another name=…"
+                f"the collection {self.name!r} at {self.uri} was made by another model ({maker}): "
+                "its vectors cannot be compared with these; choose another name=…"
             )
 
     @contextmanager

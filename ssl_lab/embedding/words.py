@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from jaxtyping import Float
 from lightning.fabric.utilities import move_data_to_device
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.text import mean_of
 from ssl_lab.embedding.embed import evaluating, in_order
 from ssl_lab.errors import UserError
@@ -17,21 +16,24 @@ from ssl_lab.views.base import Views
 
 @torch.no_grad()
 def word_vectors(
-    backbone: Backbone,
+    net: nn.Module,
     views: Views,
     batches: Iterable[dict[str, Tensor]],
     positions: Sequence[int],
     device: torch.device | str = "cpu",
 ) -> Float[Tensor, "n width"]:
-    """Of the word at `positions[i]` of sentence i, ascending by `index`; zero where it has no pieces."""
+    """Of the word at `positions[i]` of sentence i, ascending by `index`; zero where it has no pieces.
+
+    `net` gives features (b, t, width) of tokens (b, t): an encoder, or its input embedding alone.
+    """
     wanted = torch.as_tensor(positions)
 
     def of(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         tokens = views.plain(move_data_to_device(batch, device))["input"]
         pieces = batch["word"] == wanted[batch["index"]][:, None]  # (b, t)
-        return mean_of(backbone(tokens), pieces.to(device)).float().cpu(), batch["index"]
+        return mean_of(net(tokens), pieces.to(device)).float().cpu(), batch["index"]
 
-    with evaluating(backbone):
+    with evaluating(net):
         return in_order(of(batch) for batch in batches)
 
 

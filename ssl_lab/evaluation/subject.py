@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
 
@@ -26,6 +27,17 @@ def subject(encode: Encoder, data: Any, rows: int | None) -> Subject:
     embedded = {role: encode(data.loader(role, rows)) for role in ("bank", "test") if role in data.rows}
     labels = {f"{role}_labels": data.labels(role, rows) for role in embedded if data.labelled}
     return Subject(Vectors(**embedded, **labels), encode)
+
+
+def vectors_of(found: EmbeddingSet, rows: int | None) -> Vectors:
+    """Those of the splits that play bank and test, the first `rows` of each or all."""
+    parts = {}
+    for role in ("bank", "test"):
+        if split := found.splits.get(role):
+            parts[role] = found.vectors(split)[:rows]
+            if "label" in found.columns(split):
+                parts[f"{role}_labels"] = found.labels(split)[:rows]
+    return Vectors(**parts)
 
 
 def raw(data: Any) -> Encoder:

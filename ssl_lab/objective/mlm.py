@@ -31,7 +31,7 @@ class MLM(Objective):
     @property
     def output(self) -> Float[Tensor, "v d"]:
         """The output matrix: the backbone's own embedding."""
-        return self.backbone.embedding.weight  # type: ignore[union-attr, return-value]
+        return self.backbone.embedding.weight
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         features = self.features(batch["masked"], batch["hidden"], batch.get("document"))

@@ -3,16 +3,109 @@
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
+from omegaconf import DictConfig
 from sklearn.metrics import confusion_matrix
 
-from ssl_lab.evaluation.lines import Line, beside, flat
+from ssl_lab.data.text import Text
+from ssl_lab.embedding.embed import embed
+from ssl_lab.embedding.embedded import embedded
+from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.errors import UsageError
+from ssl_lab.evaluation.lines import Line, beside, flat, table
+from ssl_lab.evaluation.masked import held_out
+from ssl_lab.evaluation.meaning import meaning
+from ssl_lab.evaluation.meaning import table as meaning_table
 from ssl_lab.evaluation.retrieval import near_duplicates, outliers
-from ssl_lab.evaluation.sheet import Protocol, Sheet
-from ssl_lab.evaluation.subject import Subject, full_sheet, some
+from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
+from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
+from ssl_lab.hardware import quiet
+from ssl_lab.logger import loggers
+from ssl_lab.logger.wandb import finish
+from ssl_lab.model import Model, chosen, untrained
+from ssl_lab.progress import say
+from ssl_lab.provenance import provenance
+from ssl_lab.run import open_folder, plain
+
+SAVINGS = (
+    "the same linear probe took {seconds_vectors:.1f} s on cached vectors ({bytes_vectors:,.0f} bytes) and "
+    "{seconds_raw:.1f} s on raw input ({bytes_raw:,.0f} bytes); through the backbone, each pass over raw input takes "
+    "{seconds_embedding:.1f} s more"
+)
+
+
+def evaluate(config: DictConfig, folder: Path) -> None:
+    """Prints the whole sheet; writes scores.json, details.json and summary.json."""
+    quiet()
+    if bool(config.embeddings) == (bool(config.run) or "backbone" in config):
+        raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
+    try:
+        lines, summary = (_of_set if config.embeddings else _of_model)(config, folder)
+        publish(lines, loggers(config.logger, folder))
+        _write(folder / "summary.json", summary)
+        say(table(lines))
+    finally:
+        finish()
+    if "bytes_raw" in summary:
+        say(SAVINGS.format(**summary))
+
+
+def _of_set(config: DictConfig, folder: Path) -> tuple[list[Line], dict[str, float]]:
+    found = EmbeddingSet(config.embeddings)
+    open_folder(folder, config, found.card)
+    vectors = vectors_of(found, config.rows)
+    made = sheet(vectors, Protocol(**plain(config.protocol)), config.seed)
+    lines = beside(made.scores, {}, config.seed)
+    _write(folder / "scores.json", lines)
+    _write(folder / "details.json", details(vectors, made, found.classes))
+    say(f"the vectors alone know neither controls nor changed items: ssl-lab evaluate run={found.card.get('run')}")
+    return lines, flat(lines)
+
+
+def _of_model(config: DictConfig, folder: Path) -> tuple[list[Line], dict[str, float]]:
+    model, data = chosen(config)
+    open_folder(folder, config, provenance(data))
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+    def embedded_by(one: Model) -> Subject:
+        vectors = vectors_of(embedded(one, data), config.rows)
+        return Subject(vectors, partial(embed, one.backbone.to(device), one.views.to(device), device=device))
+
+    controls = {"untrained": embedded_by(untrained(model, config.seed)), "raw": subject(raw(data), data, config.rows)}
+    first = [*beside(held_out(model, data), {}, config.seed), *_meaning(config, model)]
+    protocol = Protocol(**plain(config.protocol))
+    return score_sheet(embedded_by(model), controls, data, model.views, protocol, config.seed, folder, first)
+
+
+def _meaning(config: DictConfig, model: Model) -> list[Line]:
+    """What a model of text knows of words: nothing, for other models."""
+    if not isinstance(model.data, Text):
+        return []
+    others = untrained(model, config.seed)
+    wordnet = config.meaning.wordnet if Path(config.meaning.wordnet or "").is_dir() else None
+    if config.meaning.wordnet and not wordnet:
+        say(
+            f"no WordNet in {config.meaning.wordnet} (on Debian: apt-get install wordnet-base): its scores are left out"
+        )
+    similarity = {name: file for name, file in plain(config.meaning.similarity).items() if file}
+    rows = meaning(
+        model.embed_words,
+        {"untrained": others.embed_words, "input": partial(model.embed_words, contextual=False)},
+        config.meaning.senses,
+        similarity,
+        wordnet,
+    )
+    say(meaning_table(rows))
+    return [
+        line | {"control_untrained": row.controls["untrained"], "control_raw": row.controls["input"]}
+        for row in rows
+        for line in beside({row.metric: row.score}, {}, config.seed)
+    ]
 
 
 def score_sheet(
@@ -32,18 +125,18 @@ def score_sheet(
     sheets = {name: full_sheet(one, data, views, protocol, seed) for name, one in {"": run, **controls}.items()}
     lines = [*first, *beside(sheets[""].scores, {name: sheets[name].scores for name in controls}, seed)]
     _write(folder / "scores.json", lines)
-    _write(folder / "details.json", details(run, sheets[""], data.classes))
+    _write(folder / "details.json", details(run.vectors, sheets[""], data.classes))
     return lines, flat(lines) | savings(run, sheets, data)
 
 
-def details(run: Subject, sheet: Sheet, classes: list[str] | None) -> dict[str, Any]:
+def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[str, Any]:
     """What is no number: confusions of the linear probe, near-duplicates and outliers of the test items."""
-    test, truth = run.vectors.test, run.vectors.test_labels
+    test, truth = vectors.test, vectors.test_labels
     if test is None:
         return {}
     found: dict[str, Any] = {"near_duplicates": near_duplicates(test), "outliers": outliers(test), "classes": classes}
-    if sheet.predicted is not None and truth is not None:
-        found["confusion"] = confusion_matrix(truth, sheet.predicted).tolist()
+    if made.predicted is not None and truth is not None:
+        found["confusion"] = confusion_matrix(truth, made.predicted).tolist()
     return found
 
 

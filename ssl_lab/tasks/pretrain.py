@@ -26,7 +26,7 @@ from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.evaluation.subject import raw, subject
 from ssl_lab.hardware import precision, quiet
-from ssl_lab.logger.jsonl import JsonlLogger
+from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
 from ssl_lab.pretraining import Pretraining
 from ssl_lab.progress import say
@@ -82,7 +82,6 @@ def compose(config: DictConfig, data: Any) -> Pretraining:
 
 
 def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    loggers = [build(one, save_dir=str(folder)) for one in config.logger.values() if isinstance(one, DictConfig)]
     options = plain(config.trainer)
     options["precision"] = precision(options["precision"], options["accelerator"])
     plugins: list[Any] = [WholeCheckpoints()]
@@ -92,7 +91,7 @@ def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback])
         return pl.Trainer(
             **options,
             plugins=plugins,
-            logger=[JsonlLogger(folder), *loggers],
+            logger=loggers(config.logger, folder),
             callbacks=[*(build(one) for one in config.callbacks.values() if one), *callbacks],
             default_root_dir=str(folder),
             use_distributed_sampler=False,  # the data's own order is sliced by rank

@@ -1,0 +1,147 @@
+"""The figures of a report, in plotly: the same objects go into the page and to W&B.
+
+Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart; a second sign, a dash or a symbol, goes
+with each. Axes and letters get their colours in the page, which may be dark.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_lab.evaluation.lines import CONTROLS, Line
+from ssl_lab.report.gathered import Gathered
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+DASHES = ("solid", "dash", "dashdot", "longdash")
+SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
+GREY = "#888888"
+
+
+def training(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
+    """One figure for each value that was logged while training."""
+    names = dict.fromkeys(name for run in runs for name in run.curves)
+    return {name: _lines(name, "step", _curves(runs, name)) for name in names}
+
+
+def few_labels(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
+    return _with_controls(runs, {"few labels": "few_label_"}, "labels a class", "accuracy", log=True)
+
+
+def invariance(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
+    """One figure for each change of the items that has several strengths."""
+    metrics = dict.fromkeys(line["metric"] for run in runs for line in run.lines if "invariance_" in line["metric"])
+    names = {metric.removeprefix("invariance_"): metric for metric in metrics}
+    return _with_controls(runs, names, "strength", "AUC")
+
+
+def confusion(run: Gathered) -> go.Figure:
+    """Of the linear probe: rows are the true classes, and each adds up to 1."""
+    counts = np.array(run.details["confusion"])
+    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
+    names = class_names(run, len(counts))
+    heat = go.Heatmap(
+        z=shares, x=names, y=names, colorscale="Cividis", zmin=0, zmax=1, text=counts, texttemplate="%{text}",
+        hovertemplate="%{y} taken for %{x}: %{z:.1%}<extra></extra>", showscale=False,
+    )  # fmt: skip
+    figure = _figure("", "", "", [heat], height=480)
+    return figure.update_yaxes(autorange="reversed").update_xaxes(side="bottom")
+
+
+def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Figure:
+    """Items on a map, coloured by class; the page shows an item when its point is hovered over."""
+    labels = run.sample.labels
+    kinds = np.zeros(len(where), int) if labels is None else labels.numpy()
+    names = class_names(run, kinds.max() + 1) if labels is not None else ["items"]
+    traces = [_points(names[kind], kind, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds)]
+    figure = _figure(title, "", "", traces, height=480)
+    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
+
+
+def class_names(run: Gathered, count: int) -> list[str]:
+    return run.classes or [str(i) for i in range(count)]
+
+
+def maps(x: Float[Tensor, "n d"], seed: int) -> dict[str, Float[np.ndarray, "n 2"]]:
+    """PCA, true to distances, and UMAP (McInnes et al. 2018, arXiv 1802.03426), true to neighbours, both by cosine."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import normalize
+    from umap import UMAP
+
+    x = normalize(x.numpy())
+    umap = UMAP(n_neighbors=min(15, len(x) - 1), metric="cosine", random_state=seed, n_jobs=1)
+    return {"PCA": PCA(2, random_state=seed).fit_transform(x), "UMAP": umap.fit_transform(x)}
+
+
+def _points(name: str, kind: int, where: np.ndarray, rows: np.ndarray) -> go.Scatter:
+    symbol = SYMBOLS[(kind + kind // len(COLOURS)) % len(SYMBOLS)]
+    marker = {"color": COLOURS[kind % len(COLOURS)], "symbol": symbol, "size": 6, "opacity": 0.8}
+    x, y = where[rows].T.tolist()
+    return go.Scatter(x=x, y=y, customdata=rows.tolist(), mode="markers", name=name, marker=marker, hoverinfo="none")
+
+
+def _with_controls(
+    runs: Sequence[Gathered], names: dict[str, str], x: str, y: str, log: bool = False
+) -> dict[str, go.Figure]:
+    """Scores over the number that ends a metric's or a protocol's name, with the controls of the first run."""
+    figures = {}
+    for name, prefix in names.items():
+        curves = [_numbered(run.lines, prefix) for run in runs]
+        if max(map(len, curves)) < 2:
+            continue
+        traces = [_trace(run.title, i, curve) for i, (run, curve) in enumerate(zip(runs, curves, strict=True))]
+        traces += [_control(which, curves[0], dash) for which, dash in zip(CONTROLS, ("dot", "dashdot"), strict=True)]
+        figures[name] = _figure(name, x, y, traces)
+        if log:
+            figures[name].update_xaxes(type="log", tickvals=list(curves[0]), ticktext=[f"{c:g}" for c in curves[0]])
+    return figures
+
+
+def _numbered(lines: list[Line], prefix: str) -> dict[float, Line]:
+    found = {}
+    for line in lines:
+        end = line["protocol"].removeprefix("auc_") if line["metric"] == prefix else line["metric"].removeprefix(prefix)
+        if line["metric"].startswith(prefix) and _is_number(end):
+            found[float(end)] = line
+    return found
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()
+
+
+def _trace(name: str, number: int, curve: dict[float, Line]) -> go.Scatter:
+    lines = list(curve.values())
+    value, low, high = (np.array([line[key] for line in lines], float) for key in ("value", "low", "high"))
+    error = {"symmetric": False, "array": (high - value).tolist(), "arrayminus": (value - low).tolist()}
+    style = {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number % len(DASHES)]}
+    return go.Scatter(x=list(curve), y=value.tolist(), error_y=error, name=name, line=style, mode="lines+markers")
+
+
+def _control(name: str, curve: dict[float, Line], dash: str) -> go.Scatter:
+    values = [line[f"control_{name}"] for line in curve.values()]
+    return go.Scatter(x=list(curve), y=values, name=name, line={"color": GREY, "dash": dash}, mode="lines")
+
+
+def _curves(runs: Sequence[Gathered], name: str) -> Iterable[go.Scatter]:
+    for i, run in enumerate(runs):
+        steps, values = run.curves.get(name, ([], []))
+        style = {"color": COLOURS[i % len(COLOURS)], "dash": DASHES[i % len(DASHES)]}
+        yield go.Scatter(x=steps, y=values, name=run.title, line=style, mode="lines+markers", marker={"size": 4})
+
+
+def _lines(title: str, x: str, traces: Iterable[go.Scatter]) -> go.Figure:
+    return _figure(title, x, "", list(traces))
+
+
+def _figure(title: str, x: str, y: str, traces: list, height: int = 280) -> go.Figure:
+    clear = "rgba(0,0,0,0)"
+    layout = go.Layout(
+        title={"text": title, "font": {"size": 14}}, height=height, paper_bgcolor=clear, plot_bgcolor=clear,
+        margin={"l": 48, "r": 12, "t": 36 if title else 12, "b": 40}, template="none",
+        legend={"orientation": "h", "y": -0.2}, xaxis={"title": x, "automargin": True},
+        yaxis={"title": y, "automargin": True},
+    )  # fmt: skip
+    return go.Figure(traces, layout)

@@ -1,0 +1,99 @@
+"""What a report tells of one run: its scores and curves from files, and vectors of some of its test items."""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from ssl_lab.embedding.embed import embed
+from ssl_lab.errors import UserError
+from ssl_lab.evaluation.lines import Line
+from ssl_lab.evaluation.subject import some
+from ssl_lab.model import chosen, load_model
+from ssl_lab.run import read_config
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some test items: their vectors, labels where there are any, and each as a piece of HTML."""
+
+    vectors: Float[Tensor, "n d"]
+    labels: Int[Tensor, " n"] | None
+    looks: list[str]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """`curves`: by the name of a logged value, its steps and values while training."""
+
+    title: str
+    folder: Path
+    lines: list[Line]
+    details: dict[str, Any]
+    curves: dict[str, tuple[list[int], list[float]]]
+    classes: list[str] | None
+    sample: Sample
+    facts: dict[str, str]
+
+
+def gather(folder: Path, items: int) -> Gathered:
+    """`folder`: of a pretraining, or of an evaluation of one. Raises UserError where it holds no scores."""
+    config = read_config(folder)
+    if not (folder / "scores.json").is_file():
+        raise UserError(f"{folder} has no scores.json: ssl-lab evaluate run={folder} makes one, report that folder")
+    if config.get("embeddings"):
+        raise UserError(f"{folder} scores an embedding set without its model: report an evaluation with run=…")
+    if "run" in config:
+        model, data = chosen(config)
+    else:
+        model = load_model(folder)
+        data = model.data
+        data.setup()
+    trained = Path(model.run or folder)
+    return Gathered(
+        title=read_config(trained).name,
+        folder=folder,
+        lines=json.loads((folder / "scores.json").read_text()),
+        details=json.loads((folder / "details.json").read_text()),
+        curves=curves(trained / "metrics.jsonl"),
+        classes=data.classes,
+        sample=sample(model, data, items),
+        facts={name: (folder / name).read_text() for name in ("config.yaml", "provenance.json")},
+    )
+
+
+def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Of everything that was logged more than once."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        values = json.loads(line)
+        for name in values.keys() - {"step", "epoch"}:
+            steps, numbers = found.setdefault(name, ([], []))
+            steps.append(values["step"])
+            numbers.append(values[name])
+    return {name: found[name] for name in sorted(found) if len(found[name][0]) > 1}
+
+
+def sample(model: Any, data: Any, items: int) -> Sample:
+    batches = some(data, items)
+    order = torch.cat([batch["index"] for batch in batches]).argsort()
+    looks = [look for batch in batches for look in data.show(batch)]
+    labels = torch.cat([batch["label"] for batch in batches])[order] if data.labelled else None
+    return Sample(embed(model.backbone, model.views, batches), labels, [html(looks[i]) for i in order.tolist()])
+
+
+def html(look: str | Image.Image) -> str:
+    """A text as it is, an image within the page."""
+    if isinstance(look, str):
+        return f"<q>{escape(look)}</q>"
+    file = io.BytesIO()
+    look.save(file, "WEBP", quality=80)
+    return f'<img alt="" src="data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}">'
