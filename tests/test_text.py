@@ -10,6 +10,7 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoModel,
     AutoTokenizer,
@@ -29,7 +30,7 @@ from ssl_lab.data.text import Text
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.masked import PROTOCOL, perplexity
-from ssl_lab.objective.mlm import MLM, cross_entropy
+from ssl_lab.objective.mlm import CHUNK, MLM, cross_entropy
 from ssl_lab.randomness import Draw
 from ssl_lab.views.mask_tokens import MaskTokens
 
@@ -352,6 +353,32 @@ def test_mlm_is_the_cross_entropy_of_a_full_model_at_hidden_places(words):
         torch.autograd.grad(scalars["loss"], weights), torch.autograd.grad(expected, weights), strict=True
     ):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-3)
+
+
+def test_no_tensor_of_the_loss_has_all_logits():
+    """The largest that any operation makes, with 1,000 hidden tokens and a vocabulary of 2,000."""
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            for tensor in out if isinstance(out, tuple | list) else [out]:
+                if isinstance(tensor, torch.Tensor):
+                    self.numbers = max(self.numbers, tensor.numel())
+            return out
+
+    x, weight, bias = torch.randn(1000, 8), torch.randn(2000, 8), torch.zeros(2000)
+    with Largest() as mode:
+        cross_entropy(*(value.requires_grad_() for value in (x, weight, bias)), torch.arange(1000))[0].backward()
+    assert mode.numbers == CHUNK * 2000
+
+
+def test_what_is_split_is_counted(tmp_path, capfd):
+    (tmp_path / "x.txt").write_text("\n\n".join(["short", ENGLISH[0].replace("\n", " "), *["import a module"] * 6]))
+    how = {"file": None, "pretrained": None, **TRAINED | {"size": 150}}
+    text(tmp_path, document="paragraph", tokenizer=how).setup()
+    assert "1 of 8 texts are longer than 32 tokens: read in pieces of so many" in capfd.readouterr().err
 
 
 def test_perplexity_without_knowledge_is_that_of_the_counts(words):

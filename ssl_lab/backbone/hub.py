@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.text import mean_of

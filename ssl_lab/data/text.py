@@ -20,6 +20,7 @@ from ssl_lab.data.order import Batches, ByLength, InOrder, shared_order
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
 from ssl_lab.errors import UserError, nearest
+from ssl_lab.progress import say
 
 TOKENS = 16_384  # in a batch for evaluation, padding included
 
@@ -148,6 +149,17 @@ class Text(pl.LightningDataModule):
             kept = _part(train, ~held_out)
             bank = kept if self.rows["bank"] is train else self.rows["bank"]
             self.rows = {"train": kept, "bank": bank, "test": _part(train, held_out)}
+        self._report()
+
+    def _report(self) -> None:
+        """Nothing is cut or left out silently."""
+        lengths = np.concatenate([texts.lengths for texts in {id(t): t for t in self.rows.values()}.values()])
+        if long := int((lengths > self.length).sum()):
+            say(f"{long:,} of {len(lengths):,} texts are longer than {self.length} tokens: read in pieces of so many")
+        if empty := int((lengths == self.tokenizer.frame).sum()):
+            say(
+                f"{empty:,} of {len(lengths):,} texts are empty: they have no place in training, and zero as their vector"
+            )
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
