@@ -157,9 +157,7 @@ class Text(pl.LightningDataModule):
         if long := int((lengths > self.length).sum()):
             say(f"{long:,} of {len(lengths):,} texts are longer than {self.length} tokens: read in pieces of so many")
         if empty := int((lengths == self.tokenizer.frame).sum()):
-            say(
-                f"{empty:,} of {len(lengths):,} texts are empty: they have no place in training, and zero as their vector"
-            )
+            say(f"{empty:,} of {len(lengths):,} texts are empty: nothing is learnt from them, their vector is zero")
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
