@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_lab.errors import UsageError, UserError
 
 ALLOWED = (
-    "ssl_lab.data", "ssl_lab.views", "ssl_lab.backbone", "ssl_lab.objective", "ssl_lab.optimizer", "ssl_lab.schedule",
-    "ssl_lab.callbacks", "ssl_lab.logger", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "torch.optim",
+    "ssl_lab.data", "ssl_lab.views", "ssl_lab.backbone", "ssl_lab.objective", "ssl_lab.head",
+    "ssl_lab.optimizer", "ssl_lab.schedule", "ssl_lab.callbacks", "ssl_lab.logger",
+    "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "torch.optim",
 )  # fmt: skip
 
 

@@ -21,9 +21,9 @@ from ssl_lab.tasks import pretrain
 
 CONF = cli.conf()
 PACKAGE = Path(cli.__file__).parent
-MIRRORED = ("data", "views", "backbone", "objective", "optimizer", "schedule", "callbacks", "logger")
+MIRRORED = ("data", "views", "backbone", "objective", "head", "optimizer", "schedule", "callbacks", "logger")
 HELPERS = {
-    "base", "order", "caching", "decoding", "sources", "packing", "tokenizer", "tokenizing", "conll",
+    "base", "order", "caching", "decoding", "sources", "packing", "tokenizer", "tokenizing", "conll", "few",
     "geometry", "colour", "perturb", "projector", "groups", "stop", "jsonl",
 }  # fmt: skip
 OPTIONS = [

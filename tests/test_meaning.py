@@ -18,7 +18,7 @@ from ssl_lab.evaluation.ranking import auc, cosine, spearman
 from ssl_lab.evaluation.river_bank import RIVER, figure, river_bank
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.similarity import read_rated, similarity_score
-from ssl_lab.evaluation.word_sense import LINEAR, Contexts, mean, read_contexts, sense_controls, sense_scores
+from ssl_lab.evaluation.word_sense import LINEAR, Contexts, mean_share, read_contexts, sense_controls, sense_scores
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SENSES = SHARED / "word_senses"
@@ -68,7 +68,7 @@ def test_cosine_of_known_vectors():
 
 
 def test_mean_of_shares():
-    score = mean([Score(0.5, 0, 0, 100), Score(0.9, 0, 0, 400)])
+    score = mean_share([Score(0.5, 0, 0, 100), Score(0.9, 0, 0, 400)])
     assert (score.value, score.n) == (0.7, 500)
     assert score.high - 0.7 == pytest.approx(1.959964 * math.sqrt(0.25 / 100 + 0.09 / 400) / 2)
 

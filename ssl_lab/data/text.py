@@ -234,6 +234,19 @@ class Text(pl.LightningDataModule):
             raise UserError(f"the {role} texts have no labels")
         return chosen.labels[chosen.index[:rows]]
 
+    def words(self, role: str) -> list[list[str]]:
+        """The words of those texts. Raises UserError where they did not come split into words."""
+        return self._of_words(role, self._splits[self._wanted[role]].words)
+
+    def tags(self, role: str) -> list[list[str]]:
+        """The tag of each of those words. Raises UserError where they have none."""
+        return self._of_words(role, self._splits[self._wanted[role]].tags)
+
+    def _of_words(self, role: str, found: list[list[str]] | None) -> list[list[str]]:
+        if found is None:
+            raise UserError(f"the {role} texts have no tagged words: choose data=wnut17, or a folder of .conll files")
+        return [found[i] for i in self.rows[role].index.tolist()]
+
     def prepare(
         self, items: Sequence[str] | Sequence[Sequence[str]], tokens: int = TOKENS
     ) -> Iterator[dict[str, Tensor]]:

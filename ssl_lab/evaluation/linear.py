@@ -19,24 +19,41 @@ def linear_probe(
     bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], queries: Float[Tensor, "m d"], seed: int = 0
 ) -> Int[Tensor, " m"]:
     """The label of each query."""
-    std, mean = torch.std_mean(bank, dim=0)
-    bank, queries = ((x - mean) / std.clamp(min=1e-6) for x in (bank, queries))
-    order = torch.randperm(len(bank), generator=generator(seed))[:TUNING_ROWS].to(bank.device)
+    mean, std, weights = fit_linear(bank, bank_labels, seed, int(bank_labels.max()) + 1)
+    return _predict(weights, (queries - mean) / std)
+
+
+def fit_linear(
+    bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], seed: int, classes: int
+) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"], Float[Tensor, "d1 {classes}"]]:
+    """Mean and standard deviation of each dimension, and weights for features less the one, over the other.
+
+    The last row of the weights is the bias.
+    """
+    mean, std = standardisation(bank)
+    x = (bank - mean) / std
+    order = torch.randperm(len(x), generator=generator(seed))[:TUNING_ROWS].to(x.device)
     cut = len(order) // 5
     held_out, fitted = order[:cut], order[cut:]
 
     def held_out_accuracy(penalty: float) -> float:
-        weights = _fit(bank[fitted], bank_labels[fitted], penalty)
-        return (_predict(weights, bank[held_out]) == bank_labels[held_out]).float().mean().item()
+        weights = _fit(x[fitted], bank_labels[fitted], penalty, classes)
+        return (_predict(weights, x[held_out]) == bank_labels[held_out]).float().mean().item()
 
     best = max(PENALTIES, key=held_out_accuracy)
-    best *= len(fitted) / len(bank)  # against a mean over more rows, the same prior weighs less
-    return _predict(_fit(bank, bank_labels, best), queries)
+    best *= len(fitted) / len(x)  # against a mean over more rows, the same prior weighs less
+    return mean, std, _fit(x, bank_labels, best, classes)
 
 
-def _fit(x: Tensor, labels: Tensor, penalty: float, steps: int = 100) -> Tensor:
+def standardisation(bank: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """The mean and the standard deviation of each dimension."""
+    std, mean = torch.std_mean(bank, dim=0)
+    return mean, std.clamp(min=1e-6)
+
+
+def _fit(x: Tensor, labels: Tensor, penalty: float, classes: int, steps: int = 100) -> Tensor:
     """Weights (d + 1, classes) that minimise the mean cross-entropy + penalty / 2 · |weights without bias|²."""
-    weights = x.new_zeros(x.shape[1] + 1, int(labels.max()) + 1, requires_grad=True)
+    weights = x.new_zeros(x.shape[1] + 1, classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=steps, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

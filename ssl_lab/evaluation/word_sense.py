@@ -63,17 +63,17 @@ def sense_scores(sets: Sets, words: Words) -> dict[str, Score]:
         labels, truth = torch.tensor(train.senses), torch.tensor(test.senses)
         scores[KNN].append(accuracy(knn(bank, labels, asked, k=10), truth))
         scores[LINEAR].append(accuracy(linear_probe(bank, labels, asked), truth))
-    return {name: mean(each) for name, each in scores.items()}
+    return {name: mean_share(each) for name, each in scores.items()}
 
 
 def sense_controls(sets: Sets) -> dict[str, Score]:
     """How well it goes without vectors: the majority sense, and logistic regression on counts of words."""
     bags = {"bag_of_words": 0, "bag_of_words_neighbours": 2}
-    scores = {"majority": mean([_majority(*pair) for pair in sets.values()])}
-    return scores | {name: mean([_bag(*pair, reach) for pair in sets.values()]) for name, reach in bags.items()}
+    scores = {"majority": mean_share([_majority(*pair) for pair in sets.values()])}
+    return scores | {name: mean_share([_bag(*pair, reach) for pair in sets.values()]) for name, reach in bags.items()}
 
 
-def mean(scores: list[Score]) -> Score:
+def mean_share(scores: list[Score]) -> Score:
     """The mean of independent shares, with the normal 95 % interval of such a mean."""
     value = sum(score.value for score in scores) / len(scores)
     variances = [score.value * (1 - score.value) / score.n for score in scores]

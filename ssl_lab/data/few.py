@@ -1,0 +1,34 @@
+"""Few labels: how many, and which."""
+
+import re
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ssl_lab.errors import UsageError
+from ssl_lab.randomness import generator
+
+
+def how_many(asked: float | str | None, rows: int) -> int:
+    """A number, a share such as "1%", or None for all. Raises UsageError for what is none of these."""
+    if asked is None:
+        return rows
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(asked))
+    count = round(float(share[1]) / 100 * rows) if share else int(asked) if str(asked).isdigit() else 0
+    if not 2 <= count <= rows:
+        raise UsageError(
+            f"labels={asked}: give a number from 2 to {rows:,}, the labels there are, or a share such as 1%"
+        )
+    return count
+
+
+def stratified(groups: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, " {count}"]:
+    """Places of `count` rows, ascending, drawn so that each group keeps its share as nearly as can be."""
+    draw = generator(seed)
+    order = torch.randperm(len(groups), generator=draw)
+    order = order[groups[order].argsort(stable=True)]  # group by group, random within each
+    sizes = groups.bincount()
+    within = torch.arange(len(groups)) - (sizes.cumsum(0) - sizes)[groups[order]]
+    quantile = (within + torch.rand(len(sizes), generator=draw)[groups[order]]) / sizes[groups[order]]
+    return order[quantile.argsort(stable=True)[:count]].sort().values

@@ -1,0 +1,41 @@
+"""The control of every classifier: logistic regression on the raw input, such as pixels or TF-IDF."""
+
+import functools
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.preprocessing import normalize
+from torch import Tensor
+
+from ssl_lab.evaluation.linear import linear_probe
+from ssl_lab.evaluation.subject import raw
+
+DENSE = 0.1  # counts of words differ from zero at fewer places than that
+
+
+@functools.lru_cache(maxsize=2)
+def raw_vectors(data: Any, role: str) -> Float[Tensor, "n d"]:
+    return raw(data)(data.loader(role))
+
+
+def classify_raw(
+    bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], queries: Float[Tensor, "m d"], seed: int
+) -> Int[Tensor, " m"]:
+    """The label of each query: by the linear probe or, where nearly all is zero, as scikit-learn does it for text."""
+    dense = (bank != 0).float().mean() > DENSE
+    return (linear_probe if dense else _text)(bank, bank_labels, queries, seed)
+
+
+def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor, seed: int) -> Tensor:
+    """Rows of length 1; the strength of the penalty by cross-validation, where there are labels enough."""
+    rarest = int(bank_labels.unique(return_counts=True)[1].min())
+    if rarest == len(bank_labels):
+        return bank_labels[:1].expand(len(queries))
+    model: Any = LogisticRegression(C=10, max_iter=1000)
+    if rarest > 1:
+        model = LogisticRegressionCV(Cs=[0.1, 1, 10, 100], cv=min(5, rarest), max_iter=1000)
+    model.fit(normalize(csr_matrix(bank.numpy())), bank_labels)
+    return torch.from_numpy(model.predict(normalize(csr_matrix(queries.numpy()))))

@@ -1,0 +1,108 @@
+"""The one LightningModule for every head: backbone and head are trained together on labels.
+
+The head has been fitted to the frozen features before, so that its first gradients do not spoil these (LP-FT, Kumar et
+al. 2022, arXiv 2202.10054). With `layer_decay` d, a layer learns at d times the rate of the one above (Howard & Ruder
+2018, arXiv 1801.06146, section 3.2).
+"""
+
+import copy
+import math
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.order import Batches, EpochOrder
+from ssl_lab.head.base import Head
+from ssl_lab.views.base import Views
+
+LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|stages?|h)\.(\d+)\.")
+
+
+class Probing(pl.LightningModule):
+    """Trains copies of `backbone` and `head`. The features are those of the plain items, as when they were frozen."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        views: Views,
+        head: Head,
+        optimizer: partial,
+        schedule: Callable[[float], float],
+        layer_decay: float,
+    ):
+        super().__init__()
+        self.backbone, self.head = copy.deepcopy(backbone).requires_grad_(True), copy.deepcopy(head)
+        self.views = views
+        self.make_optimizer, self.schedule, self.layer_decay = optimizer, schedule, layer_decay
+
+    def train(self, mode: bool = True) -> "Probing":
+        """Batch norms keep their statistics, which the head was fitted to."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        features = self.head.features(self.backbone, self.views.plain(batch)["input"])
+        loss = self.head.loss(self.head(features), batch["target"])
+        self.log("probe/loss", loss.detach())
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        rate, decay = (self.make_optimizer.keywords.get(key, 0.0) for key in ("lr", "weight_decay"))
+        groups = [
+            {"params": [p], "lr": rate * factor, "weight_decay": decay if p.ndim > 1 else 0.0}
+            for p, factor in factors(self.backbone, self.head, self.layer_decay)
+        ]
+        optimizer = self.make_optimizer(groups)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / self.total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def total_steps(self) -> float:
+        """Optimizer steps of the whole training; Lightning knows the number of batches only once it has begun."""
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * (self.trainer.max_epochs or 0)
+
+
+def factors(backbone: nn.Module, head: nn.Module, decay: float) -> list[tuple[nn.Parameter, float]]:
+    """Each parameter with the factor on its rate: 1 for the head, less by `decay` with each layer further away.
+
+    What stands in no layer counts as the input if it comes before the layers, else as the last of them.
+    """
+    depths: list[tuple[nn.Parameter, int]] = []
+    depth = 0
+    for name, parameter in backbone.named_parameters():
+        found = LAYER.search(name)
+        depth = int(found[1]) + 1 if found else depth
+        depths.append((parameter, depth))
+    top = max((depth for _, depth in depths), default=0) + 1
+    return [(p, decay ** (top - depth)) for p, depth in depths] + [(p, 1.0) for p in head.parameters()]
+
+
+class Known(Dataset):
+    """The rows of a role whose labels are known, with their targets: `known[numbers]` is a batch."""
+
+    def __init__(self, rows: Any, chosen: Int[Tensor, " n"], targets: Callable[[dict[str, Tensor]], Tensor]):
+        self.rows, self.chosen, self.targets = rows, chosen, targets
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, numbers: Tensor) -> dict[str, Tensor]:
+        batch = self.rows[self.chosen[numbers]]
+        return {**batch, "target": self.targets(batch)}
+
+    def batches(self, batch_size: int, seed: int) -> Batches:
+        return Batches(self, EpochOrder(len(self), min(batch_size, len(self)), seed))

@@ -1,0 +1,144 @@
+"""`ssl-lab probe`: a run, labelled data and a head → a downstream model, and how good it is beside its controls."""
+
+import copy
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Int
+from omegaconf import DictConfig, ListConfig
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ssl_lab.building import build
+from ssl_lab.callbacks.progress import progress_bar
+from ssl_lab.data.few import how_many, stratified
+from ssl_lab.errors import UsageError
+from ssl_lab.evaluation.scores import Score, mean
+from ssl_lab.hardware import precision, quiet
+from ssl_lab.head.base import Examples, Head
+from ssl_lab.logger.jsonl import JsonlLogger
+from ssl_lab.model import Model, chosen, untrained
+from ssl_lab.probing import Known, Probing
+from ssl_lab.progress import say
+from ssl_lab.provenance import provenance
+from ssl_lab.run import open_folder, plain
+
+
+def probe(config: DictConfig, folder: Path) -> None:
+    """Fits the head for every number of labels and every seed; writes summary.json and probe.safetensors."""
+    quiet()
+    model, data = chosen(config)
+    head = build(config.head)
+    lab = Lab(config, folder, data, head, head.classes(data))
+    several = isinstance(config.labels, ListConfig)
+    counts = [how_many(asked, len(lab.strata)) for asked in (config.labels if several else [config.labels])]
+    if config.seeds < 1:
+        raise UsageError(f"seeds={config.seeds}: at least one draw of the labels is needed")
+    open_folder(folder, config, provenance(data))
+    subjects = {"score": model, "score_untrained": untrained(model, config.seed)}
+    examples = {name: [lab.examples(one, role) for role in ("bank", "test")] for name, one in subjects.items()}
+    rows = []
+    for count in counts:
+        rows.append(lab.row(count, subjects, examples))
+        say(table(lab.metric, head.control_name, rows[-1]))
+    summary = {key: [row[key] for row in rows] if several else rows[0][key] for key in rows[0]}
+    summary = {"metric": lab.metric, **summary, "seeds": config.seeds}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+@dataclass
+class Lab:
+    """What stays the same while labels, seeds and backbones change."""
+
+    config: DictConfig
+    folder: Path
+    data: Any
+    head: Head
+    classes: list[str]
+
+    def __post_init__(self) -> None:
+        self.strata = self.head.strata(self.data)
+        how = "finetuned" if self.config.finetune else "frozen"
+        self.metric = f"{self.head.metric}/{how}_{type(self.head).__name__.lower()}"
+
+    def examples(self, model: Model, role: str) -> Examples:
+        return self.head.examples(model, self.data, role, self.classes)
+
+    def row(self, count: int, subjects: dict[str, Model], examples: dict[str, list[Examples]]) -> dict[str, Any]:
+        """The scores with `count` labels, by the names of summary.json."""
+        asked = examples["score"][1]
+        found: dict[str, list[Score]] = {name: [] for name in (*subjects, "score_control")}
+        seconds = 0.0
+        for seed in range(self.config.seed, self.config.seed + self.config.seeds):
+            items = stratified(self.strata, count, seed)
+            for name, model in subjects.items():
+                start = time.perf_counter()
+                found[name].append(self.trained(model, *examples[name], items, seed, keep=name == "score"))
+                seconds += (time.perf_counter() - start) * (name == "score")
+            found["score_control"].append(self.head.control(self.data, items, asked, self.classes, seed))
+        score = over_seeds(found["score"])
+        return {
+            "labels": count,
+            "score": score.value,
+            "low": score.low,
+            "high": score.high,
+            **{name: over_seeds(found[name]).value for name in ("score_untrained", "score_control")},
+            "score_majority": self.head.majority(self.data, asked, self.classes).value,
+            "seconds": round(seconds / self.config.seeds, 2),
+        }
+
+    def trained(
+        self, model: Model, bank: Examples, asked: Examples, items: Int[Tensor, " n"], seed: int, keep: bool
+    ) -> Score:
+        """The score of a head that knows the labels of `items`; `keep`: it is what this task makes."""
+        head = copy.deepcopy(self.head)
+        head.fit(bank.of(items), self.classes, seed)
+        weights: dict[str, torch.nn.Module] = {"head": head}
+        if self.config.finetune:
+            tuned = self.finetuned(model, head, items, seed)
+            head, weights = tuned.head, {"head": tuned.head, "backbone": tuned.backbone}
+            model = Model(tuned.backbone, model.views, self.data, model.config)
+            asked = head.examples(model, self.data, "test", self.classes, cached=False)
+        if keep:
+            named = {f"{part}.{k}": v for part, net in weights.items() for k, v in net.state_dict().items()}
+            save_file({k: v.contiguous().cpu() for k, v in named.items()}, self.folder / "probe.safetensors",
+                      {"classes": json.dumps(self.classes)})  # fmt: skip
+        with torch.no_grad():
+            return head.judge(head(asked.vectors), asked, self.classes)
+
+    def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int) -> Probing:
+        config, rows = self.config, self.data.rows["bank"]
+        pl.seed_everything(seed, workers=True, verbose=False)
+        optimizer, schedule = build(config.optimizer), build(config.schedule)
+        module = Probing(model.backbone, model.views, head, optimizer, schedule, config.layer_decay)
+        options = plain(config.trainer)
+        options["precision"] = precision(options["precision"], options["accelerator"])
+        trainer = pl.Trainer(
+            **options,
+            logger=JsonlLogger(self.folder),
+            callbacks=[progress_bar()],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        known = Known(rows, items, head.targets(self.data, "bank", self.classes))
+        trainer.fit(module.train(), known.batches(config.batch_size, seed))
+        return module.eval()
+
+
+def over_seeds(scores: list[Score]) -> Score:
+    """The mean over draws of labels with Student's interval; one draw keeps the interval of its test items."""
+    return scores[0] if len(scores) == 1 else mean(torch.tensor([score.value for score in scores]))
+
+
+def table(metric: str, control: str, row: dict[str, Any]) -> str:
+    return (
+        f"{metric}, {row['labels']:,} labels: {row['score']:.4f} [{row['low']:.3f}, {row['high']:.3f}]; untrained "
+        f"{row['score_untrained']:.4f}, {control} {row['score_control']:.4f}, majority {row['score_majority']:.4f} "
+        f"({row['seconds']:.1f} s)"
+    )

@@ -1,0 +1,259 @@
+"""Heads against scikit-learn and seqeval, the choice of labels, and `ssl-lab probe` from end to end."""
+
+import functools
+import json
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from seqeval.metrics import f1_score
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+from test_cli import ssl_lab
+from test_config import composed
+from torch import nn
+
+from ssl_lab.data.few import how_many, stratified
+from ssl_lab.errors import UsageError
+from ssl_lab.evaluation.linear import linear_probe
+from ssl_lab.evaluation.raw_input import classify_raw
+from ssl_lab.evaluation.spans import spans
+from ssl_lab.head.base import NONE, Examples
+from ssl_lab.head.linear import Linear
+from ssl_lab.head.mlp import MLP
+from ssl_lab.head.tagger import Tagger, decoded, truth_of
+from ssl_lab.model import build_model
+from ssl_lab.probing import Known, Probing, factors
+
+CLASSES = ["O", "B-x", "I-x"]
+
+
+def blobs(n, classes, seed=0, spread=1.0):
+    draw = np.random.default_rng(seed)
+    targets = draw.integers(0, classes, n)
+    x = np.eye(classes, 6)[targets] * 3 + draw.standard_normal((n, 6)) * spread + 5
+    return Examples(torch.from_numpy(x).float(), torch.from_numpy(targets), torch.arange(n))
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"), [(None, 250), (10, 10), ("10", 10), ("1%", 2), ("2.4 %", 6), ("100%", 250)]
+)
+def test_labels_are_a_number_or_a_share(asked, count):
+    assert how_many(asked, 250) == count
+
+
+@pytest.mark.parametrize("asked", [1, 251, "0.1%", "ten", "-3", "101%", 2.5])
+def test_other_labels_are_an_error(asked):
+    with pytest.raises(UsageError, match="a number from 2 to 250"):
+        how_many(asked, 250)
+
+
+def test_few_labels_keep_the_shares_of_the_groups():
+    groups = torch.tensor([0] * 600 + [1] * 300 + [2] * 100)[torch.randperm(1000)]
+    for count in (10, 100, 999, 1000):
+        items = stratified(groups, count, seed=0)
+        assert len(items.unique()) == count
+        expected = torch.tensor([0.6, 0.3, 0.1]) * count
+        assert (groups[items].bincount(minlength=3) - expected).abs().max() <= 1
+        assert items.equal(stratified(groups, count, seed=0))
+    assert not stratified(groups, 100, seed=0).equal(stratified(groups, 100, seed=1))
+
+
+def test_linear_head_is_the_linear_probe():
+    known, asked = blobs(300, 3), blobs(200, 3, seed=1)
+    head = Linear()
+    head.fit(known, ["a", "b", "c"], seed=0)
+    assert head(asked.vectors).argmax(1).equal(linear_probe(known.vectors, known.targets, asked.vectors))
+    assert head.judge(head(asked.vectors), asked, ["a", "b", "c"]).value > 0.85
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_mlp_head_is_scikit_learns(classes):
+    known, asked = blobs(300, classes), blobs(200, classes, seed=1)
+    head = MLP(hidden=8, penalty=1e-3)
+    head.fit(known, ["a", "b", "c", "d"], seed=0)
+    scaler = StandardScaler().fit(known.vectors)
+    theirs = MLPClassifier(8, alpha=1e-3, early_stopping=True, random_state=0)
+    theirs.fit(scaler.transform(known.vectors), known.targets)
+    ours = head(asked.vectors).softmax(1)
+    # the deviation has n - 1 in its denominator here, and n there
+    np.testing.assert_allclose(
+        ours[:, :classes].detach(), theirs.predict_proba(scaler.transform(asked.vectors)), atol=0.05
+    )
+    assert ours[:, classes:].sum() == 0  # a class that was never seen
+
+
+def test_the_loss_asks_only_what_has_a_target():
+    logits, targets = torch.randn(2, 3, 4), torch.tensor([[1, NONE, 0], [NONE, 3, NONE]])
+    kept = targets != NONE
+    expected = nn.CrossEntropyLoss()(logits[kept], targets[kept])
+    assert Linear().loss(logits, targets) == pytest.approx(expected.item())
+
+
+def test_raw_text_is_classified_as_scikit_learn_does_it():
+    draw = np.random.default_rng(0)
+    labels = torch.from_numpy(draw.integers(0, 2, 300))
+    counts = draw.poisson(np.where(labels[:, None] == np.arange(400)[None] % 2, 0.06, 0.03))
+    x = TfidfTransformer().fit_transform(counts).toarray()
+    theirs = LogisticRegression(C=10).fit(x[:200], labels[:200]).predict(x[200:])
+    ours = classify_raw(torch.from_numpy(x[:200]).float() * 7, labels[:200], torch.from_numpy(x[200:]).float(), 0)
+    assert (ours.numpy() == theirs).mean() > 0.9
+    few = classify_raw(torch.from_numpy(x[:2]).float(), torch.tensor([1, 1]), torch.from_numpy(x[200:]).float(), 0)
+    assert set(few.tolist()) == {1}
+
+
+def tagged(n, seed):
+    """Sentences of 4 words; an entity of two words now and then; the vectors say which, not quite."""
+    draw = np.random.default_rng(seed)
+    tags = [[0, 1, 2, 0] if draw.random() < 0.15 else [0, 0, 0, 0] for _ in range(n)]
+    targets = torch.tensor(tags).flatten()
+    vectors = torch.eye(3)[targets] * 2 + torch.from_numpy(draw.standard_normal((len(targets), 3))).float()
+    return Examples(vectors, targets, torch.arange(n).repeat_interleave(4))
+
+
+def test_tagger_keeps_to_bio_and_is_judged_as_seqeval_does():
+    known, asked = tagged(400, 0), tagged(400, 1)
+    head = Tagger(offsets=[0.0])
+    head.fit(known, CLASSES, seed=0)
+    logits = head(asked.vectors)
+    predicted, truth = decoded(logits, asked, CLASSES), truth_of(asked, CLASSES)
+    assert [len(tags) for tags in truth] == [4] * 400
+    assert truth[0] == [CLASSES[i] for i in asked.targets[:4]]
+    for tags in predicted:
+        assert all(tag != "I-x" or (i and tags[i - 1] != "O") for i, tag in enumerate(tags))
+    score = head.judge(logits, asked, CLASSES)
+    assert score.value == pytest.approx(f1_score(truth, predicted))
+    assert score.n == sum(len(spans(tags)) for tags in truth)
+
+
+def test_an_offset_finds_the_entities_that_are_rare():
+    scores = {}
+    for name, offsets in (("none", [0.0]), ("chosen", [0.0, 0.5, 1.0, 1.5, 2.0])):
+        head = Tagger(offsets)
+        head.fit(tagged(600, 0), CLASSES, seed=0)
+        scores[name] = head.judge(head(tagged(2000, 1).vectors), tagged(2000, 1), CLASSES).value
+    assert scores["chosen"] > scores["none"] + 0.01
+
+
+def test_layers_learn_slower_with_each_step_from_the_head():
+    backbone = nn.ModuleDict(
+        {"embed": nn.Linear(2, 2), "layers": nn.ModuleList([nn.Linear(2, 2)] * 1 + [nn.Linear(2, 2)])}
+    )
+    head = nn.Linear(2, 2)
+    by_id = {id(p): factor for p, factor in factors(backbone, head, 0.5)}
+    got = [by_id[id(p)] for net in (backbone["embed"], *backbone["layers"], head) for p in net.parameters()]
+    assert got == [0.125] * 2 + [0.25] * 2 + [0.5] * 2 + [1] * 2
+
+
+CONLL = {"train": 60, "test": 30}
+WORDS = ["Paris", "London", "Berlin"]
+
+
+@pytest.fixture
+def entities(tmp_path):
+    """Sentences of which one word in five is a place; other words stand where places do."""
+    draw = np.random.default_rng(0)
+    for split, n in CONLL.items():
+        sentences = [
+            "".join(
+                f"{WORDS[k]}\tB-place\nCity\tI-place\n" if k < 3 else f"word{k}\tO\n" for k in draw.integers(0, 12, 6)
+            )
+            for _ in range(n)
+        ]
+        (tmp_path / "conll").mkdir(exist_ok=True)
+        (tmp_path / "conll" / f"{split}.conll").write_text("\n".join(sentences))
+    return ["data=wnut17", f"data.path={tmp_path / 'conll'}", "data.tokenizer.size=60", "backbone=text_tiny"]
+
+
+def test_a_word_has_the_vector_of_its_first_piece(entities):
+    model = build_model(composed(*entities))
+    model.data.setup()
+    head = Tagger([0.0])
+    classes = head.classes(model.data)
+    assert classes == ["O", "B-place", "I-place"]
+    known = head.examples(model, model.data, "test", classes)
+    words, tags = model.data.words("test"), model.data.tags("test")
+    assert truth_of(known, classes) == tags
+    pieces = model.data.tokenizer.encode_words([words[3]])[0][1]
+    (batch,) = model.data.prepare([words[3]])
+    features = model.backbone(batch["tokens"])[0, 1:-1]
+    first = [pieces.index(i) for i in range(len(words[3]))]
+    torch.testing.assert_close(known.of(torch.tensor([3])).vectors, features[first], atol=1e-4, rtol=1e-4)
+    targets = head.targets(model.data, "test", classes)
+    for batch in model.data.loader("test"):
+        made = targets(batch)
+        for row, item in enumerate(batch["index"].tolist()):
+            assert [classes[i] for i in made[row] if i != NONE] == tags[item]
+
+
+def test_finetuning_moves_copies_and_lowers_the_loss(tmp_path):
+    torch.manual_seed(0)
+    model = build_model(composed("data=digits", "backbone=convnet", "backbone.widths=[4,6]"))
+    model.data.setup()
+    before = [p.clone() for p in model.backbone.parameters()]
+    head = Linear()
+    bank = head.examples(model, model.data, "bank", [], cached=False)
+    head.fit(bank, [str(i) for i in range(10)], seed=0)
+    optimizer = functools.partial(torch.optim.AdamW, lr=1e-3)
+    module = Probing(model.backbone, model.views, head, optimizer, lambda progress: 1.0, layer_decay=0.9)
+    trainer = pl.Trainer(
+        max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        enable_model_summary=False,
+    )  # fmt: skip
+    items = torch.arange(0, 1400, 2)
+    known = Known(model.data.rows["bank"], items, head.targets(model.data, "bank", []))
+    trainer.fit(module.train(), known.batches(32, seed=0))
+    assert trainer.global_step == 2 * (700 // 32)
+    assert all(p.equal(q) for p, q in zip(before, model.backbone.parameters(), strict=True))
+    tuned = type(model)(module.backbone, model.views, model.data, model.config)
+    after = head.examples(tuned, model.data, "bank", [], cached=False).of(items)
+    assert head.loss(module.head(after.vectors), after.targets) < 0.7 * head.loss(
+        head(bank.of(items).vectors), bank.of(items).targets
+    )
+
+
+@pytest.fixture
+def probe(monkeypatch, capfd):
+    """Runs the command; gives its summary, its folder and stderr."""
+
+    def run(*overrides):
+        code, out, err = ssl_lab(monkeypatch, capfd, "probe", "trainer=cpu", *overrides)
+        assert code == 0, err
+        folder = Path(out.strip().splitlines()[-1])
+        return json.loads((folder / "summary.json").read_text()), folder, err
+
+    return run
+
+
+def test_probe_of_images_with_few_labels(probe):
+    summary, folder, err = probe(
+        "data=digits", "backbone=convnet", "backbone.widths=[4,6]", "labels=[20,10%]", "seeds=2"
+    )
+    names = {"metric", "score", "low", "high", "score_untrained", "score_control", "labels", "seeds", "seconds"}
+    assert names <= summary.keys()
+    assert (summary["metric"], summary["labels"], summary["seeds"]) == ("accuracy/frozen_linear", [20, 144], 2)
+    assert 0.15 < summary["score"][0] < summary["score"][1] < summary["score_control"][1] + 0.1
+    assert all(
+        low < value < high for low, value, high in zip(*(summary[k] for k in ("low", "score", "high")), strict=True)
+    )
+    assert (folder / "probe.safetensors").is_file()
+    assert "accuracy/frozen_linear, 144 labels" in err
+
+
+def test_probe_of_entities(probe, entities):
+    summary, _, _ = probe(*entities, "head=tagger")
+    assert summary["metric"] == "span_f1/frozen_tagger"
+    assert summary["labels"] == CONLL["train"]
+    assert summary["score_control"] == 1  # these words always mean the same
+    assert summary["score"] > 0.6
+    assert summary["score_majority"] == 0
+
+
+def test_heads_that_do_not_fit_the_data_are_named(monkeypatch, capfd):
+    code, out, err = ssl_lab(monkeypatch, capfd, "probe", "data=digits", "backbone=convnet", "head=tagger")
+    assert (code, out) == (2, "")
+    assert "head=tagger tags the words of sentences: choose data=wnut17" in err
