@@ -172,6 +172,10 @@ class Images(pl.LightningDataModule):
         images = batch["image"].float() / 255
         return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)
 
+    def show(self, batch: dict[str, Tensor]) -> list[Image.Image]:
+        """The items for people to look at."""
+        return [Image.fromarray(image.movedim(0, 2).squeeze(2).numpy()) for image in batch["image"]]
+
     def prepare(self, items: Sequence[Any], batch_size: int = 256) -> Iterator[dict[str, Tensor]]:
         """Batches of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""
         for index in torch.arange(len(items)).split(batch_size):

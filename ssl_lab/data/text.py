@@ -267,6 +267,10 @@ class Text(pl.LightningDataModule):
         counts[:, self.tokenizer.special] = 0
         return torch.where(counts > 0, 1 + counts.log(), 0) * self._rarity
 
+    def show(self, batch: dict[str, Tensor]) -> list[str]:
+        """The texts for people to read, as the tokenizer spells them."""
+        return [self.tokenizer.backend.decode(row) for row in batch["tokens"].tolist()]
+
     @functools.cached_property
     def _rarity(self) -> Float[Tensor, " vocabulary"]:
         texts = self.rows["bank"]

@@ -52,17 +52,17 @@ def table(lines: list[Line]) -> str:
     width = max(map(len, names))
     text = [f"{'':{width}}  {'this run':>24}" + "".join(f"  {which:>9}" for which in controls)]
     for name, line in zip(names, lines, strict=True):
-        interval = "" if line["low"] is None else f" [{_short(line['low'])}, {_short(line['high'])}]"
-        cells = [f"  {_long(line[f'control_{which}']):>9}" for which in controls]
-        text.append(f"{name:{width}}  {_long(line['value']) + interval:>24}" + "".join(cells))
+        interval = "" if line["low"] is None else f" [{short(line['low'])}, {short(line['high'])}]"
+        cells = [f"  {long(line[f'control_{which}']):>9}" for which in controls]
+        text.append(f"{name:{width}}  {long(line['value']) + interval:>24}" + "".join(cells))
     return "\n".join(text)
 
 
-def _long(value: float | None) -> str:
+def long(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 

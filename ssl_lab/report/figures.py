@@ -140,8 +140,8 @@ def _figure(title: str, x: str, y: str, traces: list, height: int = 280) -> go.F
     clear = "rgba(0,0,0,0)"
     layout = go.Layout(
         title={"text": title, "font": {"size": 14}}, height=height, paper_bgcolor=clear, plot_bgcolor=clear,
-        margin={"l": 48, "r": 12, "t": 36 if title else 12, "b": 40}, template="none",
-        legend={"orientation": "h", "y": -0.2}, xaxis={"title": x, "automargin": True},
+        margin={"l": 48, "r": 12, "t": 36 if title else 12, "b": 70}, template="none",
+        legend={"orientation": "h", "yref": "container", "y": 0}, xaxis={"title": x, "automargin": True},
         yaxis={"title": y, "automargin": True},
     )  # fmt: skip
     return go.Figure(traces, layout)

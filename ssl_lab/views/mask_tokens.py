@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.randomness import Draw
+from ssl_lab.views import perturb
 from ssl_lab.views.base import Views
 
 HELD_OUT_RATE = 0.15  # of what is asked for perplexity, all of it as [MASK]: comparable between runs
@@ -51,6 +52,24 @@ class MaskTokens(Views):
     def plain(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`input` (b, t): the tokens as they are."""
         return {**batch, "input": batch["tokens"]}
+
+    @property
+    def perturbations(self) -> Mapping[str, perturb.Perturbation]:
+        """Tokens hidden at random, and tokens that change places."""
+
+        def hide(batch: perturb.Batch, strength: float, draw: Draw) -> perturb.Batch:
+            tokens = batch["tokens"]
+            chosen = (draw.uniform(*tokens.shape) < strength) & ~self.special.cpu()[tokens]
+            return {**batch, "tokens": torch.where(chosen, self.mask_id, tokens)}
+
+        def reorder(batch: perturb.Batch, strength: float, draw: Draw) -> perturb.Batch:
+            movable = ~self.special.cpu()[batch["tokens"]]
+            return {**batch, "tokens": perturb.reorder(batch["tokens"], movable, strength, draw)}
+
+        return {
+            "dropout": perturb.Perturbation(hide, (0.1, 0.2, 0.4), "share of tokens hidden"),
+            "order": perturb.Perturbation(reorder, (0.25, 0.5, 1), "share of tokens that change places"),
+        }
 
     def _hide(
         self, batch: Mapping[str, Tensor], draw: Draw, rate: float, mask: float, random: float

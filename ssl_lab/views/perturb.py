@@ -1,13 +1,13 @@
-"""One change of an image at a time, at given strengths: what evaluation asks an embedding to overlook, or not to.
+"""One change of an item at a time, at given strengths: what evaluation asks an embedding to overlook, or not to.
 
-A change goes from a raw batch to a raw batch, so that everything that takes images takes changed ones.
+A change goes from a raw batch to a raw batch, so that everything that takes items takes changed ones.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_lab.randomness import Draw
@@ -90,6 +90,17 @@ def shuffle_patches(images: Float[Tensor, "b c h w"], strength: float, draw: Dra
     shuffled = images.clone()
     shuffled[:, :, : grid * h, : grid * w] = patches.permute(0, 3, 1, 4, 2, 5).reshape(b, c, grid * h, grid * w)
     return shuffled
+
+
+def reorder(
+    tokens: Int[Tensor, "b t"], movable: Bool[Tensor, "b t"], strength: float, draw: Draw
+) -> Int[Tensor, "b t"]:
+    """About the share `strength` of the movable tokens of each row change places with each other."""
+    chosen, order = movable & (draw.uniform(*tokens.shape) < strength), draw.uniform(*tokens.shape)
+    out = tokens.clone()
+    for row, places, new in zip(out, chosen, order, strict=True):
+        row[places] = row[places][new[places].argsort()]
+    return out
 
 
 IMAGES: Mapping[str, Perturbation] = {

@@ -1,0 +1,132 @@
+"""The page: one HTML file that holds all it needs, and whose content policy forbids it to fetch anything."""
+
+import json
+from collections.abc import Callable, Sequence
+from html import escape
+from importlib.resources import files
+
+import plotly.graph_objects as go
+import torch
+from plotly.offline import get_plotlyjs
+from torch.nn import functional as F
+
+from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, long, short
+from ssl_lab.evaluation.retrieval import near_duplicates, outliers
+from ssl_lab.randomness import generator
+from ssl_lab.report.gathered import Gathered
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+NEIGHBOURS = 8
+
+
+def page(runs: Sequence[Gathered], sections: dict[str, str]) -> str:
+    """`sections`: HTML by heading; those without any are left out."""
+    css, js = ((files("ssl_lab.report") / name).read_text() for name in ("page.css", "page.js"))
+    title = " · ".join(dict.fromkeys(run.title for run in runs))
+    body = "".join(f"<section><h2>{name}</h2>{text}</section>" for name, text in sections.items() if text)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<link rel="icon" href="data:,"><title>{escape(title)}</title>
+<style>{css}</style><script>{get_plotlyjs()}</script></head>
+<body><h1>{escape(title)}</h1>{body}<div id="look"></div><script>{js}</script></body></html>
+"""
+
+
+def figures(made: dict[str, go.Figure], wide: bool = False, looks: str = "") -> str:
+    """`looks`: the id of the element with the items that the points stand for."""
+    if not made:
+        return ""
+    config = {"responsive": True, "displayModeBar": False}
+    parts = [one.to_html(full_html=False, include_plotlyjs=False, config=config) for one in made.values()]
+    parts = [f"<figure>{part}</figure>" for part in parts]
+    shown = f' data-looks="{looks}"' if looks else ""
+    return f'<div class="grid{" wide" if wide else ""}"{shown}>{"".join(parts)}</div>'
+
+
+def looks(run: Gathered, number: int) -> str:
+    """The items of a run, where page.js finds them."""
+    return f'<script type="application/json" id="looks{number}">{_json(run.sample.looks)}</script>'
+
+
+def scores(runs: Sequence[Gathered]) -> str:
+    """The headlines, and all lines folded away; a score outside the first run's interval is marked."""
+    note = "<p>95 % intervals in brackets. ▲ ▼: above or below the interval of the first run.</p>"
+    whole = _table(runs, lambda lines: lines)
+    return f"{note}{_table(runs, headlines)}<details><summary>every protocol</summary>{whole}</details>"
+
+
+def per_run(runs: Sequence[Gathered], content: Callable[[Gathered, int], str]) -> str:
+    """The content of each run, under its name where there are several."""
+    parts = [(run, content(run, i)) for i, run in enumerate(runs)]
+    return "".join(f"<h3>{_name(runs, run)}</h3>{text}" if len(runs) > 1 else text for run, text in parts if text)
+
+
+def neighbours(run: Gathered, queries: int, seed: int) -> str:
+    """Random items, each followed by those nearest to it."""
+    x = F.normalize(run.sample.vectors, dim=1)
+    lines = []
+    for row in torch.randperm(len(x), generator=generator(seed))[:queries].tolist():
+        cosine, nearest = (x @ x[row]).index_fill(0, torch.tensor(row), -2).topk(min(NEIGHBOURS, len(x) - 1))
+        found = [_item(run, i, f"{c:.2f}", row) for i, c in zip(nearest.tolist(), cosine.tolist(), strict=True)]
+        lines.append(f'<div class="items">{_item(run, row, "", row, "asks")}{"".join(found)}</div>')
+    return f"<p>Each row: an item, then its nearest by cosine; a dashed frame is another class.</p>{''.join(lines)}"
+
+
+def oddities(run: Gathered) -> str:
+    """Pairs that may be the same item twice, and items that are like no other."""
+    x = run.sample.vectors
+    pairs = "".join(
+        f'<div class="items">{_item(run, i, f"{cosine:.3f}", i, "asks")}{_item(run, j, "", i)}</div>'
+        for i, j, cosine in near_duplicates(x, 6)
+    )
+    alone = "".join(_item(run, i, f"{cosine:.2f}", i) for i, cosine in outliers(x, most=12))
+    return "".join(
+        f'<p>{what}</p><div class="items">{items}</div>'
+        for what, items in {"Nearest pairs": pairs, "Farthest from their neighbours": alone}.items()
+    )
+
+
+def facts(run: Gathered) -> str:
+    parts = [
+        f"<details><summary>{name}</summary><pre>{escape(text)}</pre></details>" for name, text in run.facts.items()
+    ]
+    return f"<p>{escape(str(run.folder))}</p>{''.join(parts)}"
+
+
+def _table(runs: Sequence[Gathered], chosen: Callable[[list[Line]], list[Line]]) -> str:
+    columns = [{(line["metric"], line["protocol"]): line for line in chosen(run.lines)} for run in runs]
+    heads = [_name(runs, run) for run in runs] + list(CONTROLS)
+    rows = []
+    for key in dict.fromkeys(key for column in columns for key in column):
+        first = columns[0].get(key, {})
+        cells = [_cell(column.get(key, {}).get("value"), first, column.get(key, {})) for column in columns]
+        cells += [_cell(first.get(f"control_{which}"), first, {}) for which in CONTROLS]
+        rows.append(f"<tr><th>{escape('/'.join(key))}</th>{''.join(cells)}</tr>")
+    head = "".join(f"<th>{name}</th>" for name in ["", *heads])
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _cell(value: float | None, first: dict, own: dict) -> str:
+    known = value is not None and first.get("low") is not None
+    mark = "" if not known else " ▲" if value > first["high"] else " ▼" if value < first["low"] else ""
+    interval = "" if own.get("low") is None else f" <small>[{short(own['low'])}, {short(own['high'])}]</small>"
+    return f'<td class="{"differs" if mark else ""}">{long(value)}{mark}{interval}</td>'
+
+
+def _item(run: Gathered, row: int, text: str, asks: int, kind: str = "") -> str:
+    labels = run.sample.labels
+    name = "" if labels is None else escape(run.classes[labels[row]] if run.classes else str(int(labels[row])))
+    kind += " other" if labels is not None and labels[row] != labels[asks] else ""
+    return f'<div class="item {kind}">{run.sample.looks[row]}{name} {text}</div>'
+
+
+def _name(runs: Sequence[Gathered], run: Gathered) -> str:
+    """The title, with the folder where several runs have the same."""
+    twice = sum(other.title == run.title for other in runs) > 1
+    return escape(f"{run.title} {run.folder.name}" if twice else run.title)
+
+
+def _json(value: object) -> str:
+    """JSON that cannot end a script element."""
+    return json.dumps(value).replace("<", "\\u003c")

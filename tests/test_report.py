@@ -1,0 +1,173 @@
+"""The report: what it marks and escapes, and the whole page in headless Chromium."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_evaluate import SMALL, ssl_lab
+
+from ssl_lab.errors import UserError
+from ssl_lab.report import figures, page
+from ssl_lab.report.gathered import Gathered, Sample, curves, gather
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+EVIL = "</script><script>alert(1)</script><b>"
+
+
+def line(metric, protocol, value, low, high, **controls):
+    known = {"control_untrained": None, "control_raw": None} | controls
+    return {"metric": metric, "protocol": protocol, "value": value, "low": low, "high": high, **known}
+
+
+def gathered(title="run", shift=0.0, lines=()):
+    vectors = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
+    few = [line(f"few_label_{n}", "class_mean", 0.1 * n + shift, 0.1 * n - 0.05, 0.1 * n + 0.05) for n in (1, 2, 5)]
+    crop = [line("invariance_crop", p, 0.9, 0.8, 1.0) for p in ("auc_mean_0.2_0.4", "auc_0.2", "auc_0.4")]
+    return Gathered(
+        title=title, folder=Path("runs") / title, lines=[*lines, *few, *crop],
+        details={"confusion": [[8, 2, 0], [0, 10, 0], [1, 1, 8]]}, curves={"pretrain/loss": ([1, 2], [3.0, 2.0])},
+        classes=["a", "b", EVIL], sample=Sample(vectors, torch.arange(30) % 3, ["<i>look</i>"] * 30), facts={"c": EVIL},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "mark"), [(0.8, "▼"), (0.91, ""), (0.96, "▲")])
+def test_what_lies_outside_the_first_runs_interval_is_marked(value, mark):
+    first = gathered("one", lines=[line("knn", "k20", 0.9, 0.85, 0.95, control_raw=value)])
+    other = gathered("two", lines=[line("knn", "k20", value, value - 0.01, value + 0.01)])
+    row = re.search(r"<tr><th>knn/k20</th>(.*?)</tr>", page.scores([first, other]))[1]
+    own, theirs, _, raw = re.findall(r"<td.*?</td>", row)
+    assert "▼" not in own
+    assert "▲" not in own
+    for cell in (theirs, raw):
+        assert f"{value:.4f} {mark}".strip() in cell
+        assert ("differs" in cell) == bool(mark)
+
+
+def test_curves_are_over_the_numbers_in_the_names_beside_the_controls():
+    runs = [gathered("one"), gathered("two", shift=0.1)]
+    (few,) = figures.few_labels(runs).values()
+    assert [trace.name for trace in few.data] == ["one", "two", "untrained", "raw"]
+    assert list(few.data[1].x) == [1, 2, 5]
+    assert list(few.data[1].y) == pytest.approx([0.2, 0.3, 0.6])
+    (crop,) = figures.invariance(runs).values()
+    assert list(crop.data[0].x) == [0.2, 0.4]  # without the mean over strengths
+    assert crop.data[0].error_y.array == pytest.approx([0.1, 0.1])
+    assert list(figures.training(runs)["pretrain/loss"].data[0].y) == [3.0, 2.0]
+
+
+def test_runs_and_classes_differ_in_more_than_colour():
+    runs = [gathered("one"), gathered("two")]
+    one, two, *_ = figures.training(runs)["pretrain/loss"].data
+    assert (one.line.color, one.line.dash) != (two.line.color, two.line.dash)
+    assert one.line.dash != two.line.dash
+    many = dataclasses.replace(gathered(), classes=[str(i) for i in range(20)])
+    many = dataclasses.replace(many, sample=dataclasses.replace(many.sample, labels=torch.arange(30) % 20))
+    signs = [(t.marker.color, t.marker.symbol) for t in figures.points(many, "", np.zeros((30, 2))).data]
+    assert len(set(signs)) == 20
+
+
+def test_confusions_are_shares_of_the_true_class():
+    (heat,) = figures.confusion(gathered()).data
+    np.testing.assert_allclose(np.array(heat.z), [[0.8, 0.2, 0], [0, 1, 0], [0.1, 0.1, 0.8]])
+
+
+def test_neighbours_are_the_nearest_others():
+    run = gathered()
+    x = torch.nn.functional.normalize(run.sample.vectors, dim=1)
+    html = page.neighbours(run, queries=30, seed=0)
+    rows = html.split('<div class="items">')[1:]
+    order = torch.randperm(30, generator=page.generator(0)).tolist()
+    for row, query in zip(rows, order, strict=True):
+        cosine = sorted((float(x[query] @ x[i]) for i in range(30) if i != query), reverse=True)[:8]
+        assert [float(c) for c in re.findall(r"(-?\d\.\d\d)</div>", row)] == pytest.approx(cosine, abs=0.006)
+
+
+def test_logged_values_become_curves(tmp_path):
+    lines = [{"step": 1, "epoch": 0, "a": 2.0}, {"step": 5, "epoch": 1, "a": 1.0, "once": 0.0}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert curves(tmp_path / "m.jsonl") == {"a": ([1, 5], [2.0, 1.0])}
+
+
+def test_a_run_without_scores_is_said(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: x\n")
+    with pytest.raises(UserError, match=r"has no scores\.json: ssl-lab evaluate run="):
+        gather(tmp_path, 10)
+
+
+def made_up():
+    runs = [gathered(), gathered("other", shift=0.1)]
+    where = np.random.default_rng(0).normal(size=(30, 2))
+    maps = page.looks(runs[0], 0) + page.figures({"PCA": figures.points(runs[0], "PCA", where)}, looks="looks0")
+    sections = {
+        "Scores": page.scores(runs), "Map": maps, "Empty": "",
+        "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, 3, 0)),
+        "Odd": page.oddities(runs[0]), "Confusions": page.figures({"": figures.confusion(runs[0])}),
+        "Facts": page.facts(runs[0]),
+    }  # fmt: skip
+    return page.page(runs, sections)
+
+
+def opened(file, folder):
+    """The page's elements once its scripts have run, what the console said, and the addresses that it asked for."""
+    net = folder / "net.json"
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--disable-extensions",
+        "--disable-background-networking", "--disable-component-update", "--no-first-run",
+        f"--user-data-dir={folder}/profile", f"--log-net-log={net}", "--virtual-time-budget=10000", "--dump-dom", f"file://{file}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    console = [one for one in done.stderr.splitlines() if "CONSOLE" in one]
+    asked = re.findall(r'"initiator":"(?:file|null)[^}]*?"url":"(https?:[^"]+)"', net.read_text())
+    return done.stdout, console, asked
+
+
+def check_in_browser(file, folder, plots):
+    dom, console, asked = opened(file, folder)
+    assert console == []
+    assert asked == []
+    assert len(re.findall(r'class="main-svg"[^>]*>', dom)) >= plots
+    assert dom.count("js-plotly-plot") >= plots
+    return dom
+
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+
+
+@needs_browser
+def test_names_are_shown_and_never_run(tmp_path):
+    (tmp_path / "page.html").write_text(made_up())
+    dom = check_in_browser(tmp_path / "page.html", tmp_path, plots=2)
+    assert "<h2>Empty" not in dom
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in dom
+    assert "<script>alert(1)" not in dom
+
+
+@needs_browser
+def test_the_browser_check_sees_errors_and_requests(tmp_path):
+    broken = made_up().replace("</body>", '<img src="http://127.0.0.1:9/x.png"><script>nonsense()</script></body>')
+    (tmp_path / "page.html").write_text(broken)
+    assert len(opened(tmp_path / "page.html", tmp_path)[1]) == 2
+
+
+def test_two_runs_make_one_page(tmp_path):
+    options = ["data=digits", "trainer=cpu", "backbone.widths=[8,16]", "trainer.max_epochs=2", *SMALL]
+    run, _ = ssl_lab("pretrain", *options, "callbacks.online.every_n_epochs=1", folder=tmp_path)
+    other, _ = ssl_lab("evaluate", f"run={run}", *SMALL, folder=tmp_path)
+    made, _ = ssl_lab("report", f"runs=[{run},{other}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path)
+    text = (made / "report.html").read_text()
+    headings = re.findall("<h2>(.*?)</h2>", text)
+    assert headings == [
+        "Scores", "With few labels", "Map", "Neighbours", "What it overlooks", "Confusions of the linear probe",
+        "Odd items", "Training", "Config and provenance",
+    ]  # fmt: skip
+    assert text.count("data:image/webp") > 200
+    assert "http://" not in re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL).replace("http://www.w3.org", "")
+    assert list(made.glob("wandb/offline-run-*/*.wandb"))
+    if CHROMIUM:
+        check_in_browser(made / "report.html", tmp_path, plots=10)
