@@ -110,7 +110,8 @@ def model_of(card: dict[str, Any]) -> Model:
     """The model that made an embedding set. Raises UserError where its run has other weights by now."""
     model = load_model(card["run"]) if card["run"] else build_model(OmegaConf.create(card["config"]))
     if model.weights != card["weights"]:
-        raise UserError(f"{card['run']} is not what made these vectors: it was trained on since; embed and index again")
+        made_by = card["run"] or "this backbone"
+        raise UserError(f"{made_by} has other weights than when it made these vectors: embed and index again")
     return model
 
 

@@ -14,9 +14,11 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from test_cli import ssl_lab
 from test_config import composed
 
+import ssl_lab as package
 from ssl_lab.embedding.embed import embed
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
@@ -228,43 +230,43 @@ def test_splits_are_named(made):
         made[0].vectors("tset")
 
 
-def command(folder, *arguments, devices=1):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run on digits."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder / command(folder, "pretrain", "data=digits", "logger=none", "debug=one_batch")
+
+
+def command(folder, *arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SSL_LAB_CACHE": str(folder / "cache")}
     done = subprocess.run(
-        [sys.executable, "-m", "ssl_lab", *arguments, "trainer.accelerator=cpu", f"trainer.devices={devices}"],
-        cwd=folder, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "ssl_lab", *arguments], cwd=folder, capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
-    return folder / done.stdout.strip().splitlines()[-1], done.stderr
+    return done.stdout.strip().splitlines()[-1]
 
 
-def test_two_processes_give_the_rows_of_one(tmp_path, monkeypatch):
-    run, _ = command(tmp_path, "pretrain", "data=digits", "logger=none", "debug=one_batch")
-    one, _ = command(tmp_path, "embed", f"run={run}", "shard_rows=500")
-    shutil.rmtree(tmp_path / "cache")
-    two, _ = command(tmp_path, "embed", f"run={run}", "shard_rows=500", "trainer.strategy=ddp", devices=2)
+def test_two_processes_give_the_rows_of_one(run, tmp_path, monkeypatch, capfd):
+    arguments = ("embed", f"run={run}", "shard_rows=500", "trainer.accelerator=cpu")
+    two = tmp_path / command(tmp_path, *arguments, "trainer.devices=2", "trainer.strategy=ddp")
+    monkeypatch.setenv("SSL_LAB_CACHE", "another")
+    _, out, _ = ssl_lab(monkeypatch, capfd, *arguments, "trainer.devices=1")
     for split in ("train", "test"):
-        assert EmbeddingSet(one).vectors(split).equal(EmbeddingSet(two).vectors(split))
+        torch.testing.assert_close(EmbeddingSet(two).vectors(split), EmbeddingSet(out.strip()).vectors(split))
     assert json.loads((two / "summary.json").read_text())["rows"] == 1797
 
 
-def test_a_run_prepares_other_data_as_its_own(tmp_path, monkeypatch, capfd):
-    run, _ = command(tmp_path, "pretrain", "data=digits", "logger=none", "debug=one_batch")
-    images = tmp_path / "photos"
-    images.mkdir()
-    from PIL import Image
-
-    pixels = np.random.default_rng(0).integers(0, 255, (5, 30, 40, 3), np.uint8)
-    for i, one in enumerate(pixels):
-        Image.fromarray(one).save(images / f"{i}.png")
+def test_a_run_prepares_other_data_as_its_own(run, tmp_path, monkeypatch, capfd):
+    (images := tmp_path / "photos").mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (5, 30, 40, 3), np.uint8)):
+        Image.fromarray(pixels).save(images / f"{i}.png")
     arguments = ("data=image_folder", f"data.path={images}", "data.batch_size=1")
-    code, out, _ = ssl_lab(monkeypatch, capfd, "embed", f"run={run}", *arguments)
-    assert code == 0
-    import ssl_lab as package
-
+    _, out, _ = ssl_lab(monkeypatch, capfd, "embed", f"run={run}", *arguments)
+    found = EmbeddingSet(out.strip())
     expected = package.load(str(run)).embed([images / f"{i}.png" for i in range(5)])
-    np.testing.assert_allclose(EmbeddingSet(out.strip()).vectors("train").numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(found.vectors("train").numpy(), expected, atol=1e-5)
     with pytest.raises(UserError, match="no column 'label'"):
-        EmbeddingSet(out.strip()).labels("train")
+        found.labels("train")
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,9 @@ def connect(uri: str) -> Any:
             if "://" not in uri:
                 raise UserError(f"{uri} cannot be opened: {_holder(Path(uri)) or message(error)}") from error
             if "auth" in str(error).lower():
-                raise UserError(
-                    f"Milvus at {uri} does not accept the token in $MILVUS_TOKEN: set the right one"
-                ) from error
-            if attempt == TRIES:
-                raise UserError(
-                    f"no Milvus server answers at {uri} ({TRIES} tries): start it, or check vectors.uri"
-                ) from error
-            say(f"no answer from {uri}, trying again ({attempt} of {TRIES})")
+                raise UserError(f"Milvus at {uri} refuses the token in $MILVUS_TOKEN: set the right one") from error
+            say(f"no answer from {uri} (try {attempt} of {TRIES})")
+    raise UserError(f"no Milvus server answers at {uri}: start it, or check vectors.uri")
 
 
 def _holder(file: Path) -> str | None:

@@ -10,19 +10,23 @@ from torch.nn import functional as F
 
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.embedding.filters import matching
-from ssl_lab.embedding.store import Hit, check_k
+from ssl_lab.embedding.store import Hit, Store, check_k
 from ssl_lab.errors import UserError
 
 CHUNK = 65_536  # rows that are compared at a time
 
 
-class Exact:
+class Exact(Store):
     """See `Store`. Memory is that of the vectors, and of `CHUNK` similarities a query."""
 
     def __init__(self) -> None:
-        self.card: dict[str, Any] = {}
+        self._card: dict[str, Any] = {}
         self.vectors = torch.empty(0, 0)
         self.columns: dict[str, np.ndarray] = {}
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return self._card
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -32,7 +36,7 @@ class Exact:
         for part in self.vectors.split(CHUNK):
             F.normalize(part, dim=1, out=part)
         self.columns = {name: found.column(name) for name in found.columns()}
-        self.card = found.card
+        self._card = found.card
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         check_k(k, len(self))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ssl_lab.embedding.connection import connect, message
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.embedding.store import Hit, check_k
+from ssl_lab.embedding.store import Hit, Store, check_k
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.progress import progress, say
 
@@ -22,7 +22,7 @@ PROPERTY = "ssl_lab"  # of a collection: the card of its set, how to search, and
 CARD = ("key", "weights", "width", "sizes", "splits", "classes", "run", "config", "data_fingerprint", "date")
 
 
-class Milvus:
+class Milvus(Store):
     """See `Store`. `index` is one of Milvus's types, with parameters to `build` and to `search` it."""
 
     def __init__(
@@ -37,6 +37,9 @@ class Milvus:
         self.uri, self.name, self.batch_size = uri, name, batch_size
         self.index: dict[str, Any] = {"index": index, "build": build or {}, "search": search or {}}
         self.client = connect(uri)
+        with self._clear():
+            if self.client.has_collection(name):
+                self.client.load_collection(name)  # Lite has a file's collections at rest
 
     @property
     def card(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Where vectors are searched: one interface, kept by `exact` in memory and by `milvus`."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,18 +23,22 @@ class Hit:
     columns: dict[str, Any]
 
 
-class Store(Protocol):
+class Store(ABC):
     """Rows of an embedding set by the cosine of their vectors."""
 
     @property
+    @abstractmethod
     def card(self) -> dict[str, Any]:
         """Of the set that was put in last."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def fill(self, found: EmbeddingSet) -> None:
         """Puts the rows of a set in, instead of those that were there. Raises UserError for another model's set."""
 
+    @abstractmethod
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         """The `k` nearest rows of each query, the nearest first; fewer where fewer fit `filter`.
 
@@ -41,6 +46,7 @@ class Store(Protocol):
         read, and where there are fewer than `k` rows.
         """
 
+    @abstractmethod
     def vector(self, id: str) -> Float[Tensor, " d"]:
         """Raises UserError where there is no such id."""
 

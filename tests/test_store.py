@@ -1,0 +1,293 @@
+"""The same rows, hits and errors from exact search, Milvus Lite and a real Milvus server."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from test_cli import ssl_lab
+
+from ssl_lab.embedding import connection
+from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
+from ssl_lab.embedding.exact import Exact
+from ssl_lab.embedding.milvus import Milvus
+from ssl_lab.embedding.store import recall
+from ssl_lab.errors import UsageError, UserError
+
+ROWS, WIDTH = 300, 16
+SERVER = Path(__file__).parents[1] / ".milvus" / "bin" / "milvus-server"
+TOKEN = "root:Milvus"  # noqa: S105  of a server that was just installed
+
+
+def vectors(rows=ROWS, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, WIDTH)).astype(np.float32)
+
+
+def made(folder, ids=None, values=None, weights="a", key="k"):
+    """An embedding set of one split, written by hand."""
+    values = vectors() if values is None else values
+    ids = list(range(len(values))) if ids is None else ids
+    folder.mkdir(parents=True)
+    table = pa.table({
+        "id": ids, "split": ["train"] * len(ids),
+        "label": [i % 5 for i in range(len(ids))], "odd": [i % 2 == 1 for i in range(len(ids))],
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), WIDTH),
+    })  # fmt: skip
+    pq.write_table(table.replace_schema_metadata({KEY: key}), folder / "train-00000-of-00001.parquet")
+    card = {
+        "key": key, "weights": weights, "width": WIDTH, "rows": len(ids), "sizes": {"train": len(ids)}, "run": None,
+        "splits": {"bank": "train"}, "classes": list("abcde"), "config": {}, "data_fingerprint": "f", "date": "today",
+    }  # fmt: skip
+    (folder / "card.json").write_text(json.dumps(card))
+    return EmbeddingSet(folder)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The address of a server that asks for a token, on loopback."""
+    if not SERVER.exists():
+        pytest.skip("no Milvus server is installed: scripts/milvus")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("milvus")
+    command = [SERVER, "--data", folder, "--proxy-port", str(port), "--authorization-enabled", "true"]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            yield up(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+
+
+def up(uri):
+    from pymilvus import MilvusClient, MilvusException
+
+    for _ in range(120):
+        try:
+            MilvusClient(uri, token=TOKEN, timeout=2).list_collections()
+            return uri
+        except MilvusException:
+            time.sleep(1)
+    pytest.skip("the Milvus server does not come up")
+
+
+def lite(request):
+    return Milvus(str(request.getfixturevalue("tmp_path") / "vectors.db"), "test")
+
+
+def remote(request):
+    uri = request.getfixturevalue("server")
+    request.getfixturevalue("monkeypatch").setenv("MILVUS_TOKEN", TOKEN)
+    store = Milvus(uri, "test")
+    store.client.drop_collection("test")
+    return store
+
+
+@pytest.fixture(params=["exact", "lite", "server"])
+def store(request):
+    return {"exact": lambda _: Exact(), "lite": lite, "server": remote}[request.param](request)
+
+
+def nearest(queries, bank, k):
+    """By numpy, in float64."""
+    queries, bank = (x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, bank))
+    cosine = queries @ bank.T
+    order = np.argsort(-cosine, axis=1)[:, :k]
+    return order, np.take_along_axis(cosine, order, axis=1)
+
+
+def test_conformance(store, tmp_path, capfd):
+    found = made(tmp_path / "set")
+    store.fill(found)
+    assert len(store) == ROWS
+    assert {key: store.card[key] for key in ("weights", "classes", "sizes")} == {
+        "weights": "a", "classes": list("abcde"), "sizes": {"train": ROWS}
+    }  # fmt: skip
+
+    queries = vectors(7, seed=1)
+    rows, similarities = nearest(queries, vectors(), k=10)
+    hits = store.search(torch.from_numpy(queries), 10)
+    assert [[hit.id for hit in one] for one in hits] == rows.tolist()
+    np.testing.assert_allclose([[hit.similarity for hit in one] for one in hits], similarities, atol=1e-5)
+    assert hits[0][0].columns == {"label": rows[0, 0] % 5, "split": "train", "odd": bool(rows[0, 0] % 2)}
+
+    for text, fits in [
+        ("label == 3", lambda i: i % 5 == 3),
+        ('label in [1, 2] and split == "train"', lambda i: i % 5 in (1, 2)),
+        ("not (label > 0) or odd == true" if isinstance(store, Milvus) else "not (label > 0) or odd == True",
+         lambda i: i % 5 == 0 or i % 2 == 1),
+        ('split == "other"', lambda i: False),
+    ]:  # fmt: skip
+        chosen = np.array([i for i in range(ROWS) if fits(i)], int)
+        expected = chosen[nearest(queries[:1], vectors()[chosen], 10)[0]].tolist() if len(chosen) else [[]]
+        assert [[hit.id for hit in store.search(torch.from_numpy(queries[:1]), 10, text)[0]]] == expected, text
+
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(store.vector("17"), dim=0),
+        torch.nn.functional.normalize(torch.from_numpy(vectors()[17]), dim=0),
+    )
+    for call, error, message in [
+        (lambda: store.vector("4711"), UserError, "no id 4711"),
+        (
+            lambda: store.search(torch.from_numpy(queries), ROWS + 1),
+            UserError,
+            "k=301, and the collection has 300 rows",
+        ),
+        (lambda: store.search(torch.from_numpy(queries), 3, "label ==== 3"), UsageError, "label ==== 3"),
+    ]:
+        with pytest.raises(error, match=message):
+            call()
+
+    capfd.readouterr()
+    store.fill(found)  # again: nothing changes
+    assert len(store) == ROWS
+    store.fill(made(tmp_path / "changed", values=vectors(200, seed=2), key="k2"))
+    assert len(store) == 200
+    rows, _ = nearest(queries, vectors(200, seed=2), k=5)
+    assert [[hit.id for hit in one] for one in store.search(torch.from_numpy(queries), 5)] == rows.tolist()
+
+
+def test_ids_may_be_texts(store, tmp_path):
+    ids = [f"photo {i}.jpg" for i in range(ROWS)]
+    store.fill(made(tmp_path / "set", ids))
+    (hits,) = store.search(store.vector("photo 8.jpg")[None], 1)
+    assert hits[0].id == "photo 8.jpg"
+    assert hits[0].similarity == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_a_collection_of_another_model_is_left_alone(kind, request, tmp_path):
+    store = kind(request)
+    store.fill(made(tmp_path / "set"))
+    with pytest.raises(UserError, match=r"was made by another model \(a\): .* choose another name="):
+        store.fill(made(tmp_path / "other", weights="b", key="k2"))
+    assert len(store) == ROWS
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_filling_again_sends_nothing(kind, request, tmp_path, monkeypatch, capfd):
+    found = made(tmp_path / "set")
+    store = kind(request)
+    store.fill(found)
+    store.keep_recall(10, 0.75)
+    monkeypatch.setattr(store.client, "upsert", lambda *_: pytest.fail("rows are sent again"))
+    store.fill(found)
+    assert "has this set already" in capfd.readouterr().err
+    assert Milvus(store.uri, "test").recall(10) == 0.75  # kept with the collection
+    assert store.recall(5) is None
+
+
+@pytest.mark.parametrize(
+    ("index", "build", "search", "low", "high"),
+    [
+        ("FLAT", {}, {}, 1, 1),
+        ("HNSW", {"M": 4, "efConstruction": 8}, {"ef": 10}, 0.2, 0.99),
+        ("IVF_FLAT", {"nlist": 64}, {"nprobe": 2}, 0.1, 0.9),
+    ],
+)
+def test_recall_is_that_of_the_built_index(index, build, search, low, high, tmp_path):
+    found = made(tmp_path / "set", values=vectors(5000))
+    store, exact = Milvus(str(tmp_path / "x.db"), "test", index, build, search), Exact()
+    exact.fill(found)
+    store.fill(found)
+    assert low <= recall(store, exact, torch.from_numpy(vectors(50, seed=3)), k=10) <= high
+
+
+def test_a_file_in_use_names_its_holder(tmp_path):
+    file = str(tmp_path / "x.db")
+    code = f"from pymilvus import MilvusClient; c = MilvusClient({file!r}); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            holder.stdout.readline()
+            with pytest.raises(UserError, match=f"x.db cannot be opened: process {holder.pid} has it open"):
+                connection.connect(file)
+        finally:
+            holder.kill()
+
+
+def test_a_server_that_is_down_is_asked_three_times(monkeypatch, capfd):
+    monkeypatch.setattr(connection, "SECONDS", 0.1)
+    with pytest.raises(UserError, match=r"no Milvus server answers at http://127.0.0.1:9: start it"):
+        connection.connect("http://127.0.0.1:9")
+    assert capfd.readouterr().err.count("no answer") == 3
+
+
+def test_a_wrong_token_is_said_and_not_shown(server, monkeypatch):
+    monkeypatch.setenv("MILVUS_TOKEN", "root:secret")
+    with pytest.raises(UserError, match=r"refuses the token in \$MILVUS_TOKEN") as error:
+        connection.connect(server)
+    assert "secret" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The folders that `embed` and `index` print for a run on digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("SSL_LAB_CACHE", str(folder / "cache"))
+        printed = {}
+
+        def run(*arguments):
+            done = subprocess.run(
+                [sys.executable, "-m", "ssl_lab", *arguments], capture_output=True, text=True, env=os.environ
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout.strip().splitlines()[-1]
+
+        printed["run"] = run("pretrain", "data=digits", "logger=none", "debug=one_batch")
+        printed["embed"] = run("embed", f"run={printed['run']}")
+        printed["index"] = run("index", f"embeddings={printed['embed']}")
+        return printed
+
+
+@pytest.mark.parametrize("where", ["embed", "index"])
+def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    pixels = load_digits().images[9] * 255 / 16  # every fifth is a test image: the second of them, id 1438 + 1
+    Image.fromarray(pixels.round().astype(np.uint8)).save("it's [a] digit=9.png")
+    collection = f"collection={digits[where]}"
+    for query in ("query.id=1439", "query=it's [a] digit=9.png", "it's [a] digit.png"):
+        if query.endswith("digit.png"):
+            Path("it's [a] digit=9.png").rename("it's [a] digit.png")
+        code, out, err = ssl_lab(monkeypatch, capfd, "search", collection, query, "k=4", "output=json")
+        assert code == 0, err
+        hits, folder = out.strip().splitlines()
+        hits = json.loads(hits)
+        assert hits[0]["id"] == 1439
+        assert hits[0]["label"] == 9
+        assert hits[0]["similarity"] == pytest.approx(1, abs=1e-4)
+        assert len(hits) == 4
+        assert Path(folder, "hits.html").read_text().count("data:image/png;base64,") == 4 + ("id" not in query)
+    code, out, err = ssl_lab(monkeypatch, capfd, "search", collection, "query.id=5", "k=3", "filter=label == 3")
+    assert len(out.splitlines()) == 1
+    assert "similarity" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["query.id=5", "k=9999"], "k=9999, and the collection has 1,797 rows", 1),
+        (["query.id=5", "filter=lable == 3"], "did you mean label", 2),
+        (["query.id=5", "filter=__import__('os').system('x') == 3"], "cannot be read", 2),
+        ([], "nothing is asked", 2),
+        (["no such.png"], "no such.png is no image", 1),
+        (["one", "two"], "one text at a time", 2),
+        (["query.id=5", "output=xml"], "choose table or json", 2),
+    ],
+)  # fmt: skip
+def test_searches_that_cannot_be(digits, arguments, message, code, monkeypatch, capfd):
+    found, out, err = ssl_lab(monkeypatch, capfd, "search", f"collection={digits['embed']}", *arguments)
+    assert message in err
+    assert found == code
+    assert out == ""
