@@ -211,7 +211,7 @@ def test_finetuning_moves_copies_and_lowers_the_loss(tmp_path):
     assert all(p.equal(q) for p, q in zip(before, model.backbone.parameters(), strict=True))
     tuned = type(model)(module.backbone, model.views, model.data, model.config)
     after = head.examples(tuned, model.data, "bank", [], cached=False).of(items)
-    assert head.loss(module.head(after.vectors), after.targets) < 0.7 * head.loss(
+    assert head.loss(module.head(after.vectors), after.targets) < 0.85 * head.loss(
         head(bank.of(items).vectors), bank.of(items).targets
     )
 
