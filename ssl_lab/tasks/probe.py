@@ -77,8 +77,9 @@ class Lab:
         for seed in range(self.config.seed, self.config.seed + self.config.seeds):
             items = stratified(self.strata, count, seed)
             for name, model in subjects.items():
+                bank, test = examples[name]
                 start = time.perf_counter()
-                found[name].append(self.trained(model, *examples[name], items, seed, keep=name == "score"))
+                found[name].append(self.trained(model, bank, test, items, seed, keep=name == "score"))
                 seconds += (time.perf_counter() - start) * (name == "score")
             found["score_control"].append(self.head.control(self.data, items, asked, self.classes, seed))
         score = over_seeds(found["score"])
