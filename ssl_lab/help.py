@@ -9,9 +9,14 @@ examples
   ssl-lab pretrain objective=byol data=cifar10 backbone=resnet18 trainer.max_epochs=50
   ssl-lab pretrain data=image_folder data.path=/my/photos  your own images, no labels needed
   ssl-lab pretrain recipe=simclr_cifar10 trainer=gpu       a published recipe
+  ssl-lab pretrain recipe=mlm_brown data.path=FOLDER       masked language modelling
   ssl-lab pretrain -m objective=simclr,byol seed=0,1,2     a sweep: six runs
   ssl-lab pretrain debug=one_batch                         one step of everything
   ssl-lab pretrain --cfg job                               the config, without running it
+  ssl-lab embed run=RUN data=cifar10                       vectors in Parquet
+  ssl-lab evaluate run=RUN                                 the score sheet, beside its controls
+  ssl-lab probe run=RUN data=sst2 head=linear              a classifier on frozen embeddings
+  ssl-lab search collection=COLLECTION query=photo.jpg     the nearest items, after ssl-lab index embeddings=SET
 
 options that every task takes
   -m                  a comma in a value makes several runs

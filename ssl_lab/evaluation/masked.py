@@ -68,7 +68,8 @@ def fill(objective: Any, data: Any, text: str, k: int, device: Any = "cpu") -> l
         raise UserError(f"there is no {mask} in the text: put one where the hidden word stands")
     features = objective.features(tokens, hidden, None)
     logits = torch.addmm(objective.bias, features, objective.output.T)
-    found = logits.masked_fill(data.tokenizer.special.to(device), -torch.inf).softmax(1).topk(k, dim=1)
+    whole = data.tokenizer.starts_word & ~data.tokenizer.special  # a word's later pieces are no words
+    found = logits.softmax(1).masked_fill(~whole.to(device), 0).topk(k, dim=1)
     return [
         [(data.tokenizer.word(number), share) for number, share in zip(numbers, shares, strict=True)]
         for numbers, shares in zip(found.indices.tolist(), found.values.tolist(), strict=True)
