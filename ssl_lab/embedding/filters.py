@@ -49,6 +49,8 @@ def _mask(node: ast.expr, columns: dict[str, np.ndarray]) -> np.ndarray:
 def _value(node: ast.expr, columns: dict[str, np.ndarray]) -> object:
     if not isinstance(node, ast.Name):
         return ast.literal_eval(node)
+    if node.id in ("true", "false"):
+        return node.id == "true"
     if node.id not in columns:
         raise ValueError(f"there is no column {node.id!r}; {nearest(node.id, columns)}")
     return columns[node.id]

@@ -73,7 +73,7 @@ class Milvus(Store):
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         check_k(k, len(self))
-        with self._clear():
+        with self._clear(filter):
             found = self.client.search(
                 self.name,
                 data=F.normalize(queries, dim=1).tolist(),
@@ -161,15 +161,16 @@ class Milvus(Store):
             )
 
     @contextmanager
-    def _clear(self) -> Iterator[None]:
-        """One line for what pymilvus raises."""
+    def _clear(self, filter: str = "") -> Iterator[None]:
+        """One line for what pymilvus raises; a filter is what is likeliest to be wrong."""
         from pymilvus import MilvusException
 
         try:
             yield
         except MilvusException as error:
-            kind = UsageError if "expression" in str(error) or "filter" in str(error) else UserError
-            raise kind(f"Milvus at {self.uri}: {message(error)}") from error
+            if filter:
+                raise UsageError(f"filter={filter!r} is refused by Milvus at {self.uri}: {message(error)}") from error
+            raise UserError(f"Milvus at {self.uri}: {message(error)}") from error
 
 
 def address(folder: Path) -> dict[str, str] | None:
