@@ -60,7 +60,14 @@ def full_sheet(of: Subject, data: Any, views: Any, protocol: Protocol, seed: int
 
 
 def some(data: Any, items: int) -> list[Batch]:
-    """Raw batches of about so many items, from all over the test rows (or the bank, where there is no test)."""
+    """Raw batches of about so many items, from all over the test rows (or the bank, where there is no test).
+
+    Of a text the beginning: as many tokens as its model reads at once.
+    """
     role = "test" if "test" in data.rows else "bank"
     step = max(1, len(data.rows[role]) // items)
-    return [{name: column[::step] for name, column in batch.items()} for batch in data.loader(role)]
+    batches = [{name: column[::step] for name, column in batch.items()} for batch in data.loader(role)]
+    return [
+        {name: column[:, : data.length] if name in ("tokens", "word") else column for name, column in batch.items()}
+        for batch in batches
+    ]
