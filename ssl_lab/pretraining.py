@@ -1,6 +1,5 @@
 """The one LightningModule for every objective: views, loss, optimizer, schedule; nothing of any modality."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
 from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.randomness import Draw
+from ssl_lab.schedule.steps import scheduled, total_steps
 from ssl_lab.views.base import Views, fitting
 
 
@@ -70,16 +70,11 @@ class Pretraining(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         decay = self.make_optimizer.keywords.get("weight_decay", 0.0)
         optimizer = self.make_optimizer(parameter_groups(self.objective, decay))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / self.total_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return scheduled(optimizer, self.schedule, self.trainer)
 
     @property
     def total_steps(self) -> float:
-        """Optimizer steps of the whole training. Counted here: Lightning's own count would restart a resumed loader."""
-        if self.trainer.max_steps > 0:
-            return self.trainer.max_steps
-        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * (self.trainer.max_epochs or 0)
+        return total_steps(self.trainer)
 
     @property
     def progress(self) -> float:

@@ -6,14 +6,12 @@ al. 2022, arXiv 2202.10054). With `layer_decay` d, a layer learns at d times the
 """
 
 import copy
-import math
 import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -21,6 +19,7 @@ from torch.utils.data import Dataset
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.order import Batches, EpochOrder
 from ssl_lab.head.base import Head
+from ssl_lab.schedule.steps import scheduled, total_steps
 from ssl_lab.views.base import Views
 
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|stages?|h)\.(\d+)\.")
@@ -64,16 +63,11 @@ class Probing(pl.LightningModule):
             for p, factor in factors(self.backbone, self.head, self.layer_decay)
         ]
         optimizer = self.make_optimizer(groups)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / self.total_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return scheduled(optimizer, self.schedule, self.trainer)
 
     @property
     def total_steps(self) -> float:
-        """Optimizer steps of the whole training; Lightning knows the number of batches only once it has begun."""
-        if self.trainer.max_steps > 0:
-            return self.trainer.max_steps
-        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * (self.trainer.max_epochs or 0)
+        return total_steps(self.trainer)
 
 
 def factors(backbone: nn.Module, head: nn.Module, decay: float) -> list[tuple[nn.Parameter, float]]:

@@ -6,8 +6,8 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 import torch
+from largest import Largest
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_lab.backbone.convnet import ConvNet
 from ssl_lab.backbone.text import TextEncoder
@@ -129,16 +129,6 @@ def test_the_gradient_is_that_of_the_formula(chunk):
 
 def test_chunks_keep_memory_linear():
     """The largest tensor that any operation makes, with 1,024 pairs."""
-
-    class Largest(TorchDispatchMode):
-        bytes = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            out = function(*args, **(kwargs or {}))
-            for tensor in out if isinstance(out, tuple | list) else [out]:
-                if isinstance(tensor, torch.Tensor):
-                    self.bytes = max(self.bytes, tensor.untyped_storage().nbytes())
-            return out
 
     largest = []
     for chunk in (64, 10_000):
