@@ -54,7 +54,7 @@ def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Fig
     """Items on a map, coloured by class; the page shows an item when its point is hovered over."""
     labels = run.sample.labels
     kinds = np.zeros(len(where), int) if labels is None else labels.numpy()
-    names = class_names(run, kinds.max() + 1) if labels is not None else ["items"]
+    names = class_names(run, int(kinds.max()) + 1) if labels is not None else ["items"]
     traces = [_points(names[kind], kind, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds)]
     figure = _figure(title, "", "", traces, height=480)
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
