@@ -28,6 +28,7 @@ def quiet() -> None:
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",
         ".*LeafSpec.*",
+        ".*in eval mode at the start of training.*",
         ".*overridden `on_after_batch_transfer`.*",
     ):
         warnings.filterwarnings("ignore", text)

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from seqeval.metrics import f1_score
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
@@ -240,17 +241,24 @@ def test_probe_of_images_with_few_labels(probe):
     assert all(
         low < value < high for low, value, high in zip(*(summary[k] for k in ("low", "score", "high")), strict=True)
     )
-    assert (folder / "probe.safetensors").is_file()
+    details = json.loads((folder / "scores.json").read_text())
+    right = sum(one["value"] * one["n"] for one in details.values()) / sum(one["n"] for one in details.values())
+    assert 0.15 < right < 1
+    weights = load_file(folder / "probe.safetensors")
+    assert weights["head.layers.1.weight"].shape == (10, 6)
     assert "accuracy/frozen_linear, 144 labels" in err
 
 
 def test_probe_of_entities(probe, entities):
-    summary, _, _ = probe(*entities, "head=tagger")
+    summary, folder, _ = probe(*entities, "head=tagger")
     assert summary["metric"] == "span_f1/frozen_tagger"
     assert summary["labels"] == CONLL["train"]
     assert summary["score_control"] == 1  # these words always mean the same
     assert summary["score"] > 0.6
     assert summary["score_majority"] == 0
+    details = json.loads((folder / "scores.json").read_text())
+    assert details["place"] == details["overall"]  # there is one type
+    assert details["overall"]["f1"] == summary["score"]
 
 
 def test_heads_that_do_not_fit_the_data_are_named(monkeypatch, capfd):

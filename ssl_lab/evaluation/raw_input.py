@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
@@ -36,6 +37,6 @@ def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor, seed: int) -> Tens
         return bank_labels[:1].expand(len(queries))
     model: Any = LogisticRegression(C=10, max_iter=1000)
     if rarest > 1:
-        model = LogisticRegressionCV(Cs=[0.1, 1, 10, 100], cv=min(5, rarest), max_iter=1000)
+        model = GridSearchCV(model, {"C": [0.1, 1, 10, 100]}, cv=min(5, rarest))
     model.fit(normalize(csr_matrix(bank.numpy())), bank_labels)
     return torch.from_numpy(model.predict(normalize(csr_matrix(queries.numpy()))))

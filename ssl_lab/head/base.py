@@ -4,7 +4,7 @@ A head like this one classifies whole items; `tagger` overrides what differs for
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -97,6 +97,12 @@ class Head(nn.Module):
 
     def judge(self, logits: Float[Tensor, "n k"], asked: Examples, classes: list[str]) -> Score:
         return accuracy(logits.argmax(1), asked.targets)
+
+    def details(self, logits: Float[Tensor, "n k"], asked: Examples, classes: list[str]) -> dict[str, Any]:
+        """How well each class is told, for scores.json."""
+        predicted, truth = logits.argmax(1), asked.targets
+        present = [(i, name) for i, name in enumerate(classes) if (truth == i).any()]
+        return {name: asdict(accuracy(predicted[truth == i], truth[truth == i])) for i, name in present}
 
     def control(self, data: Any, items: Int[Tensor, " m"], asked: Examples, classes: list[str], seed: int) -> Score:
         """How well it goes without any model: logistic regression on the raw input."""

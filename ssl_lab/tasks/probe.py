@@ -30,7 +30,7 @@ from ssl_lab.run import open_folder, plain
 
 
 def probe(config: DictConfig, folder: Path) -> None:
-    """Fits the head for every number of labels and every seed; writes summary.json and probe.safetensors."""
+    """Fits the head for every number of labels and every seed; writes summary.json, scores.json, probe.safetensors."""
     quiet()
     model, data = chosen(config)
     head = build(config.head)
@@ -105,12 +105,18 @@ class Lab:
             head, weights = tuned.head, {"head": tuned.head, "backbone": tuned.backbone}
             model = Model(tuned.backbone, model.views, self.data, model.config)
             asked = head.examples(model, self.data, "test", self.classes, cached=False)
-        if keep:
-            named = {f"{part}.{k}": v for part, net in weights.items() for k, v in net.state_dict().items()}
-            save_file({k: v.contiguous().cpu() for k, v in named.items()}, self.folder / "probe.safetensors",
-                      {"classes": json.dumps(self.classes)})  # fmt: skip
         with torch.no_grad():
-            return head.judge(head(asked.vectors), asked, self.classes)
+            logits = head(asked.vectors)
+        if keep:
+            self.keep(weights, head.details(logits, asked, self.classes))
+        return head.judge(logits, asked, self.classes)
+
+    def keep(self, weights: dict[str, torch.nn.Module], details: dict[str, Any]) -> None:
+        """Writes the last model: probe.safetensors, and scores.json with what it tells by class or type."""
+        named = {f"{part}.{k}": v for part, net in weights.items() for k, v in net.state_dict().items()}
+        named = {name: value.contiguous().cpu() for name, value in named.items()}
+        save_file(named, self.folder / "probe.safetensors", {"classes": json.dumps(self.classes)})
+        (self.folder / "scores.json").write_text(json.dumps(details, indent=1) + "\n")
 
     def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int) -> Probing:
         config, rows = self.config, self.data.rows["bank"]
