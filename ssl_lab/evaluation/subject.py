@@ -66,8 +66,14 @@ def some(data: Any, items: int) -> list[Batch]:
     """
     role = "test" if "test" in data.rows else "bank"
     step = max(1, len(data.rows[role]) // items)
-    batches = [{name: column[::step] for name, column in batch.items()} for batch in data.loader(role)]
-    return [
-        {name: column[:, : data.length] if name in ("tokens", "word") else column for name, column in batch.items()}
-        for batch in batches
-    ]
+    chosen = [_rows_of(batch, _places(data, role, batch) % step == 0, data) for batch in data.loader(role)]
+    return [batch for batch in chosen if len(batch["index"])]
+
+
+def _places(data: Any, role: str, batch: Batch) -> Tensor:
+    return torch.searchsorted(data.rows[role].index, batch["index"])
+
+
+def _rows_of(batch: Batch, which: Tensor, data: Any) -> Batch:
+    rows = {name: column[which] for name, column in batch.items()}
+    return {name: rows[name][:, : data.length] if name in ("tokens", "word") else rows[name] for name in rows}
