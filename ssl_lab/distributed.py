@@ -26,6 +26,15 @@ def gather(x: Tensor) -> Tensor:
     return torch.cat(all_gather(x.contiguous())) if world() > 1 else x
 
 
+def average(number: float, device: torch.device) -> float:
+    """Over the processes."""
+    if world() == 1:
+        return number
+    total = torch.tensor(float(number), device=device)
+    distributed.all_reduce(total)
+    return total.item() / world()
+
+
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm with the statistics of all processes on any device; torch's own SyncBatchNorm refuses the CPU.
 

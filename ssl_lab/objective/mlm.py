@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.distributed import average
 from ssl_lab.objective.base import Objective
 
 CHUNK = 256  # hidden positions whose logits are held at one time
@@ -36,7 +37,9 @@ class MLM(Objective):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         features = self.features(batch["masked"], batch["hidden"], batch.get("document"))
         target = batch["tokens"].gather(1, batch["hidden"].clamp(min=0))[batch["hidden"] >= 0]  # (n,)
-        loss, right = cross_entropy(features, self.output, self.bias, target)
+        n = average(len(target), target.device) if self.training else len(target)  # evaluation is one process's
+        share = len(target) / n  # so that every hidden token of all processes counts alike
+        loss, right = (share * mean for mean in cross_entropy(features, self.output, self.bias, target))
         return {"loss": loss, "masked_accuracy": right, "perplexity": loss.detach().exp()}
 
     def features(

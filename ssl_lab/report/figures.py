@@ -55,7 +55,7 @@ def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Fig
     labels = run.sample.labels
     kinds = np.zeros(len(where), int) if labels is None else labels.numpy()
     names = class_names(run, int(kinds.max()) + 1) if labels is not None else ["items"]
-    traces = [_points(names[kind], kind, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds)]
+    traces = [_points(names[kind], kind, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds).tolist()]
     figure = _figure(title, "", "", traces, height=480)
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
 
