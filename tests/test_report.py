@@ -40,7 +40,7 @@ def gathered(title="run", shift=0.0, lines=()):
 def test_what_lies_outside_the_first_runs_interval_is_marked(value, mark):
     first = gathered("one", lines=[line("knn", "k20", 0.9, 0.85, 0.95, control_raw=value)])
     other = gathered("two", lines=[line("knn", "k20", value, value - 0.01, value + 0.01)])
-    row = re.search(r"<tr><th>knn/k20</th>(.*?)</tr>", page.scores([first, other]))[1]
+    row = re.search(r"<tr><th>knn <small>k20</small></th>(.*?)</tr>", page.scores([first, other]))[1]
     own, theirs, _, raw = re.findall(r"<td.*?</td>", row)
     assert "▼" not in own
     assert "▲" not in own

@@ -46,8 +46,8 @@ def confusion(run: Gathered) -> go.Figure:
         z=shares, x=names, y=names, colorscale="Cividis", zmin=0, zmax=1, text=counts, texttemplate="%{text}",
         hovertemplate="%{y} taken for %{x}: %{z:.1%}<extra></extra>", showscale=False,
     )  # fmt: skip
-    figure = _figure("", "", "", [heat], height=480)
-    return figure.update_yaxes(autorange="reversed").update_xaxes(side="bottom")
+    figure = _figure("", "taken for", "true class", [heat], height=480)
+    return figure.update_yaxes(autorange="reversed", type="category").update_xaxes(type="category")
 
 
 def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Figure:

@@ -102,7 +102,8 @@ def _table(runs: Sequence[Gathered], chosen: Callable[[list[Line]], list[Line]])
         first = columns[0].get(key, {})
         cells = [_cell(column.get(key, {}).get("value"), first, column.get(key, {})) for column in columns]
         cells += [_cell(first.get(f"control_{which}"), first, {}) for which in CONTROLS]
-        rows.append(f"<tr><th>{escape('/'.join(key))}</th>{''.join(cells)}</tr>")
+        name = f"{escape(key[0])} <small>{escape(key[1])}</small>"
+        rows.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
     head = "".join(f"<th>{name}</th>" for name in ["", *heads])
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
