@@ -214,7 +214,7 @@ def test_a_file_in_use_names_its_holder(tmp_path):
 
 
 def test_a_server_that_is_down_is_asked_three_times(monkeypatch, capfd):
-    monkeypatch.setattr(connection, "SECONDS", 0.1)
+    monkeypatch.setattr(connection, "PAUSE", 0.0)
     with pytest.raises(UserError, match=r"no Milvus server answers at http://127.0.0.1:9: start it"):
         connection.connect("http://127.0.0.1:9")
     assert capfd.readouterr().err.count("no answer") == 3

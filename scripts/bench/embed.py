@@ -1,9 +1,9 @@
 """Embedding images by `embedded` against the loop that one would write: a DataLoader that decodes with Pillow.
 
-    .venv/bin/python scripts/bench/embed.py FOLDER [rounds]
+    .venv/bin/python scripts/bench/embed.py FOLDER [rounds] [backbone]
 
-FOLDER has CIFAR-10's Parquet files. Both use the same ResNet-18 and write nothing but what they are for: `embedded` its
-Parquet shards, the loop a tensor. They are timed in turn, on the 10,000 test images, after a round that is not counted.
+FOLDER has CIFAR-10's Parquet files. Both use the same weights; `embedded` writes its Parquet shards and reads them
+again, the loop makes a tensor. They are timed in turn, on the 10,000 test images, after a round that is not counted.
 `embedded` has its images decoded once before, as a run has; the seconds of that are printed too.
 """
 
@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssl_lab.cli import conf
 from ssl_lab.embedding.embedded import embedded
+from ssl_lab.hardware import quiet
 from ssl_lab.model import Model, build_model
 
 
@@ -63,15 +64,16 @@ def seconds(work: Any, *arguments: Any) -> tuple[float, Tensor]:
 
 
 def main() -> None:
-    folder, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    folder, rounds, backbone = (*sys.argv[1:], *("5", "convnet")[len(sys.argv) - 2 :])
+    quiet()
     with initialize_config_dir(str(conf()), version_base="1.3"):
-        choice = ["data=cifar10", "backbone=resnet18", "data.train=test", "data.bank=test", f"data.path={folder}"]
+        choice = ["data=cifar10", f"backbone={backbone}", "data.train=test", "data.bank=test", f"data.path={folder}"]
         model = build_model(compose("embed", choice))
     decoding, _ = seconds(model.data.setup)
     rows = load_dataset("parquet", data_files=f"{folder}/test.parquet", split="train")
     pictures = Pictures(rows.cast_column("image", Encoded(decode=False)), model.data.mean, model.data.std)
     ratios = []
-    for round_ in range(rounds + 1):
+    for round_ in range(int(rounds) + 1):
         (mine, vectors), (theirs, others) = seconds(ours, model), seconds(plain_loop, model, pictures)
         torch.testing.assert_close(vectors, others, atol=1e-4, rtol=1e-4)
         if round_:

@@ -15,7 +15,7 @@ from ssl_lab.embedding.store import open_store
 
 
 def main() -> None:
-    collection, queries, k = (*sys.argv[1:], "200", "10")[:3]
+    collection, queries, k = (*sys.argv[1:], *("200", "10")[len(sys.argv) - 2 :])
     store = open_store(collection)
     milliseconds = []
     for query in torch.randn(int(queries) + 5, 1, store.card["width"]):

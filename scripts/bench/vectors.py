@@ -58,7 +58,7 @@ def measure(stage: Callable[[Path, int, int], float | None], *arguments: object)
 
 
 def main() -> None:
-    rows, width = (int(value) for value in (*sys.argv[1:], "1000000", "256")[:2])
+    rows, width = (int(value) for value in (*sys.argv[1:], *("1000000", "256")[len(sys.argv) - 1 :]))
     print(f"{rows:,} vectors of width {width} ({rows * width * 4 / 2**20:,.0f} MB), {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory(dir=".") as name:
         for stage in (write, open_only, read, fill_and_search):

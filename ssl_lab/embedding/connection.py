@@ -5,13 +5,14 @@ The token is read from $MILVUS_TOKEN and stays there.
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.progress import say
 
-TRIES, SECONDS = 3, 5.0  # of a server that does not answer
+TRIES, SECONDS, PAUSE = 3, 5.0, 2.0  # for a server that does not answer
 
 
 def connect(uri: str) -> Any:
@@ -32,9 +33,10 @@ def connect(uri: str) -> Any:
         except MilvusException as error:
             if "://" not in uri:
                 raise UserError(f"{uri} cannot be opened: {_holder(Path(uri)) or message(error)}") from error
-            if "auth" in str(error).lower():
+            if "UNAUTHENTICATED" in f"{error} {error.__cause__}":
                 raise UserError(f"Milvus at {uri} refuses the token in $MILVUS_TOKEN: set the right one") from error
             say(f"no answer from {uri} (try {attempt} of {TRIES})")
+            time.sleep(PAUSE)
     raise UserError(f"no Milvus server answers at {uri}: start it, or check vectors.uri")
 
 

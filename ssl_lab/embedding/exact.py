@@ -40,7 +40,7 @@ class Exact(Store):
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         check_k(k, len(self))
-        allowed = torch.from_numpy(matching(filter, self.columns, len(self)))
+        allowed = torch.tensor(matching(filter, self.columns, len(self)))
         queries = F.normalize(queries, dim=1)
         best = queries.new_empty(len(queries), 0)
         rows = torch.empty(len(queries), 0, dtype=torch.int64)

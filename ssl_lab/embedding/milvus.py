@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Milvus(Store):
                     return
                 say(f"replacing the rows of the collection {self.name!r}")
                 self.client.drop_collection(self.name)
+            self.__dict__.pop("_how", None)
             self._create(found)
             self._keep({"card": card, "index": self.index})
             self._insert(found)
@@ -72,16 +74,11 @@ class Milvus(Store):
             self._keep({"card": card, "index": self.index, "whole": True})
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
-        check_k(k, len(self))
+        data = F.normalize(queries, dim=1).tolist()
         with self._clear(filter):
-            found = self.client.search(
-                self.name,
-                data=F.normalize(queries, dim=1).tolist(),
-                limit=k,
-                filter=filter,
-                output_fields=self._columns(),
-                search_params={"metric_type": "COSINE", "params": self._kept()["index"]["search"]},
-            )
+            found = self.client.search(self.name, data=data, limit=k, filter=filter, **self._how)
+        if not filter and any(len(hits) < k for hits in found):
+            check_k(k, len(self))
         return [[Hit(hit["id"], hit["distance"], dict(hit["entity"])) for hit in hits] for hits in found]
 
     def vector(self, id: str) -> Float[Tensor, " d"]:
@@ -134,9 +131,14 @@ class Milvus(Store):
         params.add_index("vector", index_type=index, index_name="vector", metric_type="COSINE", params=build)
         return params
 
-    def _columns(self) -> list[str]:
+    @cached_property
+    def _how(self) -> dict[str, Any]:
+        """What a search asks for, and the parameters of the index for it."""
         fields = self.client.describe_collection(self.name)["fields"]
-        return [field["name"] for field in fields if field["name"] not in ("id", "vector")]
+        return {
+            "output_fields": [field["name"] for field in fields if field["name"] not in ("id", "vector")],
+            "search_params": {"metric_type": "COSINE", "params": self._kept()["index"]["search"]},
+        }
 
     def _kept(self) -> dict[str, Any]:
         with self._clear():
