@@ -38,6 +38,7 @@ class Milvus(Store):
         self.uri, self.name, self.batch_size = uri, name, batch_size
         self.index: dict[str, Any] = {"index": index, "build": build or {}, "search": search or {}}
         self.client = connect(uri)
+        self._seen = "Bounded"  # a server answers at once, perhaps without the rows of the last seconds
         with self._clear():
             if self.client.has_collection(name):
                 self.client.load_collection(name)  # Lite has a file's collections at rest
@@ -67,6 +68,7 @@ class Milvus(Store):
                 say(f"replacing the rows of the collection {self.name!r}")
                 self.client.drop_collection(self.name)
             self.__dict__.pop("_how", None)
+            self._seen = "Strong"
             self._create(found)
             self._keep({"card": card, "index": self.index})
             self._insert(found)
@@ -76,7 +78,9 @@ class Milvus(Store):
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         data = F.normalize(queries, dim=1).tolist()
         with self._clear(filter):
-            found = self.client.search(self.name, data=data, limit=k, filter=filter, **self._how)
+            found = self.client.search(
+                self.name, data=data, limit=k, filter=filter, consistency_level=self._seen, **self._how
+            )
         if not filter and any(len(hits) < k for hits in found):
             check_k(k, len(self))
         return [[Hit(hit["id"], hit["distance"], dict(hit["entity"])) for hit in hits] for hits in found]
