@@ -46,7 +46,7 @@ def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
 
     In a sweep a comma separates values; `[a,b]` is a list. What is no override is the text or query of a task with one.
     """
-    bare = [o for o in overrides if task in BARE and not re.match(r"~|[+]{0,2}[\w./@:-]+=", o)]
+    bare = [o for o in overrides if task in BARE and not re.match(r"~\w|[+]{0,2}[\w./@:-]+=", o)]
     if len(bare) > 1:
         raise UsageError(f"one text at a time: {bare[0]!r} or {bare[1]!r}? (a text of several words needs quotes)")
     return [f"{BARE[task]}={_quote(o)}" if o in bare else _quoted(o, sweep) for o in overrides]

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from ssl_lab import cli
+from ssl_lab.errors import UsageError
 from ssl_lab.overrides import literal, split
 
 
@@ -136,6 +137,16 @@ def test_lists_sweeps_and_other_keys():
     assert literal(["data.path=a b,c", "seed=0,1"], sweep=True) == ["data.path='a b','c'", "seed=0,1"]
     others = ["data.path=null", "seed=[1,2]"]
     assert literal(others, sweep=False) == others
+
+
+@pytest.mark.parametrize("text", ["the river [MASK] .", "a = b", "~/my photo.jpg", "it's, well, 1+1=2", "x"])
+def test_one_bare_argument_is_the_text_of_the_task(text):
+    (override,) = literal([text], sweep=False, task="search")
+    assert override.startswith("query=")
+    assert parsed(override) == text
+    assert literal(["vectors.uri=x", "+k=3", text], sweep=False, task="fill")[2].startswith("text=")
+    with pytest.raises(UsageError, match="one text at a time"):
+        literal([text, "another"], sweep=False, task="search")
 
 
 def test_flags_may_stand_anywhere():
