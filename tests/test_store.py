@@ -93,7 +93,8 @@ def remote(request):
 
 
 @pytest.fixture(params=["exact", "lite", "server"])
-def store(request):
+def store(request, monkeypatch):
+    monkeypatch.setattr("ssl_lab.embedding.exact.CHUNK", 50)  # several
     return {"exact": lambda _: Exact(), "lite": lite, "server": remote}[request.param](request)
 
 
