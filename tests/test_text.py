@@ -30,6 +30,7 @@ from ssl_lab.data.text import Text
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.masked import PROTOCOL, perplexity
+from ssl_lab.evaluation.subject import some
 from ssl_lab.objective.mlm import CHUNK, MLM, cross_entropy
 from ssl_lab.randomness import Draw
 from ssl_lab.views.mask_tokens import MaskTokens
@@ -474,6 +475,17 @@ def test_undecodable_bytes_can_be_replaced(tmp_path):
     (tmp_path / "x.txt").write_bytes(b"fine\xff")
     for errors, expected in (("replace", "fine\ufffd"), ("ignore", "fine")):
         assert list(TextFiles(None, str(tmp_path), "file", "utf-8", errors).splits()["train"].texts) == [expected]
+
+
+def test_some_texts_are_whole_and_only_what_is_changed_is_cut(corpus):
+    data = text(corpus)
+    data.setup()
+    batches = some(data, 2)
+    rows = data.rows["test"]
+    sizes = torch.cat([(batch["tokens"] != data.tokenizer.pad).sum(1) for batch in batches])
+    assert sorted(sizes.tolist()) == sorted(rows.lengths.tolist())
+    assert sizes.max() > data.length
+    assert all(data.beginning(batch)["tokens"].shape[1] <= data.length for batch in batches)
 
 
 # words

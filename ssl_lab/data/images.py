@@ -172,6 +172,10 @@ class Images(pl.LightningDataModule):
         images = batch["image"].float() / 255
         return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)
 
+    def beginning(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As much of each item as a model reads at once: all of it, for images."""
+        return batch
+
     def show(self, batch: dict[str, Tensor]) -> list[Image.Image]:
         """The items for people to look at."""
         return [Image.fromarray(image.movedim(0, 2).squeeze(2).numpy()) for image in batch["image"]]

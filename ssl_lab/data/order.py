@@ -12,8 +12,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ssl_lab.errors import UserError
 from ssl_lab.randomness import generator
 
-WINDOW = 8192  # rows
-
 
 class EpochOrder(Sampler[Tensor]):
     """Row numbers, a batch at a time; the last rows of an epoch that fill no batch are left out.
@@ -69,17 +67,16 @@ class InOrder(Sampler[Tensor]):
 
 
 class ByLength(Sampler[Tensor]):
-    """All rows once, in batches of like length that have at most `tokens` when padded to their longest row.
-
-    Within windows of `WINDOW` rows, so that their vectors can be put in order, and written, window by window.
-    """
+    """All rows once, in batches of like length that have at most `tokens` when padded to their longest row."""
 
     def __init__(self, lengths: Int[np.ndarray, " n"], tokens: int):
-        self.batches = [
-            torch.from_numpy(batch)
-            for start in range(0, len(lengths), WINDOW)
-            for batch in _by_length(lengths[start : start + WINDOW], tokens, start)
-        ]
+        order = np.argsort(-lengths, kind="stable")  # the longest first: what does not fit fails at once
+        self.batches: list[Tensor] = []
+        begin = 0
+        while begin < len(order):
+            end = begin + max(1, tokens // max(1, int(lengths[order[begin]])))
+            self.batches.append(torch.from_numpy(order[begin:end]))
+            begin = end
         self.start = 0
 
     def __len__(self) -> int:
@@ -87,15 +84,6 @@ class ByLength(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         yield from self.batches
-
-
-def _by_length(lengths: Int[np.ndarray, " n"], tokens: int, first: int) -> Iterator[Int[np.ndarray, " b"]]:
-    order = np.argsort(-lengths, kind="stable")  # the longest first: what does not fit fails at once
-    begin = 0
-    while begin < len(order):
-        end = begin + max(1, tokens // max(1, int(lengths[order[begin]])))
-        yield first + order[begin:end]
-        begin = end
 
 
 class Batches(DataLoader):

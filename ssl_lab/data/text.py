@@ -267,6 +267,10 @@ class Text(pl.LightningDataModule):
         counts[:, self.tokenizer.special] = 0
         return torch.where(counts > 0, 1 + counts.log(), 0) * self._rarity
 
+    def beginning(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of each text as much as the model reads at once."""
+        return {k: v[:, : self.length] if k in ("tokens", "word") else v for k, v in batch.items()}
+
     def show(self, batch: dict[str, Tensor]) -> list[str]:
         """The texts for people to read, as the tokenizer spells them."""
         return [self.tokenizer.backend.decode(row) for row in batch["tokens"].tolist()]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
+from ssl_lab.embedding.embed import in_order
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
@@ -43,37 +45,30 @@ def vectors_of(found: EmbeddingSet, rows: int | None) -> Vectors:
 def raw(data: Any) -> Encoder:
     """The control without any model: what the data call their raw features."""
 
-    def encode(batches: Any) -> Tensor:
-        features, index = zip(*((data.raw(batch), batch["index"]) for batch in batches), strict=True)
-        return torch.cat(features)[torch.cat(index).argsort()]
-
-    return encode
+    return lambda batches: in_order((data.raw(batch), batch["index"]) for batch in batches)
 
 
-def full_sheet(of: Subject, data: Any, views: Any, protocol: Protocol, seed: int) -> Sheet:
-    """What its vectors tell, and what becomes of them when the items are changed."""
+def full_sheet(of: Subject, items: list[Batch], views: Any, protocol: Protocol, seed: int) -> Sheet:
+    """What its vectors tell, and what becomes of those of `items` when these are changed."""
     made = sheet(of.vectors, protocol, seed)
     if views.perturbations:
-        batches = some(data, protocol.items)
-        made.scores |= of_changes(of.encode, views.perturbations, batches, protocol.views, seed)
+        made.scores |= of_changes(of.encode, views.perturbations, items, protocol.views, seed)
     return made
 
 
 def some(data: Any, items: int) -> list[Batch]:
-    """Raw batches of about so many items, from all over the test rows (or the bank, where there is no test).
-
-    Of a text the beginning: as many tokens as its model reads at once.
-    """
+    """Raw batches of about so many items, from all over the test rows (or the bank, where there is no test)."""
     role = "test" if "test" in data.rows else "bank"
     step = max(1, len(data.rows[role]) // items)
-    chosen = [_rows_of(batch, _places(data, role, batch) % step == 0, data) for batch in data.loader(role)]
-    return [batch for batch in chosen if len(batch["index"])]
+    chosen = []
+    for batch in data.loader(role):
+        which = places(data, role, batch) % step == 0
+        if which.any():
+            chosen.append({name: column[which] for name, column in batch.items()})
+    return chosen
 
 
-def _places(data: Any, role: str, batch: Batch) -> Tensor:
-    return torch.searchsorted(data.rows[role].index, batch["index"])
-
-
-def _rows_of(batch: Batch, which: Tensor, data: Any) -> Batch:
-    rows = {name: column[which] for name, column in batch.items()}
-    return {name: rows[name][:, : data.length] if name in ("tokens", "word") else rows[name] for name in rows}
+def places(data: Any, role: str, batch: Batch) -> Int[Tensor, " b"]:
+    """Where a batch's items stand among the rows of a role."""
+    index = data.rows[role].index
+    return torch.searchsorted(index, batch["index"].to(index.device))

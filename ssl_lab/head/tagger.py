@@ -19,6 +19,7 @@ from ssl_lab.embedding.embed import evaluating
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.spans import allowed, span_f1, span_scores, viterbi
+from ssl_lab.evaluation.subject import places
 from ssl_lab.head.base import NONE, Examples
 from ssl_lab.head.linear import Linear
 from ssl_lab.model import Model
@@ -72,7 +73,7 @@ class Tagger(Linear):
             for batch in data.loader(role):
                 features = self.features(model.backbone, model.views.plain(batch)["input"])  # (b, t, width)
                 begins = _begins(batch["word"])
-                rows = starts[_rows(data, role, batch)][:, None].expand_as(begins)
+                rows = starts[places(data, role, batch)][:, None].expand_as(begins)
                 vectors[(rows + batch["word"])[begins]] = features[begins].float()
         numbers = {name: i for i, name in enumerate(classes)}
         targets = torch.tensor([numbers[tag] for words in tags for tag in words])
@@ -88,7 +89,7 @@ class Tagger(Linear):
         table = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=NONE)  # (n, words)
 
         def of(batch: dict[str, Tensor]) -> Tensor:
-            tags = table[_rows(data, role, batch)].gather(1, batch["word"].clamp(min=0))
+            tags = table[places(data, role, batch)].gather(1, batch["word"].clamp(min=0))
             return torch.where(_begins(batch["word"]), tags, NONE)
 
         return of
@@ -145,8 +146,3 @@ def _less_of_o(logits: Tensor, offset: float) -> Tensor:
 def _begins(word: Int[Tensor, "b t"]) -> Bool[Tensor, "b t"]:
     """Where the first piece of a word stands."""
     return (word >= 0) & (word != word.roll(1, 1))
-
-
-def _rows(data: Any, role: str, batch: dict[str, Tensor]) -> Int[Tensor, " b"]:
-    """The places of a batch's items among the rows of the role."""
-    return torch.searchsorted(data.rows[role].index, batch["index"].to(data.rows[role].index.device))

@@ -83,7 +83,7 @@ def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def sample(model: Any, data: Any, items: int) -> Sample:
-    batches = some(data, items)
+    batches = [data.beginning(batch) for batch in some(data, items)]
     order = torch.cat([batch["index"] for batch in batches]).argsort()
     looks = [look for batch in batches for look in data.show(batch)]
     labels = torch.cat([batch["label"] for batch in batches])[order] if data.labelled else None

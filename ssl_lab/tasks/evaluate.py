@@ -76,17 +76,17 @@ def _of_model(config: DictConfig, folder: Path) -> tuple[list[Line], dict[str, f
         vectors = vectors_of(embedded(one, data), config.rows)
         return Subject(vectors, partial(embed, one.backbone.to(device), one.views.to(device), device=device))
 
-    controls = {"untrained": embedded_by(untrained(model, config.seed)), "raw": subject(raw(data), data, config.rows)}
-    first = [*beside(held_out(model, data), {}, config.seed), *_meaning(config, model)]
+    before = untrained(model, config.seed)
+    controls = {"untrained": embedded_by(before), "raw": subject(raw(data), data, config.rows)}
+    first = [*beside(held_out(model, data), {}, config.seed), *_meaning(config, model, before)]
     protocol = Protocol(**plain(config.protocol))
     return score_sheet(embedded_by(model), controls, data, model.views, protocol, config.seed, folder, first)
 
 
-def _meaning(config: DictConfig, model: Model) -> list[Line]:
+def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
     """What a model of text knows of words: nothing, for other models."""
     if not isinstance(model.data, Text):
         return []
-    others = untrained(model, config.seed)
     wordnet = config.meaning.wordnet if Path(config.meaning.wordnet or "").is_dir() else None
     if config.meaning.wordnet and not wordnet:
         say(
@@ -95,7 +95,7 @@ def _meaning(config: DictConfig, model: Model) -> list[Line]:
     similarity = {name: file for name, file in plain(config.meaning.similarity).items() if file}
     rows = meaning(
         model.embed_words,
-        {"untrained": others.embed_words, "input": partial(model.embed_words, contextual=False)},
+        {"untrained": before.embed_words, "input": partial(model.embed_words, contextual=False)},
         config.meaning.senses,
         similarity,
         wordnet,
@@ -122,7 +122,8 @@ def score_sheet(
 
     The end of a training and `evaluate` both come here; `first` are lines that take more than vectors to know.
     """
-    sheets = {name: full_sheet(one, data, views, protocol, seed) for name, one in {"": run, **controls}.items()}
+    items = [data.beginning(batch) for batch in some(data, protocol.items)]
+    sheets = {name: full_sheet(one, items, views, protocol, seed) for name, one in {"": run, **controls}.items()}
     lines = [*first, *beside(sheets[""].scores, {name: sheets[name].scores for name in controls}, seed)]
     _write(folder / "scores.json", lines)
     _write(folder / "details.json", details(run.vectors, sheets[""], data.classes))
