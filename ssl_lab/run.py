@@ -1,12 +1,12 @@
 """The run folder: what a task writes, and what `run=` and `resume=` accept."""
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_lab.errors import UserError
+from ssl_lab.files import write_json
 
 
 def open_folder(folder: Path, config: DictConfig, facts: dict[str, Any]) -> None:
@@ -17,7 +17,7 @@ def open_folder(folder: Path, config: DictConfig, facts: dict[str, Any]) -> None
             file.write(OmegaConf.to_yaml(OmegaConf.create(_escaped(plain(config)))))
     except FileExistsError as error:
         raise UserError(f"{folder} holds another run: give this one another name=…") from error
-    (folder / "provenance.json").write_text(json.dumps(facts, indent=1) + "\n")
+    write_json(folder / "provenance.json", facts)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from jaxtyping import Int
 from torch import Tensor
 
+from ssl_lab.data.conll import read_conll
 from ssl_lab.data.sources import column, existing, labels_of, load_hub, load_tables
 from ssl_lab.errors import UserError
 
@@ -184,8 +185,6 @@ class Conll:
         return {file.stem: self._split(file) for file in files}
 
     def _split(self, file: Path) -> TextSplit:
-        from ssl_lab.data.conll import read_conll
-
         words, tags = read_conll(file)
         texts = [" ".join(sentence) for sentence in words]
         return TextSplit(texts, digest(texts), words=words, tags=tags)

@@ -175,8 +175,8 @@ def load_tables(folder: Path, need: str, suffix: str = ".parquet", **options: An
         by_split.setdefault(file.stem.split("-")[0], []).append(glob.escape(str(file)))
     if not by_split:
         return None
-    kind = "parquet" if suffix == ".parquet" else "csv"
-    what = f"data.path: the {kind.capitalize() if kind == 'parquet' else 'CSV'} files in {folder} could not be read"
+    kind, spelt = ("parquet", "Parquet") if suffix == ".parquet" else ("csv", "CSV")
+    what = f"data.path: the {spelt} files in {folder} could not be read"
     return _try(lambda: _datasets().load_dataset(kind, data_files=by_split, **options), what, need)
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ssl_lab.data.caching import cache
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.embedding.shards import Shard, plan, replace, roles
+from ssl_lab.embedding.shards import Shard, plan, roles
+from ssl_lab.files import write_json
 from ssl_lab.model import Model
 from ssl_lab.progress import progress, say
 from ssl_lab.provenance import provenance
@@ -63,7 +64,7 @@ def embedded(
     loop.predict(_Embedding(model, data, shards, half), return_predictions=False)
     if loop.is_global_zero:
         card |= _provenance(model, data)
-        replace(folder / "card.json", lambda file: file.write_text(json.dumps(card, indent=1) + "\n"))
+        write_json(folder / "card.json", card)
     loop.strategy.barrier()
     return EmbeddingSet(folder)
 

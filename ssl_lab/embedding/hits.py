@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from torch import Tensor
 
 from ssl_lab.building import build
 from ssl_lab.embedding.store import Hit
@@ -55,7 +54,7 @@ def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], file: Path) -> N
     shown = [_image(data, card, int(hit.id)) for hit in hits]
     captions = [f"{label(hit, card['classes'])}<br>{hit.id} · {hit.similarity:.3f}" for hit in hits]
     if isinstance(query, str):
-        shown.insert(0, next(data.prepare([query]))["image"][0])
+        shown[:0] = data.show(next(data.prepare([query])))
         captions.insert(0, "the query")
     figures = [
         f'<figure><img src="{_inline(image)}" alt=""><figcaption>{text}</figcaption></figure>'
@@ -66,17 +65,17 @@ def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], file: Path) -> N
     say(f"with thumbnails: {file}")
 
 
-def _image(data: Any, card: dict[str, Any], id: int) -> Tensor:
+def _image(data: Any, card: dict[str, Any], id: int) -> Image.Image:
     """The item of an id, which counts the rows of the set, split after split."""
     for split, size in card["sizes"].items():
         if id < size:
             role = next(role for role, name in card["splits"].items() if name == split)
-            return data.rows[role][torch.tensor([id])]["image"][0]
+            return data.show(data.rows[role][torch.tensor([id])])[0]
         id -= size
     raise UserError(f"the data have no row of id {id}")
 
 
-def _inline(image: Tensor) -> str:
+def _inline(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

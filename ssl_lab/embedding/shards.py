@@ -1,7 +1,6 @@
 """Parquet shards of an embedding set: each is a range of rows of a split, and there only when it is whole."""
 
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ssl_lab.embedding.embedding_set import KEY
 from ssl_lab.errors import UserError
+from ssl_lab.files import replace
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,6 @@ def plan(folder: Path, data: Any, shard_rows: int) -> Iterator[Shard]:
 def roles(data: Any) -> dict[str, str]:
     """A role for the name of each split."""
     return {data.names[role] or role: role for role in data.rows}
-
-
-def replace(file: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file that is never there in part: under a name of its own first, then renamed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        write(unfinished)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _schema(columns: dict[str, Tensor], classes: list[str] | None, vectors: Tensor) -> pa.Schema:

@@ -1,6 +1,5 @@
 """`ssl-lab embed`: a run (or a pretrained model) and data → an embedding set."""
 
-import json
 import os
 import shutil
 import time
@@ -10,6 +9,7 @@ from omegaconf import DictConfig
 
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.files import write_json
 from ssl_lab.hardware import quiet
 from ssl_lab.model import chosen
 from ssl_lab.progress import say
@@ -30,7 +30,7 @@ def embed(config: DictConfig, folder: Path) -> None:
     sizes = ", ".join(f"{size:,} of {split}" for split, size in found.sizes.items())
     say(f"{len(found):,} vectors of width {found.width} ({sizes})\n{folder}")
     summary = {"rows": len(found), "width": found.width, "seconds": round(seconds, 1)}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_json(folder / "summary.json", summary)
 
 
 def link(found: EmbeddingSet, folder: Path) -> None:

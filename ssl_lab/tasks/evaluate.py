@@ -1,6 +1,5 @@
 """`ssl-lab evaluate`: a run or an embedding set → the score sheet, every score beside its controls."""
 
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +23,7 @@ from ssl_lab.evaluation.meaning import table as meaning_table
 from ssl_lab.evaluation.retrieval import near_duplicates, outliers
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
 from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
+from ssl_lab.files import write_json
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
@@ -47,7 +47,7 @@ def evaluate(config: DictConfig, folder: Path) -> None:
     try:
         lines, summary = (_of_set if config.embeddings else _of_model)(config, folder)
         publish(lines, loggers(config.logger, folder))
-        _write(folder / "summary.json", summary)
+        write_json(folder / "summary.json", summary)
         say(table(lines))
     finally:
         finish()
@@ -61,8 +61,8 @@ def _of_set(config: DictConfig, folder: Path) -> tuple[list[Line], dict[str, flo
     vectors = vectors_of(found, config.rows)
     made = sheet(vectors, Protocol(**plain(config.protocol)), config.seed)
     lines = beside(made.scores, {}, config.seed)
-    _write(folder / "scores.json", lines)
-    _write(folder / "details.json", details(vectors, made, found.classes))
+    write_json(folder / "scores.json", lines)
+    write_json(folder / "details.json", details(vectors, made, found.classes))
     say(f"the vectors alone know neither controls nor changed items: ssl-lab evaluate run={found.card.get('run')}")
     return lines, flat(lines)
 
@@ -125,8 +125,8 @@ def score_sheet(
     items = [data.beginning(batch) for batch in some(data, protocol.items)]
     sheets = {name: full_sheet(one, items, views, protocol, seed) for name, one in {"": run, **controls}.items()}
     lines = [*first, *beside(sheets[""].scores, {name: sheets[name].scores for name in controls}, seed)]
-    _write(folder / "scores.json", lines)
-    _write(folder / "details.json", details(run.vectors, sheets[""], data.classes))
+    write_json(folder / "scores.json", lines)
+    write_json(folder / "details.json", details(run.vectors, sheets[""], data.classes))
     return lines, flat(lines) | savings(run, sheets, data)
 
 
@@ -166,7 +166,3 @@ def publish(lines: list[Line], loggers: list[Logger], step: int = 0, epoch: int 
         logger.log_metrics({**values, "epoch": epoch}, step=step)
         if isinstance(logger, WandbLogger):
             logger.log_table("scores", list(lines[0]), [list(line.values()) for line in lines], step=step)
-
-
-def _write(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content, indent=1) + "\n")

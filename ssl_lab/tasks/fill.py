@@ -1,10 +1,10 @@
 """`ssl-lab fill`: a masked language model tells the hidden words of a text."""
 
-import json
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ssl_lab.files import write_json
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
 
@@ -17,6 +17,5 @@ def fill(config: DictConfig, folder: Path) -> None:
         say(f"[MASK] {number}" if len(found) > 1 else "[MASK]")
         for word, share in words:
             say(f"  {share:6.1%}  {word}")
-    folder.mkdir(parents=True, exist_ok=True)
     summary = {"text": config.text, "words": [[{"word": w, "probability": p} for w, p in words] for words in found]}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_json(folder / "summary.json", summary)

@@ -1,6 +1,5 @@
 """`ssl-lab index`: an embedding set → a collection in Milvus."""
 
-import json
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.embedding.exact import Exact
 from ssl_lab.embedding.milvus import Milvus
 from ssl_lab.embedding.store import check_k, recall
+from ssl_lab.files import write_json
 from ssl_lab.progress import say
 from ssl_lab.run import open_folder, plain
 
@@ -32,7 +32,7 @@ def index(config: DictConfig, folder: Path) -> None:
         measured = recall(store, exact, exact.vectors, config.k)
         store.keep_recall(config.k, measured)
     open_folder(folder, config, found.card)
-    (folder / "collection.json").write_text(json.dumps({"uri": uri, "name": config.name}, indent=1) + "\n")
+    write_json(folder / "collection.json", {"uri": uri, "name": config.name})
     summary = {
         "rows": len(store),
         "width": found.width,
@@ -40,5 +40,5 @@ def index(config: DictConfig, folder: Path) -> None:
         "k": config.k,
         "seconds": round(seconds, 1),
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_json(folder / "summary.json", summary)
     say(f"{len(store):,} vectors in {config.name!r} at {uri}, recall@{config.k} {measured:.4f}\n{folder}")

@@ -1,7 +1,6 @@
 """`ssl-lab pretrain`: unlabelled data and an objective → a run folder with a checkpoint, metrics and scores."""
 
 import copy
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from ssl_lab.evaluation.lines import beside, headlines, table
 from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.evaluation.subject import raw, subject
+from ssl_lab.files import write_json
 from ssl_lab.hardware import precision, quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
@@ -60,7 +60,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         summary |= {f"{data.unit}_per_second": speed.rate}
         if trainer.is_global_zero:
             summary |= judge(config, folder, trainer, module, untrained, data)
-            (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+            write_json(folder / "summary.json", summary)
     finally:
         finish()
 

@@ -19,6 +19,7 @@ from ssl_lab.callbacks.progress import progress_bar
 from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import Score, mean
+from ssl_lab.files import write_json
 from ssl_lab.hardware import precision, quiet
 from ssl_lab.head.base import Examples, Head
 from ssl_lab.logger.jsonl import JsonlLogger
@@ -48,7 +49,7 @@ def probe(config: DictConfig, folder: Path) -> None:
         say(table(lab.metric, head.control_name, rows[-1]))
     summary = {key: [row[key] for row in rows] if several else rows[0][key] for key in rows[0]}
     summary = {"metric": lab.metric, **summary, "seeds": config.seeds}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_json(folder / "summary.json", summary)
 
 
 @dataclass
@@ -116,7 +117,7 @@ class Lab:
         named = {f"{part}.{k}": v for part, net in weights.items() for k, v in net.state_dict().items()}
         named = {name: value.contiguous().cpu() for name, value in named.items()}
         save_file(named, self.folder / "probe.safetensors", {"classes": json.dumps(self.classes)})
-        (self.folder / "scores.json").write_text(json.dumps(details, indent=1) + "\n")
+        write_json(self.folder / "scores.json", details)
 
     def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int) -> Probing:
         config, rows = self.config, self.data.rows["bank"]

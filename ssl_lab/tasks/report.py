@@ -1,13 +1,13 @@
 """`ssl-lab report`: one or more runs → report.html, one file that opens anywhere, offline."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
 from ssl_lab.errors import UsageError, UserError
+from ssl_lab.files import write_json
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
@@ -50,7 +50,7 @@ def report(config: DictConfig, folder: Path) -> None:
         "Config and provenance": page.per_run(runs, lambda run, i: page.facts(run)),
     }
     (folder / "report.html").write_text(page.page(runs, sections))
-    (folder / "summary.json").write_text(json.dumps({"runs": len(runs), "items": len(runs[0].sample.looks)}) + "\n")
+    write_json(folder / "summary.json", {"runs": len(runs), "items": len(runs[0].sample.looks)})
     made = {**curves, **few, **changes}
     for i, (on_map, confusion) in enumerate(zip(maps, confusions, strict=True)):
         made |= {f"{name}_{i}": figure for name, figure in (on_map | confusion).items()}
