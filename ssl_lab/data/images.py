@@ -6,10 +6,8 @@ A set too large for that is decoded by worker processes, to the same batches.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -18,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from ssl_lab.data.base import Data
 from ssl_lab.data.decoding import decode, decoded, fingerprint, fit
 from ssl_lab.data.order import Batches, EpochOrder, InOrder, shared_order
 from ssl_lab.data.sources import Source, Split
-from ssl_lab.errors import UserError, nearest
+from ssl_lab.errors import UserError
 from ssl_lab.randomness import generator
 
 
@@ -71,7 +70,7 @@ class EncodedRows(Rows):
             raise UserError(f"{stored.get('path')} could not be decoded ({error}): remove it") from error
 
 
-class Images(pl.LightningDataModule):
+class Images(Data):
     """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
 
     `train`, `bank` and `test` name splits of the source: what is learnt from, what labels are known of when embeddings
@@ -80,17 +79,8 @@ class Images(pl.LightningDataModule):
     `batch_size` counts all processes.
     """
 
-    carried: ClassVar[tuple[str, ...]] = ("size", "channels", "mean", "std")
-    """what a run gives new data of its own config, so that its backbone gets what it was trained on"""
-
-    unit, units_per_row = "images", 1.0
-
-    raw_name = "raw pixels"
-    context: ClassVar[dict[str, Any]] = {}
-    """what backbones and views need to know of the data beyond their configs"""
-
-    def save(self, folder: Path) -> None:
-        """Puts what new data will need beside the config: nothing, for images."""
+    carried = ("size", "channels", "mean", "std")
+    unit, raw_name = "images", "raw pixels"
 
     def __init__(
         self,
@@ -123,14 +113,11 @@ class Images(pl.LightningDataModule):
         self.fingerprint = ""
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the splits once. Raises UserError where a split is missing or the batch is larger than the data."""
+        """Reads the splits once. Raises UserError where one is missing."""
         if self.rows:
             return
         splits = self.source.splits()
-        wanted = {role: name for role, name in self.names.items() if name in splits}
-        for role in ("train", "bank"):
-            if role not in wanted:
-                raise UserError(f"data.{role}: no split {self.names[role]!r}: {nearest(str(self.names[role]), splits)}")
+        wanted = self.wanted(splits)
         read = {name: self._read(splits[name]) for name in dict.fromkeys(wanted.values())}
         self.rows = {role: read[name] for role, name in wanted.items()}
         self.classes = splits[wanted["bank"]].classes
@@ -138,17 +125,8 @@ class Images(pl.LightningDataModule):
             self._hold_out()
 
     @property
-    def facts(self) -> dict[str, float]:
-        """What belongs into the summary of a run on these data: nothing, for images."""
-        return {}
-
-    @property
     def description(self) -> str:
         return f"{len(self.rows['train']):,} images"
-
-    @property
-    def labelled(self) -> bool:
-        return "test" in self.rows and self.rows["bank"].labels is not None
 
     def train_dataloader(self) -> Batches:
         rows = self.rows["train"]
@@ -160,21 +138,10 @@ class Images(pl.LightningDataModule):
         span = rows if isinstance(rows, range) else range(len(chosen))[:rows]
         return self._batches(chosen, InOrder(span, batch_size))
 
-    def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
-        """The labels of those rows, in the same order."""
-        chosen = self.rows[role]
-        if chosen.labels is None:
-            raise UserError(f"the {role} rows have no labels")
-        return chosen.labels[chosen.index[:rows]]
-
     def raw(self, batch: dict[str, Tensor], side: int = 32) -> Float[Tensor, "b d"]:
         """What embeddings must beat: the pixels, of images averaged down to `side` where they are larger."""
         images = batch["image"].float() / 255
         return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)
-
-    def beginning(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As much of each item as a model reads at once: all of it, for images."""
-        return batch
 
     def show(self, batch: dict[str, Tensor]) -> list[Image.Image]:
         """The items for people to look at."""

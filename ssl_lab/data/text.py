@@ -5,9 +5,8 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -15,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssl_lab.data import packing, tokenizer
+from ssl_lab.data.base import Data
 from ssl_lab.data.corpora import Corpus, TextSplit
 from ssl_lab.data.order import Batches, ByLength, InOrder, shared_order
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
-from ssl_lab.errors import UserError, nearest
+from ssl_lab.errors import UserError
 from ssl_lab.progress import say
 
 TOKENS = 16_384  # in a batch for evaluation, padding included
@@ -99,7 +99,7 @@ class PackedTexts(Dataset):
         return 1 - used / (len(self.rows) * self.length)
 
 
-class Text(pl.LightningDataModule):
+class Text(Data):
     """Batches of `tokens`, `index` and what is known of them: packed with `document` for training, else a text a row.
 
     `train`, `bank` and `test` name splits of the source, as for images. Where there is no `test` split, every
@@ -108,7 +108,7 @@ class Text(pl.LightningDataModule):
     `pretrained` model of the Hub, or else training on the training texts with the remaining options.
     """
 
-    carried: ClassVar[tuple[str, ...]] = ("tokenizer", "length")
+    carried = ("tokenizer", "length")
     unit, raw_name = "tokens", "TF-IDF"
 
     def __init__(
@@ -184,10 +184,6 @@ class Text(pl.LightningDataModule):
         self.tokenizer.save(folder / "tokenizer.json")
 
     @property
-    def labelled(self) -> bool:
-        return "test" in self.rows and all(self.rows[role].labels is not None for role in ("bank", "test"))
-
-    @property
     def description(self) -> str:
         rows, texts = self.packed_rows("train"), self.rows["train"]
         return (
@@ -196,7 +192,7 @@ class Text(pl.LightningDataModule):
         )
 
     @property
-    def units_per_row(self) -> float:
+    def units_per_row(self) -> float:  # type: ignore[override]
         return self.length * (1 - self.padding)
 
     @property
@@ -226,13 +222,6 @@ class Text(pl.LightningDataModule):
         span = rows if isinstance(rows, range) else range(len(self.rows[role]))[:rows]
         texts = _part(self.rows[role], slice(span.start, span.stop))
         return Batches(texts, ByLength(texts.lengths, tokens))
-
-    def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
-        """The labels of those texts, ascending by index."""
-        chosen = self.rows[role]
-        if chosen.labels is None:
-            raise UserError(f"the {role} texts have no labels")
-        return chosen.labels[chosen.index[:rows]]
 
     def words(self, role: str) -> list[list[str]]:
         """The words of those texts. Raises UserError where they did not come split into words."""
@@ -289,12 +278,7 @@ class Text(pl.LightningDataModule):
 
     @property
     def _wanted(self) -> dict[str, str]:
-        wanted = {role: name for role, name in self.names.items() if name in self._splits}
-        for role in ("train", "bank"):
-            if role not in wanted:
-                hint = nearest(str(self.names[role]), self._splits)
-                raise UserError(f"data.{role}: no split {self.names[role]!r}: {hint}")
-        return wanted
+        return self.wanted(self._splits)
 
     def _read(self, split: TextSplit) -> Texts:
         tokens = tokenised(split, self.tokenizer)
