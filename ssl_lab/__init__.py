@@ -1,14 +1,16 @@
 """ssl_lab: from unlabelled images, text or audio to embeddings that are measured, searched and built on."""
 
+from os import PathLike
 from typing import Any
 
 __version__ = "0.1.0"
 
 
-def load(run: str, checkpoint: str | None = None) -> Any:
-    """The model of a run folder, in eval mode: `ssl_lab.load("runs/…").embed(items)`; see `ssl_lab.model.Model`.
+def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Any:
+    """The model of a run folder, or of an export, in eval mode: `ssl_lab.load("runs/…").embed(items)`.
 
-    `checkpoint` names another file than `checkpoints/last.ckpt`. Raises UserError where the folder is no run folder.
+    See `ssl_lab.model.Model`. `checkpoint` names another file than `checkpoints/last.ckpt`. Raises UserError where the
+    folder is no run folder.
     """
     from ssl_lab.model import load_model  # torch is imported only when it is used
 

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
+import safetensors.torch
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -83,17 +85,20 @@ class Model:
         return digest.hexdigest()[:16]
 
 
-def load_model(run: str | Path, checkpoint: str | Path | None = None) -> Model:
+def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
     from ssl_lab.tasks.pretrain import compose
 
     config = read_config(Path(run).expanduser())
     file = checkpoint_of(str(checkpoint or run))
     data = build(config.data)
     module = compose(config, data)
-    try:
-        module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
-    except UnpicklingError as error:
-        raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
+    if file.suffix == ".safetensors":
+        safetensors.torch.load_model(module.objective, str(file))
+    else:
+        try:
+            module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+        except UnpicklingError as error:
+            raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
     parts = {part: plain(config[part]) for part in PARTS}
     folder = str(Path(run).expanduser().resolve())
     return Model(module.objective.backbone, module.views, data, parts, folder, module.objective)

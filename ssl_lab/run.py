@@ -1,5 +1,6 @@
 """The run folder: what a task writes, and what `run=` and `resume=` accept."""
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,13 +9,15 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_lab.errors import UserError
 from ssl_lab.files import write_json
 
+MODEL = "model"  # where an export keeps what it has made, in its run folder
+
 
 def open_folder(folder: Path, config: DictConfig, facts: dict[str, Any]) -> None:
     """Writes config.yaml, resolved, so that it composes again without the package's groups, and provenance.json."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / "config.yaml").open("x") as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(_escaped(plain(config)))))
+            file.write(OmegaConf.to_yaml(OmegaConf.create(escaped(plain(config)))))
     except FileExistsError as error:
         raise UserError(f"{folder} holds another run: give this one another name=…") from error
     write_json(folder / "provenance.json", facts)
@@ -26,11 +29,18 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def read_config(folder: Path) -> DictConfig:
     """Raises UserError where the folder is no run folder."""
-    if not (folder / "config.yaml").is_file():
+    folder = _exported(folder)
+    if (folder / "config.json").is_file():
+        content = json.loads((folder / "config.json").read_text())
+        if "ssl_lab" not in content:
+            raise UserError(f"{folder} holds a model of another package: backbone=hub backbone.name={folder} takes it")
+        config = OmegaConf.create(content["ssl_lab"])
+    elif (folder / "config.yaml").is_file():
+        config = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
+    else:
         raise UserError(
             f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)"
         )
-    config = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
     if (folder / "tokenizer.json").is_file():  # as it was trained, wherever the folder has been moved since
         config.data.tokenizer.file = str(folder / "tokenizer.json")
     return config
@@ -42,16 +52,22 @@ def checkpoint_of(path: str) -> Path:
     if given.is_file():
         return given
     read_config(given)
-    last = given / "checkpoints" / "last.ckpt"
-    if not last.is_file():
-        raise UserError(f"{given} has no checkpoint yet: {last} is not there")
+    inside = _exported(given)
+    last = next((f for f in (inside / "model.safetensors", given / "checkpoints" / "last.ckpt") if f.is_file()), None)
+    if last is None:
+        raise UserError(f"{given} has no checkpoint yet: {given / 'checkpoints' / 'last.ckpt'} is not there")
     return last
 
 
-def _escaped(value: Any) -> Any:
+def _exported(folder: Path) -> Path:
+    """The model in the run folder of an export, or the folder itself."""
+    return folder / MODEL if (folder / MODEL / "config.json").is_file() else folder
+
+
+def escaped(value: Any) -> Any:
     """Strings in which `${` stays what it is when the file is read again."""
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
+        return {key: escaped(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
+        return [escaped(item) for item in value]
     return value.replace("${", r"\${") if isinstance(value, str) else value

@@ -15,10 +15,11 @@ from ssl_lab.errors import UserError
 from ssl_lab.evaluation import wordnet
 from ssl_lab.evaluation.meaning import meaning, table
 from ssl_lab.evaluation.ranking import auc, cosine, spearman
-from ssl_lab.evaluation.river_bank import RIVER, figure, river_bank
+from ssl_lab.evaluation.river_bank import RIVER, river_bank
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.similarity import read_rated, similarity_score
 from ssl_lab.evaluation.word_sense import LINEAR, Contexts, mean_share, read_contexts, sense_controls, sense_scores
+from ssl_lab.report import figures
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SENSES = SHARED / "word_senses"
@@ -207,7 +208,7 @@ def test_river_bank_against_bank_account():
     assert (shown.within_river, shown.within_money) == (pytest.approx(1), pytest.approx(1))
     assert shown.across == pytest.approx(cosine(vector_of(True)[None], vector_of(False)[None])[0])
     assert river_bank(static).score.value == pytest.approx(0.5)
-    (heat,) = figure(shown).data
+    (heat,) = figures.river_bank(shown).data
     assert np.array(heat.z).shape == (20, 20)
     assert len(set(heat.x)) == 20
 

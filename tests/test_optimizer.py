@@ -51,7 +51,14 @@ def test_parameters_are_grouped_by_kind_and_vectors_do_not_decay():
 
 
 def muon(net, **options):
-    defaults = {"lr": 0.02, "momentum": 0.9, "betas": [0.9, 0.98], "weight_decay": 0.1, "others_lr": 0.5}
+    defaults = {
+        "lr": 0.02,
+        "momentum": 0.9,
+        "betas": [0.9, 0.98],
+        "weight_decay": 0.1,
+        "others_lr": 0.5,
+        "embedding_lr": 1.0,
+    }
     return Muon(parameter_groups(net, 0.1), **defaults | options)
 
 
@@ -81,6 +88,21 @@ def test_muon_is_torchs_for_matrices_and_adamw_for_the_rest():
         outer.step()
     for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=4e-3, rtol=4e-2)
+
+
+def test_an_embedding_has_a_rate_of_its_own():
+    """AdamW's first step is the rate, wherever there is a gradient."""
+    net = nn.Sequential(nn.Embedding(3, 2), nn.LayerNorm(2))
+    before = copy.deepcopy(net)
+    optimizer = muon(net, embedding_lr=0.25, weight_decay=0.0)
+    net(torch.tensor([0])).mul(torch.tensor([1.0, 3.0])).square().sum().backward()
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    optimizer.step()
+    torch.testing.assert_close(
+        (net[0].weight - before[0].weight)[0].abs(), torch.full((2,), 0.02 * 0.25), rtol=1e-2, atol=0
+    )
+    torch.testing.assert_close((net[1].bias - before[1].bias).abs(), torch.full((2,), 0.02 * 0.5), rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])

@@ -1,6 +1,7 @@
 """The report: what it marks and escapes, and the whole page in headless Chromium."""
 
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 import torch
 from test_evaluate import SMALL, ssl_lab
+from test_export import TEXT
+from test_text import ENGLISH
 
+from ssl_lab import load
 from ssl_lab.errors import UserError
 from ssl_lab.report import figures, page
 from ssl_lab.report.gathered import Gathered, Sample, curves, gather
@@ -80,8 +84,8 @@ def test_confusions_are_shares_of_the_true_class():
 def test_neighbours_are_the_nearest_others():
     run = gathered()
     x = torch.nn.functional.normalize(run.sample.vectors, dim=1)
-    html = page.neighbours(run, queries=30, seed=0)
-    rows = html.split('<div class="items">')[1:]
+    shown = page.neighbours(run, queries=30, seed=0)
+    rows = shown.split('<div class="items">')[1:]
     order = torch.randperm(30, generator=page.generator(0)).tolist()
     for row, query in zip(rows, order, strict=True):
         cosine = sorted((float(x[query] @ x[i]) for i in range(30) if i != query), reverse=True)[:8]
@@ -153,6 +157,22 @@ def test_the_browser_check_sees_errors_and_requests(tmp_path):
     broken = made_up().replace("</body>", '<img src="http://127.0.0.1:9/x.png"><script>nonsense()</script></body>')
     (tmp_path / "page.html").write_text(broken)
     assert len(opened(tmp_path / "page.html", tmp_path)[1]) == 2
+
+
+def test_hidden_words_and_the_bank_of_a_text_run_are_on_its_page(tmp_path):
+    for i, document in enumerate(ENGLISH[:8]):
+        (tmp_path / f"{i}.txt").write_text(document)
+    run, _ = ssl_lab("pretrain", *TEXT, folder=tmp_path)
+    made, _ = ssl_lab("report", f"runs={run}", "sample=4", "queries=1", "logger=none", folder=tmp_path)
+    text = (made / "report.html").read_text()
+    assert {"Hidden words", "“bank” in twenty sentences"} <= set(re.findall("<h2>(.*?)</h2>", text))
+    (word, probability), *_ = load(run).fill("she opened an [MASK] at the bank .")[0]
+    assert (
+        f"<th>she opened an [MASK] at the bank .</th><td>{html.escape(word)} <small>{probability:.1%}</small>" in text
+    )
+    assert "cattle came down to the bank to drink" in text
+    if CHROMIUM:
+        check_in_browser(made / "report.html", tmp_path, plots=2)
 
 
 def test_two_runs_make_one_page(tmp_path):

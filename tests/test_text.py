@@ -23,6 +23,7 @@ from transformers import (
 import ssl_lab
 from ssl_lab.backbone.hub import Hub
 from ssl_lab.backbone.text import TextEncoder, mean_of, rotated, rotations
+from ssl_lab.callbacks.word_vectors import cooccurrence, ppmi_svd
 from ssl_lab.data import packing, tokenizer
 from ssl_lab.data.corpora import Conll, TextFiles, TextTable
 from ssl_lab.data.order import ByLength
@@ -561,11 +562,45 @@ def test_a_tokenizer_that_does_not_fit_the_model_is_said(bert):
         Hub(str(bert), tokenizer=larger)
 
 
+# word vectors to begin with
+
+
+def test_cooccurrence_is_that_of_loops_within_each_text():
+    texts, window = [np.array([0, 1, 2, 1, 3]), np.array([3, 0]), np.array([2])], 3
+    expected = np.zeros((5, 5))
+    for one in texts:
+        for i in range(len(one)):
+            for j in range(len(one)):
+                if 0 < abs(i - j) <= window:
+                    expected[one[i], one[j]] += (window + 1 - abs(i - j)) / window
+    np.testing.assert_allclose(cooccurrence(texts, 5, window).toarray(), expected)
+
+
+def test_word_vectors_are_the_leading_singular_vectors_of_ppmi():
+    """Numpy's dense decomposition; u is known up to signs, which products of vectors do not have."""
+    rng = np.random.default_rng(0)
+    texts = [rng.zipf(1.5, 200).clip(max=12) - 1 for _ in range(20)]
+    counts = cooccurrence(texts, 13, 2)  # the last token never occurs
+    near = counts.toarray()
+    table = np.zeros((13, 13))
+    smoothed = near.sum(0) ** 0.75
+    for i in range(12):
+        for j in range(12):
+            if near[i, j]:
+                joint, context = near[i, j] / near.sum(), smoothed[j] / smoothed.sum()
+                table[i, j] = max(0.0, np.log(joint / (near[i].sum() / near.sum() * context)))
+    u, sigma, _ = np.linalg.svd(table)
+    vectors = u[:, :4] * sigma[:4] ** 0.5
+    found = ppmi_svd(counts, 4, seed=0).numpy()
+    np.testing.assert_allclose(found @ found.T, vectors @ vectors.T, atol=1e-5)
+
+
 # from the command line
 
 PRETRAIN = [
     "objective=mlm", "views=mask_tokens", "data=text_files", "backbone=text_tiny", "data.tokenizer.size=600",
-    "data.length=32", "optimizer=muon", "trainer=cpu", "trainer.precision=32", "logger=none",
+    "data.length=32", "optimizer=muon", "optimizer.embedding_lr=0.1", "callbacks=word_vectors",
+    "trainer=cpu", "trainer.precision=32", "logger=none",
 ]  # fmt: skip
 
 

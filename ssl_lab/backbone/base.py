@@ -8,8 +8,14 @@ class Backbone(nn.Module):
 
     width: int
     embedding: nn.Embedding
-    """of tokens, where there are any"""
+    """of tokens, where there are any;"""
+    length: int
+    """the longest text that it reads at once"""
+
+    def pool(self, features: Tensor, items: Tensor) -> Tensor:
+        """One vector an item, `(b, width)`, of its features."""
+        return features
 
     def pooled(self, items: Tensor) -> Tensor:
-        """One vector an item, `(b, width)`: what is embedded, searched and classified."""
-        return self(items)
+        """What is embedded, searched and classified, `(b, width)`."""
+        return self.pool(self(items), items)

@@ -47,8 +47,8 @@ class Hub(Backbone):
         parts = [self._windowed(part) for part in items.split(self.length, dim=1)]
         return torch.cat(parts, 1)
 
-    def pooled(self, items: Tensor) -> Float[Tensor, "b {self.width}"]:
-        return self(items) if self.pad is None else mean_of(self(items), items != self.pad)
+    def pool(self, features: Tensor, items: Tensor) -> Float[Tensor, "b {self.width}"]:
+        return features if self.pad is None else mean_of(features, items != self.pad)
 
     def _windowed(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t {self.width}"]:
         return self.model(input_ids=tokens, attention_mask=tokens.ne(self.pad or 0).long()).last_hidden_state

@@ -48,11 +48,11 @@ class TextEncoder(Backbone):
     def forward(
         self, tokens: Int[Tensor, "b t"], document: Int[Tensor, "b t"] | None = None
     ) -> Float[Tensor, "b t {self.width}"]:
+        if document is None and tokens.shape[1] > self.length:
+            windows = F.pad(tokens, (0, -tokens.shape[1] % self.length), value=self.pad).unflatten(1, (-1, self.length))
+            return self(windows.flatten(0, 1)).unflatten(0, windows.shape[:2]).flatten(1, 2)[:, : tokens.shape[1]]
         if document is None:
-            size = min(self.length, tokens.shape[1])
-            windows = F.pad(tokens, (0, -tokens.shape[1] % size), value=self.pad).unflatten(1, (-1, size)).flatten(0, 1)
-            features = self(windows, -(windows == self.pad).long())
-            return features.unflatten(0, (len(tokens), -1)).flatten(1, 2)[:, : tokens.shape[1]]
+            document = -(tokens == self.pad).long()
         visible = document[:, None, :, None] == document[:, None, None, :]  # (b, 1, t, t)
         turns = rotations(tokens.shape[1], self.head_width).to(tokens.device)
         x = self.norm_embedding(self.embedding(tokens))
@@ -60,9 +60,8 @@ class TextEncoder(Backbone):
             x = layer(x, visible, turns)
         return self.norm(x)
 
-    def pooled(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b {self.width}"]:
+    def pool(self, features: Float[Tensor, "b t d"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b d"]:
         """The mean over a text's tokens, without those that frame it; or the first token's features."""
-        features = self(tokens)
         return features[:, 0] if self.pooling == "cls" else mean_of(features, ~self.special[tokens])
 
 

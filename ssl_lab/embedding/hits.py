@@ -1,8 +1,10 @@
-"""The hits of a search as text, and as a page with thumbnails that opens offline."""
+"""The hits of a search as a table, with texts, and of images as a page with thumbnails that opens offline."""
 
 import base64
 import html
 import io
+import itertools
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ssl_lab.embedding.store import Hit
 from ssl_lab.errors import UserError
 from ssl_lab.progress import say
 
+TEXT = 90  # letters of a text in the table
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>
 :root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif }} body {{ margin: 2rem }}
@@ -25,13 +28,15 @@ figure {{ margin: 0 }} img {{ width: 100%; image-rendering: pixelated; border-ra
 """
 
 
-def table(hits: Sequence[Hit], classes: list[str] | None) -> str:
+def table(hits: Sequence[Hit], classes: list[str] | None, looks: Sequence[str | Image.Image] = ()) -> str:
     rows = [
         ("id", "label", "similarity"),
         *((str(hit.id), label(hit, classes), f"{hit.similarity:.4f}") for hit in hits),
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    texts = ["", *(textwrap.shorten(look, TEXT) if isinstance(look, str) else "" for look in looks)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(f"{line}  {text}".rstrip() for line, text in itertools.zip_longest(lines, texts, fillvalue=""))
 
 
 def label(hit: Hit, classes: list[str] | None) -> str:
@@ -41,17 +46,20 @@ def label(hit: Hit, classes: list[str] | None) -> str:
     return classes[number] if classes and 0 <= number < len(classes) else str(number)
 
 
-def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], file: Path) -> None:
-    """Of images, where the data that the vectors were made from are still there."""
+def found(hits: Sequence[Hit], card: dict[str, Any]) -> tuple[Any, list[str | Image.Image]]:
+    """The data that the vectors were made from, and what people look at of each hit, where it is still there."""
     data = build(OmegaConf.create(card["config"]["data"]))
-    if not hasattr(data, "channels"):
-        return
     try:
         data.setup()
     except UserError as error:
-        say(f"no page with thumbnails: {error}")
-        return
-    shown = [_image(data, card, int(hit.id)) for hit in hits]
+        say(f"the items themselves cannot be shown: {error}")
+        return data, []
+    return data, [_look(data, card, int(hit.id)) for hit in hits]
+
+
+def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], data: Any, looks: list[Any], file: Path) -> None:
+    """`looks`: the images of the hits."""
+    shown = list(looks)
     captions = [f"{label(hit, card['classes'])}<br>{hit.id} · {hit.similarity:.3f}" for hit in hits]
     if isinstance(query, str):
         shown[:0] = data.show(next(data.prepare([query])))
@@ -65,7 +73,7 @@ def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], file: Path) -> N
     say(f"with thumbnails: {file}")
 
 
-def _image(data: Any, card: dict[str, Any], id: int) -> Image.Image:
+def _look(data: Any, card: dict[str, Any], id: int) -> str | Image.Image:
     """The item of an id, which counts the rows of the set, split after split."""
     for split, size in card["sizes"].items():
         if id < size:

@@ -6,7 +6,6 @@ Ten sentences of each sense, our own; the vector of "bank" in each, and how simi
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -73,12 +72,3 @@ def text(demonstration: Demonstration) -> str:
         f"  one of each         {shown.across:.3f}\n"
         f"  AUC, one sense against two: {shown.score.value:.3f}"
     )
-
-
-def figure(demonstration: Demonstration) -> go.Figure:
-    """The similarities of all pairs of sentences; two bright squares are two senses."""
-    shown = [f"{sentence[:48]}…" if len(sentence) > 49 else sentence for sentence in demonstration.sentences]
-    cosines = demonstration.similarities
-    heat = go.Heatmap(z=cosines, x=shown, y=shown, colorscale="Cividis", colorbar={"title": "cosine"})
-    layout = {"title": "“bank” by the river (first ten) and with an account", "width": 760, "height": 700}
-    return go.Figure(heat, layout | {"xaxis": {"visible": False}, "yaxis": {"autorange": "reversed"}})

@@ -17,7 +17,7 @@ STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """`others_lr` is the factor on the rate of what AdamW trains: embeddings, kernels, biases and norms."""
+    """`embedding_lr` and `others_lr` are factors on the rate of what AdamW trains: embeddings, and the rest."""
 
     def __init__(
         self,
@@ -26,11 +26,12 @@ class Muon(torch.optim.Optimizer):
         momentum: float,
         betas: Any,
         weight_decay: float,
+        embedding_lr: float,
         others_lr: float,
     ):
         matrices, others = ([g for g in params if (g["kind"] == "matrix") == mine] for mine in (True, False))
         self.adamw = torch.optim.AdamW(
-            [{**group, "lr": lr * others_lr} for group in others],
+            [{**group, "lr": lr * (embedding_lr if group["kind"] == "embedding" else others_lr)} for group in others],
             betas=betas, weight_decay=weight_decay, fused=True,
         )  # fmt: skip
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}

@@ -4,6 +4,7 @@ Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart; 
 with each. Axes and letters get their colours in the page, which may be dark.
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_lab.evaluation.lines import CONTROLS, Line
+from ssl_lab.evaluation.river_bank import Demonstration
 from ssl_lab.report.gathered import Gathered
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -58,6 +60,17 @@ def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Fig
     traces = [_points(names[kind], kind, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds).tolist()]
     figure = _figure(title, "", "", traces, height=480)
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
+
+
+def river_bank(shown: Demonstration) -> go.Figure:
+    """The similarities of all pairs of sentences; two bright squares are two senses."""
+    names = [f"{i} {textwrap.shorten(sentence, 40)}" for i, sentence in enumerate(shown.sentences, 1)]
+    heat = go.Heatmap(
+        z=shown.similarities.tolist(), x=names, y=names, colorscale="Cividis", colorbar={"title": "cosine"},
+        hovertemplate="%{y}<br>%{x}<br>%{z:.3f}<extra></extra>",
+    )  # fmt: skip
+    figure = _figure("", "sentences 1 to 10: by a river; 11 to 20: with an account", "", [heat], height=480)
+    return figure.update_xaxes(showticklabels=False).update_yaxes(autorange="reversed", showticklabels=False)
 
 
 def class_names(run: Gathered, count: int) -> list[str]:

@@ -13,12 +13,23 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from ssl_lab.data.text import Text
 from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import Line
+from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
 from ssl_lab.model import chosen, load_model
+from ssl_lab.objective.mlm import MLM
 from ssl_lab.run import read_config
+
+HIDDEN = """\
+the boat drifted to the river [MASK] .
+she opened an [MASK] at the bank .
+he poured himself a [MASK] of coffee .
+the film is [MASK] , with a weak plot and bad acting .
+the film is [MASK] , with a clever plot and fine acting .
+the President of the United [MASK] spoke in Washington ."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,14 @@ class Sample:
     vectors: Float[Tensor, "n d"]
     labels: Int[Tensor, " n"] | None
     looks: list[str]
+
+
+@dataclass(frozen=True)
+class Words:
+    """Of a model of text: the word "bank" in two senses, and `filled`, sentences with the likeliest hidden words."""
+
+    bank: Demonstration
+    filled: dict[str, list[tuple[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +61,7 @@ class Gathered:
     classes: list[str] | None
     sample: Sample
     facts: dict[str, str]
+    words: Words | None = None
 
 
 def gather(folder: Path, items: int) -> Gathered:
@@ -67,6 +87,7 @@ def gather(folder: Path, items: int) -> Gathered:
         classes=data.classes,
         sample=sample(model, data, items),
         facts={name: (folder / name).read_text() for name in ("config.yaml", "provenance.json")},
+        words=words(model) if isinstance(data, Text) else None,
     )
 
 
@@ -88,6 +109,12 @@ def sample(model: Any, data: Any, items: int) -> Sample:
     looks = [look for batch in batches for look in data.show(batch)]
     labels = torch.cat([batch["label"] for batch in batches])[order] if data.labelled else None
     return Sample(embed(model.backbone, model.views, batches), labels, [html(looks[i]) for i in order.tolist()])
+
+
+def words(model: Any) -> Words:
+    """What it fills in is asked of masked language models only."""
+    asked = HIDDEN.splitlines() if isinstance(model.objective, MLM) else []
+    return Words(river_bank(model.embed_words), {sentence: model.fill(sentence)[0] for sentence in asked})
 
 
 def html(look: str | Image.Image) -> str:

@@ -87,6 +87,17 @@ def oddities(run: Gathered) -> str:
     )
 
 
+def filled(run: Gathered) -> str:
+    """Sentences with a hidden word, and the words that the model finds likeliest there."""
+    if run.words is None or not run.words.filled:
+        return ""
+    rows = []
+    for sentence, likely in run.words.filled.items():
+        cells = "".join(f"<td>{escape(word)} <small>{share:.1%}</small></td>" for word, share in likely)
+        rows.append(f"<tr><th>{escape(sentence)}</th>{cells}</tr>")
+    return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
+
+
 def facts(run: Gathered) -> str:
     parts = [
         f"<details><summary>{name}</summary><pre>{escape(text)}</pre></details>" for name, text in run.facts.items()

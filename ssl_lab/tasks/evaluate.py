@@ -21,6 +21,8 @@ from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.meaning import meaning
 from ssl_lab.evaluation.meaning import table as meaning_table
 from ssl_lab.evaluation.retrieval import near_duplicates, outliers
+from ssl_lab.evaluation.river_bank import river_bank
+from ssl_lab.evaluation.river_bank import text as bank_table
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
 from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
 from ssl_lab.files import write_json
@@ -100,7 +102,7 @@ def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
         similarity,
         wordnet,
     )
-    say(meaning_table(rows))
+    say(f"{meaning_table(rows)}\n{bank_table(river_bank(model.embed_words))}")
     return [
         line | {"control_untrained": row.controls["untrained"], "control_raw": row.controls["input"]}
         for row in rows

@@ -7,11 +7,14 @@ from omegaconf import DictConfig
 from ssl_lab.files import write_json
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
+from ssl_lab.run import open_folder
 
 
 def fill(config: DictConfig, folder: Path) -> None:
     """Prints the likeliest words at each [MASK], and keeps them in summary.json."""
-    found = load_model(config.run).fill(config.text, config.k)
+    model = load_model(config.run)
+    found = model.fill(config.text, config.k)
+    open_folder(folder, config, {"run": model.run, "weights": model.weights})
     say(config.text)
     for number, words in enumerate(found, 1):
         say(f"[MASK] {number}" if len(found) > 1 else "[MASK]")

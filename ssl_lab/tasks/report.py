@@ -38,6 +38,7 @@ def report(config: DictConfig, folder: Path) -> None:
         for run in runs
     ]
     confusions = [{"confusion": figures.confusion(run)} if "confusion" in run.details else {} for run in runs]
+    banks = [{"bank": figures.river_bank(run.words.bank)} if run.words else {} for run in runs]
     sections = {
         "Scores": page.scores(runs),
         "With few labels": page.figures(few, wide=True),
@@ -45,6 +46,8 @@ def report(config: DictConfig, folder: Path) -> None:
         "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, config.queries, config.seed)),
         "What it overlooks": page.figures(changes),
         "Confusions of the linear probe": page.per_run(runs, lambda run, i: page.figures(confusions[i], wide=True)),
+        "Hidden words": page.per_run(runs, lambda run, i: page.filled(run)),
+        "“bank” in twenty sentences": page.per_run(runs, lambda run, i: page.figures(banks[i], wide=True)),
         "Odd items": page.per_run(runs, lambda run, i: page.oddities(run)),
         "Training": page.figures(curves),
         "Config and provenance": page.per_run(runs, lambda run, i: page.facts(run)),
@@ -52,8 +55,8 @@ def report(config: DictConfig, folder: Path) -> None:
     (folder / "report.html").write_text(page.page(runs, sections))
     write_json(folder / "summary.json", {"runs": len(runs), "items": len(runs[0].sample.looks)})
     made = {**curves, **few, **changes}
-    for i, (on_map, confusion) in enumerate(zip(maps, confusions, strict=True)):
-        made |= {f"{name}_{i}": figure for name, figure in (on_map | confusion).items()}
+    for i, parts in enumerate(zip(maps, confusions, banks, strict=True)):
+        made |= {f"{name}_{i}": figure for part in parts for name, figure in part.items()}
     publish(made, config, folder)
     say(f"{folder / 'report.html'}")
 

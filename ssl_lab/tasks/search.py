@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from torch import Tensor
 
-from ssl_lab.embedding.hits import page, table
+from ssl_lab.embedding import hits as shown
 from ssl_lab.embedding.store import Store, open_store
 from ssl_lab.errors import UsageError
 from ssl_lab.hardware import quiet
@@ -27,14 +28,16 @@ def search(config: DictConfig, folder: Path) -> None:
     if len(hits) < config.k:
         say(f"only {len(hits)} rows fit the filter")
     open_folder(folder, config, {"collection": store.card})
-    found = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity} for hit in hits]
-    text = json.dumps(found)
+    listed = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity} for hit in hits]
+    text = json.dumps(listed)
     (folder / "hits.json").write_text(text + "\n")
     if config.output == "json":
         print(text)
-    else:
-        say(table(hits, store.card["classes"]))
-    page(config.query, hits, store.card, folder / "hits.html")
+    data, looks = shown.found(hits, store.card)
+    if config.output == "table":
+        say(shown.table(hits, store.card["classes"], looks))
+    if looks and isinstance(looks[0], Image.Image):
+        shown.page(config.query, hits, store.card, data, looks, folder / "hits.html")
 
 
 def _query(query: Any, store: Store) -> Tensor:

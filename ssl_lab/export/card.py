@@ -1,0 +1,73 @@
+"""The model card (Mitchell et al. 2019, arXiv 1810.03993): what the model is, how it is used, and how good it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ssl_lab import __version__
+from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, long, short
+from ssl_lab.model import Model
+from ssl_lab.run import read_config
+
+CARD = """\
+---
+library_name: ssl_lab
+pipeline_tag: feature-extraction
+tags: [self-supervised, embeddings, {objective}]
+---
+# {name}
+
+{backbone} of {parameters:,} parameters, trained without labels by {objective}: {items} in, vectors of width
+{width} out. Made by ssl_lab {version}; weights {weights}.
+
+## Use
+
+```python
+{use}```
+
+## How good
+{scores}
+## Training
+
+```json
+{facts}
+```
+"""
+
+
+def card(model: Model, use: str) -> str:
+    """`use` is Python that loads it. The scores are those that its training ended with."""
+    folder = Path(str(model.run))
+    config = read_config(folder)
+    lines, summary, provenance = (_read(folder / f"{name}.json") for name in ("scores", "summary", "provenance"))
+    facts = {key: summary[key] for key in ("epochs", "steps", "seconds") if key in summary}
+    facts |= {key: provenance[key] for key in ("code", "data_fingerprint", "libraries") if key in provenance}
+    return CARD.format(
+        objective=config.objective._target_.split(".")[-1],
+        name=config.name,
+        backbone=type(model.backbone).__name__,
+        parameters=sum(p.numel() for p in model.backbone.parameters()),
+        items=type(model.data).__name__.lower(),
+        width=model.width,
+        version=__version__,
+        weights=model.weights,
+        use=use,
+        scores=_scores(lines or []),
+        facts=json.dumps(facts, indent=1),
+    )
+
+
+def _scores(lines: list[Line]) -> str:
+    if not lines:
+        return "\nNot measured: the run folder has no scores.json.\n"
+    titles = ["score", "value [95 % interval]", "the same backbone untrained", "raw input"]
+    rows = [titles, ["---"] * len(titles)]
+    for line in headlines(lines):
+        interval = "" if line["low"] is None else f" [{short(line['low'])}, {short(line['high'])}]"
+        controls = [long(line[f"control_{which}"]) for which in CONTROLS]
+        rows.append([f"{line['metric']}/{line['protocol']}", long(line["value"]) + interval, *controls])
+    return "\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text()) if file.is_file() else {}

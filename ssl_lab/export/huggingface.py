@@ -1,0 +1,138 @@
+"""A folder that `transformers` opens: `AutoModel` after `import ssl_lab.export.huggingface`.
+
+A model of the Hub, trained on, is written as `transformers` writes it, and needs no import.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import cached_file
+
+from ssl_lab.backbone.hub import Hub
+from ssl_lab.building import build
+from ssl_lab.data.tokenizer import SPECIAL, Tokenizer
+from ssl_lab.export import weights
+from ssl_lab.files import write_json
+from ssl_lab.model import Model
+
+IMPORT = "import ssl_lab.export.huggingface  # pip install 'ssl-lab[hub]'\n"
+TEXT = """\
+from transformers import AutoModel, AutoTokenizer
+
+tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), AutoModel.from_pretrained("FOLDER").eval()
+batch = tokenizer(ITEMS, padding=True, return_tensors="pt")
+model(**batch).{output}  # {shape}
+"""
+IMAGES = """\
+from transformers import AutoImageProcessor, AutoModel
+
+processor, model = AutoImageProcessor.from_pretrained("FOLDER"), AutoModel.from_pretrained("FOLDER").eval()
+batch = processor(images=[...], return_tensors="pt")
+model(**batch).{output}  # {shape}
+"""
+
+
+class EncoderConfig(PretrainedConfig):
+    """`ssl_lab` is the config of the run."""
+
+    model_type = "ssl_lab"
+
+    def __init__(self, ssl_lab: dict[str, Any] | None = None, **others: Any):
+        self.ssl_lab = ssl_lab
+        super().__init__(**others)
+
+
+class Encoder(PreTrainedModel):
+    """A backbone of this package: `pooler_output` (b, width) and, of tokens, `last_hidden_state` (b, t, width)."""
+
+    config_class = EncoderConfig
+    _keys_to_ignore_on_load_unexpected: Any = (r"^(?!backbone\.)",)  # what the objective needed besides
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__(config)
+        parts = OmegaConf.create(config.ssl_lab)
+        if "tokenizer" in parts.data:
+            parts.data.tokenizer.file = cached_file(str(config.name_or_path), "tokenizer.json")
+        with torch.device("cpu"):  # transformers builds without memory
+            self.backbone = build(parts.backbone, **build(parts.data).context)
+        stored = self.backbone.state_dict()
+        self._constants = {k: v.clone() for k, v in self.backbone.named_buffers() if k not in stored}
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Weights come from the file; buffers that are in none have been emptied by transformers."""
+        for name, value in self._constants.items():
+            self.backbone.get_buffer(name).copy_(value)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        **_: Any,
+    ) -> BaseModelOutputWithPooling:
+        items: Any = pixel_values
+        if input_ids is not None:
+            items = input_ids
+            if attention_mask is not None:
+                items = items.masked_fill(attention_mask == 0, self.backbone.pad)
+        features = self.backbone(items)
+        pooled = self.backbone.pool(features, items)
+        return BaseModelOutputWithPooling(features if features.ndim == 3 else None, pooled)
+
+
+AutoConfig.register("ssl_lab", EncoderConfig)
+AutoModel.register(EncoderConfig, Encoder)
+
+
+def write(model: Model, folder: Path) -> str:
+    """Gives Python that uses what was written."""
+    native = isinstance(model.backbone, Hub)
+    if isinstance(model.backbone, Hub):
+        model.backbone.model.save_pretrained(folder)
+    else:
+        weights.write(model, folder)
+    if tokenizer := model.data.context.get("tokenizer"):
+        _fast(tokenizer, model.backbone.length).save_pretrained(folder)
+    else:
+        write_json(folder / "preprocessor_config.json", _preparation(model.data))
+    output, shape = "pooler_output", f"(2, {model.width})"
+    if native and tokenizer:
+        output, shape = "last_hidden_state", f"(2, t, {model.width}); its mean over a text's tokens is the text's"
+    return ("" if native else IMPORT) + (TEXT if tokenizer else IMAGES).format(output=output, shape=shape)
+
+
+def _fast(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
+    names = {name: token for name, token in zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)}
+    known = {
+        f"{name}_token": token for name, token in names.items() if tokenizer.backend.token_to_id(token) is not None
+    }
+    known |= {"pad_token": tokenizer.word(tokenizer.pad), "mask_token": tokenizer.word(tokenizer.mask)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend, model_max_length=length,
+        model_input_names=["input_ids", "attention_mask"], **known,
+    )  # fmt: skip
+
+
+def _preparation(data: Any) -> dict[str, Any]:
+    """As `ssl_lab.data.decoding.fit` does it: the shorter side resized, the middle cut out, then normalised."""
+    return {
+        "image_processor_type": "BitImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": data.size},
+        "resample": int(Image.Resampling.BILINEAR),
+        "do_center_crop": True,
+        "crop_size": {"height": data.size, "width": data.size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(data.mean),
+        "image_std": list(data.std),
+        "do_convert_rgb": data.channels == 3,
+    }

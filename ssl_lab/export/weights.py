@@ -1,0 +1,32 @@
+"""model.safetensors and config.json: all that `ssl_lab.load(FOLDER)` needs, and nothing that could run code."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_model
+
+from ssl_lab.files import replace, write_json
+from ssl_lab.model import Model
+from ssl_lab.run import escaped, plain, read_config
+
+USE = """\
+import ssl_lab  # pip install ssl-lab
+
+model = ssl_lab.load("FOLDER")
+vectors = model.embed(ITEMS)  # float32, (2, {width})
+"""
+
+
+def write(model: Model, folder: Path) -> str:
+    """Gives Python that uses what was written."""
+    objective: Any = model.objective
+    replace(folder / "model.safetensors", lambda file: save_model(objective, str(file)))
+    describe(model, folder)
+    return USE.format(width=model.width)
+
+
+def describe(model: Model, folder: Path) -> None:
+    """The run's config in config.json, in the shape of `transformers`, and what else new items need."""
+    config = {"model_type": "ssl_lab", "architectures": ["Encoder"], "hidden_size": model.width}
+    write_json(folder / "config.json", config | {"ssl_lab": escaped(plain(read_config(Path(str(model.run)))))})
+    model.data.save(folder)

@@ -1,0 +1,35 @@
+"""`ssl-lab export`: a run → its model as files that others open, with its preprocessing and a model card."""
+
+import importlib
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ssl_lab.errors import UsageError, nearest
+from ssl_lab.export.card import card
+from ssl_lab.files import write_json
+from ssl_lab.hardware import quiet
+from ssl_lab.model import load_model
+from ssl_lab.progress import say
+from ssl_lab.provenance import provenance
+from ssl_lab.run import MODEL, open_folder
+
+FORMATS = {"safetensors": "weights", "huggingface": "huggingface", "onnx": "onnx"}
+"""the module of `ssl_lab.export` that writes each, loaded when it is asked for: it may need an extra"""
+
+
+def export(config: DictConfig, folder: Path) -> None:
+    """Writes `model/` into the run folder."""
+    quiet()
+    if config.format not in FORMATS:
+        raise UsageError(f"format={config.format}: {nearest(str(config.format), FORMATS)}")
+    model = load_model(config.run)
+    writer = importlib.import_module(f"ssl_lab.export.{FORMATS[config.format]}")
+    target = folder / MODEL
+    target.mkdir(parents=True)
+    use = writer.write(model, target)
+    (target / "README.md").write_text(card(model, use))
+    open_folder(folder, config, provenance(model.data))
+    bytes_by_file = {file.name: file.stat().st_size for file in sorted(target.iterdir())}
+    write_json(folder / "summary.json", {"width": model.width, "bytes": sum(bytes_by_file.values())})
+    say("\n".join(f"{size:12,} bytes  {name}" for name, size in bytes_by_file.items()))
