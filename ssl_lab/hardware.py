@@ -1,5 +1,6 @@
 """What the machine can do."""
 
+import functools
 import logging
 import warnings
 
@@ -14,11 +15,16 @@ def precision(asked: str | int, accelerator: str) -> str | int:
     """
     if asked != "auto":
         return asked
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = torch.cpu.get_capabilities().get("amx_bf16", False)
-    return "bf16-mixed" if fast else "32-true"
+    device = "cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+    return "bf16-mixed" if fast_bfloat16(device) else "32-true"
+
+
+@functools.cache
+def fast_bfloat16(device: str) -> bool:
+    """Whether products in bfloat16 are faster than in float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def quiet() -> None:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.building import build
@@ -92,13 +93,13 @@ def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None 
     file = checkpoint_of(str(checkpoint or run))
     data = build(config.data)
     module = compose(config, data)
-    if file.suffix == ".safetensors":
-        safetensors.torch.load_model(module.objective, str(file))
-    else:
-        try:
+    try:
+        if file.suffix == ".safetensors":
+            safetensors.torch.load_model(module.objective, str(file))
+        else:
             module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
-        except UnpicklingError as error:
-            raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
+    except (UnpicklingError, SafetensorError) as error:
+        raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
     parts = {part: plain(config[part]) for part in PARTS}
     folder = str(Path(run).expanduser().resolve())
     return Model(module.objective.backbone, module.views, data, parts, folder, module.objective)

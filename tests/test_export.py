@@ -146,6 +146,13 @@ def test_what_is_exported_names_only_what_is_allowed(runs, tmp_path):
     assert read_config(folder).backbone._target_ == "os.system"
 
 
+def test_weights_that_are_cut_off_are_said(runs):
+    file = export(runs["images"][0], "safetensors") / "model" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"model\.safetensors is no checkpoint"):
+        load(file.parent)
+
+
 @pytest.mark.parametrize(
     ("options", "message", "code"),
     [

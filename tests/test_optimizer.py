@@ -105,11 +105,19 @@ def test_an_embedding_has_a_rate_of_its_own():
     torch.testing.assert_close((net[1].bias - before[1].bias).abs(), torch.full((2,), 0.02 * 0.5), rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize("shape", [(64, 256), (256, 64)])
+def test_orthogonal_in_bfloat16_keeps_to_its_bounds(shape):
+    """Singular values over three decades: the iteration by products of x xᵀ alone gives values above 3."""
+    u, _, v = torch.linalg.svd(torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), full_matrices=False)
+    matrices = u * torch.logspace(0, -3, 64) @ v
+    assert torch.linalg.svdvals(orthogonal(matrices, torch.bfloat16)).max() < 1.3
+
+
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
 def test_orthogonal_keeps_singular_vectors_and_makes_the_values_one(shape):
-    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    values = u.T @ orthogonal(matrix) @ v.T
+    several = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(several[1], full_matrices=False)
+    values = u.T @ orthogonal(several)[1] @ v.T
     off = values - torch.diag(values.diagonal())
     assert off.abs().max() < 1e-4
     assert ((values.diagonal() > 0.6) & (values.diagonal() < 1.3)).all()

@@ -22,7 +22,7 @@ from transformers import (
 
 import ssl_lab
 from ssl_lab.backbone.hub import Hub
-from ssl_lab.backbone.text import TextEncoder, mean_of, rotated, rotations
+from ssl_lab.backbone.text import SHORT, TextEncoder, attention, mean_of, rotated, rotations
 from ssl_lab.callbacks.word_vectors import cooccurrence, ppmi_svd
 from ssl_lab.data import packing, tokenizer
 from ssl_lab.data.corpora import Conll, TextFiles, TextTable
@@ -298,11 +298,22 @@ def test_long_texts_are_read_in_windows(words):
     torch.testing.assert_close(net.pooled(tokens), torch.cat(parts, 1)[:, 1:-1].mean(1), atol=1e-6, rtol=1e-4)
 
 
-def test_pooling_is_the_mean_or_the_first(words):
-    tokens = rows(words, b=2)["tokens"]
+def test_pooling_is_of_all_tokens_or_the_first(words):
+    tokens = rows(words, b=2, padded=0)["tokens"]
     net = encoder(words, pooling="cls")
     assert torch.equal(net.pooled(tokens), net(tokens)[:, 0])
+    net = encoder(words, pooling="first_last")
+    first = net.norm_embedding(net.embedding.weight[tokens])
+    torch.testing.assert_close(net.pooled(tokens), ((first + net(tokens)) / 2)[:, 1:-1].mean(1))
     assert torch.equal(mean_of(torch.ones(1, 3, 2), torch.zeros(1, 3).bool()), torch.zeros(1, 2))
+
+
+def test_plain_attention_is_the_fused_one():
+    q, k, v = torch.randn(3, 2, 4, SHORT, 8, generator=torch.Generator().manual_seed(0))
+    document = torch.arange(SHORT) // 100
+    visible = (document[:, None] == document).expand(2, 1, -1, -1)
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, visible)
+    torch.testing.assert_close(attention(q, k, v, visible), fused, atol=1e-5, rtol=1e-5)
 
 
 def test_rotations_are_those_of_the_paper():
@@ -337,6 +348,20 @@ def test_sparse_loss_is_that_of_all_logits(n):
         torch.autograd.grad(2 * loss, inputs), torch.autograd.grad(2 * expected, inputs), strict=True
     ):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_the_loss_under_autocast_is_near_that_in_float32():
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(*shape, generator=generator).requires_grad_() for shape in ((300, 16), (500, 16), (500,))]
+    target = torch.randint(500, (300,), generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = cross_entropy(*inputs, target)
+    expected = torch.nn.functional.cross_entropy(inputs[0] @ inputs[1].T + inputs[2], target)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=2e-3)
+    assert loss.item() != expected.item()
+    for ours, theirs in zip(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True):
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
 def test_mlm_is_the_cross_entropy_of_a_full_model_at_hidden_places(words):

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.tokenizer import Tokenizer
 
+SHORT = 256  # tokens of a row
+
 
 class TextEncoder(Backbone):
     """Tokens `(b, t)` → features `(b, t, width)`; `pooled` gives `(b, width)`.
@@ -32,7 +34,7 @@ class TextEncoder(Backbone):
         heads: int,
         hidden: int,
         length: int,
-        pooling: Literal["mean", "cls"],
+        pooling: Literal["mean", "first_last", "cls"],
     ):
         super().__init__()
         self.width, self.length, self.pooling, self.pad = width, length, pooling, tokenizer.pad
@@ -61,8 +63,16 @@ class TextEncoder(Backbone):
         return self.norm(x)
 
     def pool(self, features: Float[Tensor, "b t d"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b d"]:
-        """The mean over a text's tokens, without those that frame it; or the first token's features."""
-        return features[:, 0] if self.pooling == "cls" else mean_of(features, ~self.special[tokens])
+        """The mean over a text's tokens, without those that frame it; or the first token's features.
+
+        "first_last" is the mean of the embedding and of the last layer: words, and what their context makes of them (Su
+        et al. 2021, arXiv 2103.15316).
+        """
+        if self.pooling == "cls":
+            return features[:, 0]
+        if self.pooling == "first_last":
+            features = (features + self.norm_embedding(self.embedding(tokens))) / 2
+        return mean_of(features, ~self.special[tokens])
 
 
 class Layer(nn.Module):
@@ -78,9 +88,23 @@ class Layer(nn.Module):
     ) -> Float[Tensor, "b t d"]:
         qkv = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, b, heads, t, h)
         (q, k), v = rotated(F.layer_norm(qkv[:2], (self.head_width,)), turns), qkv[2]
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v, visible).transpose(1, 2).flatten(2))
-        gate, value = self.gate(self.norm2(x)).chunk(2, 2)
+        x = x + self.out(attention(q, k, v, visible).transpose(1, 2).flatten(2))
+        x2 = self.norm2(x)
+        gate, value = (F.linear(x2, half) for half in self.gate.weight.chunk(2))  # each contiguous, which is faster
         return x + self.down(F.gelu(gate) * value)
+
+
+def attention(
+    q: Float[Tensor, "b n t h"],
+    k: Float[Tensor, "b n t h"],
+    v: Float[Tensor, "b n t h"],
+    visible: Bool[Tensor, "b 1 t t"],
+) -> Float[Tensor, "b n t h"]:
+    """PyTorch's fused one, but for short rows on a CPU, where its gradient takes longer than plain products."""
+    if q.device.type != "cpu" or q.shape[2] > SHORT:
+        return F.scaled_dot_product_attention(q, k, v, visible)
+    scores = (q * q.shape[3] ** -0.5) @ k.mT  # (b, n, t, t)
+    return scores.masked_fill(~visible, -torch.inf).softmax(3).to(v.dtype) @ v
 
 
 def rotations(length: int, width: int) -> Float[Tensor, "2 {length} {width}"]:

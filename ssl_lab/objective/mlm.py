@@ -25,7 +25,7 @@ class MLM(Objective):
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
         self.head = nn.Sequential(
-            nn.Linear(backbone.width, backbone.width, bias=False), nn.GELU(), nn.RMSNorm(backbone.width)
+            nn.Linear(backbone.width, backbone.width, bias=False), nn.GELU(), nn.LayerNorm(backbone.width, bias=False)
         )
         self.bias = nn.Parameter(torch.zeros(len(self.output)))
 
@@ -54,9 +54,14 @@ class MLM(Objective):
 def cross_entropy(
     x: Float[Tensor, "n d"], weight: Float[Tensor, "v d"], bias: Float[Tensor, " v"], target: Int[Tensor, " n"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The mean of -log softmax(x · weightᵀ + bias)[target], and the share of targets with the highest logit."""
-    with torch.autocast(x.device.type, enabled=False):
-        loss, right = _InChunks.apply(x.float(), weight.float(), bias.float(), target)
+    """The mean of -log softmax(x · weightᵀ + bias)[target], and the share of targets with the highest logit.
+
+    Under autocast the matrix products are taken in its type, all else in float32.
+    """
+    device = x.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    with torch.autocast(device, enabled=False):
+        loss, right = _InChunks.apply(x.float(), weight.float(), bias.float(), target, kind)
         return loss / len(target), right / len(target)
 
 
@@ -64,13 +69,17 @@ class _InChunks(torch.autograd.Function):
     """Loss, gradients and right answers in one pass over chunks of rows: no logits are kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, target: Tensor, kind: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         loss, right = x.new_zeros(()), x.new_zeros(())
         to_x, to_weight, to_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
-        buffer = x.new_empty(min(CHUNK, len(x)), len(weight))
+        matrix, product = weight.to(kind), x.new_empty(min(CHUNK, len(x)), len(weight), dtype=kind)
+        logits = product.float()  # the same memory, where products are in float32
         for start in range(0, len(x), CHUNK):
-            rows, wanted = x[start : start + CHUNK], target[start : start + CHUNK, None]
-            p = torch.addmm(bias, rows, weight.T, out=buffer[: len(rows)])
+            rows, wanted = x[start : start + CHUNK].to(kind), target[start : start + CHUNK, None]
+            torch.mm(rows, matrix.T, out=product[: len(rows)])
+            p = torch.add(product[: len(rows)], bias, out=logits[: len(rows)])
             best, which = p.max(1, keepdim=True)
             right += (which == wanted).sum()
             p.sub_(best)
@@ -78,9 +87,13 @@ class _InChunks(torch.autograd.Function):
             norm = p.exp_().sum(1, keepdim=True)
             loss += norm.log().sum()
             p.div_(norm).scatter_add_(1, wanted, -torch.ones_like(norm))
-            torch.mm(p, weight, out=to_x[start : start + CHUNK])
-            to_weight.addmm_(p.T, rows)
             to_bias += p.sum(0)
+            p = p.to(kind)
+            to_x[start : start + CHUNK] = p @ matrix
+            if kind is torch.float32:
+                to_weight.addmm_(p.T, rows)
+            else:
+                to_weight += p.T @ rows
         ctx.save_for_backward(to_x, to_weight, to_bias)
         ctx.mark_non_differentiable(right)
         return loss, right
@@ -88,4 +101,4 @@ class _InChunks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
         to_x, to_weight, to_bias = ctx.saved_tensors
-        return grad * to_x, grad * to_weight, grad * to_bias, None
+        return grad * to_x, grad * to_weight, grad * to_bias, None, None
