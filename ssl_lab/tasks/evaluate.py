@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig
 from sklearn.metrics import confusion_matrix
+from torch import Tensor
 
 from ssl_lab.data.text import Text
 from ssl_lab.embedding.embed import embed
@@ -129,7 +130,7 @@ def score_sheet(
     lines = [*first, *beside(sheets[""].scores, {name: sheets[name].scores for name in controls}, seed)]
     write_json(folder / "scores.json", lines)
     write_json(folder / "details.json", details(run.vectors, sheets[""], data.classes))
-    return lines, flat(lines) | savings(run, sheets, data)
+    return lines, flat(lines) | savings(run, sheets, data, some(data, protocol.items))
 
 
 def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[str, Any]:
@@ -143,9 +144,11 @@ def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[st
     return found
 
 
-def savings(run: Subject, sheets: dict[str, Sheet], data: Any) -> dict[str, float]:
-    """What work on vectors costs against work on raw input: bytes of all items, and seconds of the linear probe."""
-    batches = some(data, 1000)
+def savings(run: Subject, sheets: dict[str, Sheet], data: Any, batches: list[dict[str, Tensor]]) -> dict[str, float]:
+    """What work on vectors costs against work on raw input: bytes of all items, and seconds of the linear probe.
+
+    Raw bytes and the backbone's seconds are those of `batches`, whole items, times as many as there are.
+    """
     items = sum(len(batch["index"]) for batch in batches)
     rows = sum(len(data.rows[role]) for role in ("bank", "test") if role in data.rows)
     raw = sum(column.nbytes for batch in batches for name, column in batch.items() if name not in ("index", "label"))
