@@ -17,6 +17,7 @@ examples
   ssl-lab evaluate run=RUN                                 the score sheet, beside its controls
   ssl-lab probe run=RUN data=sst2 head=linear              a classifier on frozen embeddings
   ssl-lab search collection=COLLECTION query=photo.jpg     the nearest items, after ssl-lab index embeddings=SET
+  ssl-lab export run=RUN format=onnx                       the model as a file for others
 
 options that every task takes
   -m                  a comma in a value makes several runs
