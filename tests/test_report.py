@@ -107,7 +107,7 @@ def test_a_run_without_scores_is_said(tmp_path):
 def made_up():
     runs = [gathered(), gathered("other", shift=0.1)]
     where = np.random.default_rng(0).normal(size=(30, 2))
-    maps = page.looks(runs[0], 0) + page.figures({"PCA": figures.points(runs[0], "PCA", where)}, looks="looks0")
+    maps = page.mapped(runs[0], {"PCA": figures.points(runs[0], "PCA", where)}, 0)
     sections = {
         "Scores": page.scores(runs), "Map": maps, "Empty": "",
         "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, 3, 0)),
@@ -162,7 +162,7 @@ def test_the_browser_check_sees_errors_and_requests(tmp_path):
 def test_hidden_words_and_the_bank_of_a_text_run_are_on_its_page(tmp_path):
     for i, document in enumerate(ENGLISH[:8]):
         (tmp_path / f"{i}.txt").write_text(document)
-    run, _ = ssl_lab("pretrain", *TEXT, folder=tmp_path)
+    run, _ = ssl_lab("pretrain", *TEXT, "data.holdout=0.5", folder=tmp_path)
     made, _ = ssl_lab("report", f"runs={run}", "sample=4", "queries=1", "logger=none", folder=tmp_path)
     text = (made / "report.html").read_text()
     assert {"Hidden words", "“bank” in twenty sentences"} <= set(re.findall("<h2>(.*?)</h2>", text))
@@ -171,6 +171,7 @@ def test_hidden_words_and_the_bank_of_a_text_run_are_on_its_page(tmp_path):
         f"<th>she opened an [MASK] at the bank .</th><td>{html.escape(word)} <small>{probability:.1%}</small>" in text
     )
     assert "cattle came down to the bank to drink" in text
+    assert "<h2>Map</h2>" not in text  # of four items
     if CHROMIUM:
         check_in_browser(made / "report.html", tmp_path, plots=2)
 

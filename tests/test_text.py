@@ -624,7 +624,7 @@ def test_word_vectors_are_the_leading_singular_vectors_of_ppmi():
 
 PRETRAIN = [
     "objective=mlm", "views=mask_tokens", "data=text_files", "backbone=text_tiny", "data.tokenizer.size=600",
-    "data.length=32", "optimizer=muon", "optimizer.embedding_lr=0.1", "callbacks=word_vectors",
+    "data.length=32", "optimizer=muon", "callbacks=word_vectors",
     "trainer=cpu", "trainer.precision=32", "logger=none",
 ]  # fmt: skip
 

@@ -37,7 +37,7 @@ class WordVectors(Callback):
         weight.data.copy_(vectors * (weight.std().item() / vectors.std()))
 
 
-def cooccurrence(texts: list[Int[np.ndarray, " t"]], size: int, window: int) -> sparse.csr_array:
+def cooccurrence(texts: list[Int[np.ndarray, " _"]], size: int, window: int) -> sparse.csr_array:
     """How often tokens occur up to `window` places apart in a text; at distance d it counts (window + 1 - d) / window.
 
     The matrix `(size, size)` is symmetric.

@@ -78,7 +78,12 @@ def class_names(run: Gathered, count: int) -> list[str]:
 
 
 def maps(x: Float[Tensor, "n d"], seed: int) -> dict[str, Float[np.ndarray, "n 2"]]:
-    """PCA, true to distances, and UMAP (McInnes et al. 2018, arXiv 1802.03426), true to neighbours, both by cosine."""
+    """PCA, true to distances, and UMAP (McInnes et al. 2018, arXiv 1802.03426), true to neighbours, both by cosine.
+
+    None of fewer than ten items.
+    """
+    if len(x) < 10:
+        return {}
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
     from umap import UMAP

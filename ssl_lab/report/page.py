@@ -44,9 +44,12 @@ def figures(made: dict[str, go.Figure], wide: bool = False, looks: str = "") -> 
     return f'<div class="grid{" wide" if wide else ""}"{shown}>{"".join(parts)}</div>'
 
 
-def looks(run: Gathered, number: int) -> str:
-    """The items of a run, where page.js finds them."""
-    return f'<script type="application/json" id="looks{number}">{_json(run.sample.looks)}</script>'
+def mapped(run: Gathered, maps: dict[str, go.Figure], number: int) -> str:
+    """Maps of a run's items, and the items where page.js finds them."""
+    if not maps:
+        return ""
+    items = f'<script type="application/json" id="looks{number}">{_json(run.sample.looks)}</script>'
+    return items + figures(maps, wide=True, looks=f"looks{number}")
 
 
 def scores(runs: Sequence[Gathered]) -> str:

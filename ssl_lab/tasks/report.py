@@ -42,7 +42,7 @@ def report(config: DictConfig, folder: Path) -> None:
     sections = {
         "Scores": page.scores(runs),
         "With few labels": page.figures(few, wide=True),
-        "Map": page.per_run(runs, lambda run, i: page.looks(run, i) + page.figures(maps[i], True, f"looks{i}")),
+        "Map": page.per_run(runs, lambda run, i: page.mapped(run, maps[i], i)),
         "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, config.queries, config.seed)),
         "What it overlooks": page.figures(changes),
         "Confusions of the linear probe": page.per_run(runs, lambda run, i: page.figures(confusions[i], wide=True)),
