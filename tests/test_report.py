@@ -18,7 +18,7 @@ from test_text import ENGLISH
 from ssl_lab import load
 from ssl_lab.errors import UserError
 from ssl_lab.report import figures, page
-from ssl_lab.report.gathered import Gathered, Sample, curves, gather
+from ssl_lab.report.gathered import Gathered, Sample, curves, distinct, gather
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "</script><script>alert(1)</script><b>"
@@ -63,6 +63,11 @@ def test_curves_are_over_the_numbers_in_the_names_beside_the_controls():
     assert list(crop.data[0].x) == [0.2, 0.4]  # without the mean over strengths
     assert crop.data[0].error_y.array == pytest.approx([0.1, 0.1])
     assert list(figures.training(runs)["pretrain/loss"].data[0].y) == [3.0, 2.0]
+
+
+def test_runs_of_one_title_are_told_apart_by_their_folders():
+    runs = [gathered("a"), dataclasses.replace(gathered("a"), folder=Path("runs/b")), gathered("c")]
+    assert [run.title for run in distinct(runs)] == ["a a", "a b", "c"]
 
 
 def test_runs_and_classes_differ_in_more_than_colour():

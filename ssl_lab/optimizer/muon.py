@@ -60,8 +60,9 @@ class Muon(torch.optim.Optimizer):
         looks_ahead = []
         for weight in weights:
             velocity = self.state[weight].setdefault("velocity", torch.zeros_like(weight))
-            velocity.lerp_(weight.grad, 1 - group["momentum"])
-            looks_ahead.append(weight.grad.lerp(velocity, group["momentum"]))  # Nesterov's
+            gradient: Any = weight.grad
+            velocity.lerp_(gradient, 1 - group["momentum"])
+            looks_ahead.append(gradient.lerp(velocity, group["momentum"]))  # Nesterov's
         kind = torch.bfloat16 if fast_bfloat16(weights[0].device.type) else torch.float32
         for weight, step in zip(weights, orthogonal(torch.stack(looks_ahead).float(), kind), strict=True):
             weight.mul_(1 - group["lr"] * group["weight_decay"])

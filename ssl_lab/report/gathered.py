@@ -3,7 +3,8 @@
 import base64
 import io
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,12 @@ def gather(folder: Path, items: int) -> Gathered:
         facts={name: (folder / name).read_text() for name in ("config.yaml", "provenance.json")},
         words=words(model) if isinstance(data, Text) else None,
     )
+
+
+def distinct(runs: list[Gathered]) -> list[Gathered]:
+    """The same runs, with their folders in the titles where several have the same title."""
+    times = Counter(run.title for run in runs)
+    return [replace(run, title=f"{run.title} {run.folder.name}") if times[run.title] > 1 else run for run in runs]
 
 
 def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:

@@ -62,7 +62,7 @@ def scores(runs: Sequence[Gathered]) -> str:
 def per_run(runs: Sequence[Gathered], content: Callable[[Gathered, int], str]) -> str:
     """The content of each run, under its name where there are several."""
     parts = [(run, content(run, i)) for i, run in enumerate(runs)]
-    return "".join(f"<h3>{_name(runs, run)}</h3>{text}" if len(runs) > 1 else text for run, text in parts if text)
+    return "".join(f"<h3>{escape(run.title)}</h3>{text}" if len(runs) > 1 else text for run, text in parts if text)
 
 
 def neighbours(run: Gathered, queries: int, seed: int) -> str:
@@ -110,7 +110,7 @@ def facts(run: Gathered) -> str:
 
 def _table(runs: Sequence[Gathered], chosen: Callable[[list[Line]], list[Line]]) -> str:
     columns = [{(line["metric"], line["protocol"]): line for line in chosen(run.lines)} for run in runs]
-    heads = [_name(runs, run) for run in runs] + list(CONTROLS)
+    heads = [escape(run.title) for run in runs] + list(CONTROLS)
     rows = []
     for key in dict.fromkeys(key for column in columns for key in column):
         first = columns[0].get(key, {})
@@ -134,12 +134,6 @@ def _item(run: Gathered, row: int, text: str, asks: int, kind: str = "") -> str:
     name = "" if labels is None else escape(run.classes[labels[row]] if run.classes else str(int(labels[row])))
     kind += " other" if labels is not None and labels[row] != labels[asks] else ""
     return f'<div class="item {kind}">{run.sample.looks[row]}{name} {text}</div>'
-
-
-def _name(runs: Sequence[Gathered], run: Gathered) -> str:
-    """The title, with the folder where several runs have the same."""
-    twice = sum(other.title == run.title for other in runs) > 1
-    return escape(f"{run.title} {run.folder.name}" if twice else run.title)
 
 
 def _json(value: object) -> str:

@@ -22,12 +22,12 @@ def report(config: DictConfig, folder: Path) -> None:
     if missing:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install 'ssl-lab[report]'")
     from ssl_lab.report import figures, page
-    from ssl_lab.report.gathered import gather
+    from ssl_lab.report.gathered import distinct, gather
 
     given = [config.runs] if isinstance(config.runs, str) else list(config.runs)
     if not given:
         raise UsageError("runs=[] names no run: runs='[RUN,RUN2]'")
-    runs = [gather(Path(one).expanduser(), config.sample) for one in given]
+    runs = distinct([gather(Path(one).expanduser(), config.sample) for one in given])
     open_folder(folder, config, {"runs": [str(run.folder.resolve()) for run in runs]})
     curves, few, changes = figures.training(runs), figures.few_labels(runs), figures.invariance(runs)
     maps = [
