@@ -231,6 +231,6 @@ def test_all_of_it_beside_its_controls(tmp_path):
     linear = by_name[LINEAR]
     assert (linear.score.value, linear.score.n) == (1, 50)
     assert linear.controls == {"input": 0.5, "majority": 0.5, "bag_of_words": 1, "bag_of_words_neighbours": 1}
-    assert by_name["similarity/mine_spearman"].controls["input"] == by_name["similarity/mine_spearman"].score.value
+    assert by_name["mine/spearman"].controls["input"] == by_name["mine/spearman"].score.value
     assert "bag of words neighbours 1.0000" in table(rows)
     assert "100% of pairs" in table(rows)

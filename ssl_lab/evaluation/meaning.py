@@ -11,9 +11,9 @@ from ssl_lab.evaluation.similarity import read_rated, similarity_score
 from ssl_lab.evaluation.word_sense import Words, read_contexts, sense_controls, sense_scores
 from ssl_lab.evaluation.wordnet import pair_score, read_synsets, read_tagged, sense_pairs, synonym_score, synonyms
 
-PAIRS = "word_sense/wordnet_pairs_auc"
-SYNONYMS = "similarity/wordnet_synonyms_auc"
-BANK = "word_sense/river_bank_auc"
+PAIRS = "wordnet_pairs/auc"
+SYNONYMS = "wordnet_synonyms/auc"
+BANK = "river_bank/auc"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def meaning(
         rows += _rows({name: sense_scores(sets, each) for name, each in every.items()}, simple)
     for name, file in (similarity or {}).items():
         rated = read_rated(Path(file))
-        rows += _rows({key: {f"similarity/{name}_spearman": similarity_score(rated, f)} for key, f in every.items()})
+        rows += _rows({key: {f"{name}/spearman": similarity_score(rated, f)} for key, f in every.items()})
     return rows
 
 

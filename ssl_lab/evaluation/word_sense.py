@@ -27,8 +27,8 @@ from ssl_lab.evaluation.scores import Score, accuracy
 Words = Callable[[list[list[str]], list[int]], Float[ndarray, "n d"]]
 """vectors of words: of each sentence, a list of words, the one at its position"""
 
-KNN = "word_sense/knn_cosine_k10_t0.07"
-LINEAR = "word_sense/linear_lbfgs_standardized"
+KNN = "sense_knn/cosine_k10_t0.07"
+LINEAR = "sense_linear/lbfgs_standardized"
 
 
 @dataclass(frozen=True)

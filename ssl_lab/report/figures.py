@@ -65,12 +65,14 @@ def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Fig
 def river_bank(shown: Demonstration) -> go.Figure:
     """The similarities of all pairs of sentences; two bright squares are two senses."""
     names = [f"{i} {textwrap.shorten(sentence, 40)}" for i, sentence in enumerate(shown.sentences, 1)]
+    cosines = np.where(np.eye(len(names), dtype=bool), np.nan, shown.similarities)  # itself would outshine all others
     heat = go.Heatmap(
-        z=shown.similarities.tolist(), x=names, y=names, colorscale="Cividis", colorbar={"title": "cosine"},
+        z=cosines.tolist(), x=names, y=names, colorscale="Cividis", colorbar={"title": "cosine"},
         hovertemplate="%{y}<br>%{x}<br>%{z:.3f}<extra></extra>",
     )  # fmt: skip
     figure = _figure("", "sentences 1 to 10: by a river; 11 to 20: with an account", "", [heat], height=480)
-    return figure.update_xaxes(showticklabels=False).update_yaxes(autorange="reversed", showticklabels=False)
+    hidden = {"showticklabels": False, "ticks": ""}
+    return figure.update_xaxes(**hidden).update_yaxes(autorange="reversed", **hidden)
 
 
 def class_names(run: Gathered, count: int) -> list[str]:

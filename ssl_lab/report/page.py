@@ -133,7 +133,7 @@ def _item(run: Gathered, row: int, text: str, asks: int, kind: str = "") -> str:
     labels = run.sample.labels
     name = "" if labels is None else escape(run.classes[labels[row]] if run.classes else str(int(labels[row])))
     kind += " other" if labels is not None and labels[row] != labels[asks] else ""
-    return f'<div class="item {kind}">{run.sample.looks[row]}{name} {text}</div>'
+    return f'<div class="item {kind}">{run.sample.looks[row]} {name} {text}</div>'
 
 
 def _json(value: object) -> str:
