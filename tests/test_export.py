@@ -109,6 +109,11 @@ def test_a_model_of_the_hub_stays_one(bert, texts):  # noqa: F811
     np.testing.assert_allclose((tokens * weight).sum(1) / weight.sum(1), ours.embed(SENTENCES[:2]), atol=1e-5)
     with pytest.raises(UserError, match=r"backbone=hub backbone\.name="):
         load(folder)
+    scored, err = ssl_lab(
+        "evaluate", "backbone=hub", f"backbone.name={folder}", *TEXT[1:3], "logger=none", folder=texts
+    )
+    assert "river_bank/auc" in err
+    assert "perplexity" not in json.loads((scored / "summary.json").read_text())  # it was not trained to tell tokens
     card = ssl_lab("embed", "backbone=hub", f"backbone.name={folder}", *TEXT[1:3], folder=texts)[0]
     assert (card / "embeddings" / "card.json").is_file()
 

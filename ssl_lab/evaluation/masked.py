@@ -21,11 +21,11 @@ PROTOCOL = "hidden15_as_mask"
 
 
 def held_out(module: Any, data: Any) -> dict[str, Score]:
-    """Perplexity and accuracy of a run on the test texts; nothing where its views hide no tokens, or no texts are kept.
+    """Perplexity and accuracy of a run on the test texts; nothing where it tells no hidden tokens, or none are kept.
 
     `perplexity_unigram` is the control: that of the counts of training tokens.
     """
-    if "masked" not in module.views.makes or "test" not in data.rows:
+    if not isinstance(module.objective, MLM) or "test" not in data.rows:
         return {}
     return perplexity(module.objective, module.views, data.packed("test"), data.counts("train"), module.device)
 
