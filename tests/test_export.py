@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_cli import ssl_lab as ssl_lab_here
 from test_evaluate import PRETRAIN, SMALL, ssl_lab
 from test_text import ENGLISH, bert, words  # noqa: F401  fixtures
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
@@ -156,6 +158,14 @@ def test_weights_that_are_cut_off_are_said(runs):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"model\.safetensors is no checkpoint"):
         load(file.parent)
+
+
+def test_a_missing_library_is_named_with_its_extra(runs, tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "ssl_lab.export.onnx", raising=False)
+    code, _, err = ssl_lab_here(monkeypatch, capfd, "export", f"run={runs['images'][0]}", "format=onnx")
+    assert code == 1
+    assert "format=onnx needs onnxruntime: pip install 'ssl-lab[onnx]'" in err
 
 
 @pytest.mark.parametrize(

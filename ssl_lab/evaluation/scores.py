@@ -47,11 +47,11 @@ def mean(values: Float[Tensor, " n"]) -> Score:
 
 
 def over_samples(statistic: Callable[[Tensor], float], x: Float[Tensor, "n ..."], rows: int, seed: int = 0) -> Score:
-    """The mean of `statistic` over SAMPLES disjoint samples of `rows` items, or fewer where there are not as many.
+    """The mean of `statistic` over SAMPLES disjoint samples of `rows` items, or of fewer, where there are not as many.
 
     `n` is the size of one sample: many statistics depend on it.
     """
     order = torch.randperm(len(x), generator=generator(seed))
-    rows = min(rows, len(x) // SAMPLES)
-    taken = mean(torch.tensor([statistic(x[part]) for part in order[: SAMPLES * rows].view(SAMPLES, rows)]))
+    rows = max(1, min(rows, len(x) // SAMPLES))
+    taken = mean(torch.tensor([statistic(x[part]) for part in order[: SAMPLES * rows].split(rows)]))
     return Score(taken.value, taken.low, taken.high, rows)

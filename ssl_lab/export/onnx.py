@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import onnxscript  # noqa: F401  what torch.onnx works with
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
@@ -48,11 +50,6 @@ class FromRaw(nn.Module):
 
 def write(model: Model, folder: Path) -> str:
     """Gives Python that uses what was written. Raises UserError where it does not give the same vectors."""
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  what torch.onnx works with
-    except ImportError as error:
-        raise UserError("format=onnx needs onnx, onnxscript and onnxruntime: pip install 'ssl-lab[onnx]'") from error
     name = "tokens" if "tokenizer" in model.data.context else "image"
     net, example = FromRaw(model, name), _items(model, name, 2, seed=0)
     free = {0: Dim("items")} | ({1: Dim("length", min=2, max=model.backbone.length)} if name == "tokens" else {})

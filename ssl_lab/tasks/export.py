@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ssl_lab.errors import UsageError, nearest
+from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.export.card import card
 from ssl_lab.files import write_json
 from ssl_lab.hardware import quiet
@@ -14,8 +14,8 @@ from ssl_lab.progress import say
 from ssl_lab.provenance import provenance
 from ssl_lab.run import MODEL, open_folder
 
-FORMATS = {"safetensors": "weights", "huggingface": "huggingface", "onnx": "onnx"}
-"""the module of `ssl_lab.export` that writes each, loaded when it is asked for: it may need an extra"""
+FORMATS = {"safetensors": ("weights", ""), "huggingface": ("huggingface", "hub"), "onnx": ("onnx", "onnx")}
+"""the module of `ssl_lab.export` that writes each, and the extra that it needs"""
 
 
 def export(config: DictConfig, folder: Path) -> None:
@@ -24,7 +24,11 @@ def export(config: DictConfig, folder: Path) -> None:
     if config.format not in FORMATS:
         raise UsageError(f"format={config.format}: {nearest(str(config.format), FORMATS)}")
     model = load_model(config.run)
-    writer = importlib.import_module(f"ssl_lab.export.{FORMATS[config.format]}")
+    module, extra = FORMATS[config.format]
+    try:
+        writer = importlib.import_module(f"ssl_lab.export.{module}")
+    except ImportError as error:
+        raise UserError(f"format={config.format} needs {error.name}: pip install 'ssl-lab[{extra}]'") from error
     target = folder / MODEL
     target.mkdir(parents=True)
     use = writer.write(model, target)
