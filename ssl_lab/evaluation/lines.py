@@ -52,10 +52,14 @@ def table(lines: list[Line]) -> str:
     width = max(map(len, names))
     text = [f"{'':{width}}  {'this run':>24}" + "".join(f"  {which:>9}" for which in controls)]
     for name, line in zip(names, lines, strict=True):
-        interval = "" if line["low"] is None else f" [{short(line['low'])}, {short(line['high'])}]"
         cells = [f"  {long(line[f'control_{which}']):>9}" for which in controls]
-        text.append(f"{name:{width}}  {long(line['value']) + interval:>24}" + "".join(cells))
+        text.append(f"{name:{width}}  {long(line['value']) + interval(line):>24}" + "".join(cells))
     return "\n".join(text)
+
+
+def interval(line: Line) -> str:
+    """The 95 % interval of a line, where it has one."""
+    return "" if line["low"] is None else f" [{short(line['low'])}, {short(line['high'])}]"
 
 
 def long(value: float | None) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_lab import __version__
-from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, long, short
+from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, interval, long
 from ssl_lab.model import Model
 from ssl_lab.run import read_config
 
@@ -63,9 +63,8 @@ def _scores(lines: list[Line]) -> str:
     titles = ["score", "value [95 % interval]", "the same backbone untrained", "raw input"]
     rows = [titles, ["---"] * len(titles)]
     for line in headlines(lines):
-        interval = "" if line["low"] is None else f" [{short(line['low'])}, {short(line['high'])}]"
         controls = [long(line[f"control_{which}"]) for which in CONTROLS]
-        rows.append([f"{line['metric']}/{line['protocol']}", long(line["value"]) + interval, *controls])
+        rows.append([f"{line['metric']}/{line['protocol']}", long(line["value"]) + interval(line), *controls])
     return "\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 

@@ -93,9 +93,9 @@ AutoModel.register(EncoderConfig, Encoder)
 
 def write(model: Model, folder: Path) -> str:
     """Gives Python that uses what was written."""
-    native = isinstance(model.backbone, Hub)
-    if isinstance(model.backbone, Hub):
-        model.backbone.model.save_pretrained(folder)
+    backbone: Any = model.backbone
+    if native := isinstance(backbone, Hub):
+        backbone.model.save_pretrained(folder)
     else:
         weights.write(model, folder)
     if tokenizer := model.data.context.get("tokenizer"):
@@ -109,7 +109,7 @@ def write(model: Model, folder: Path) -> str:
 
 
 def _fast(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
-    names = {name: token for name, token in zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)}
+    names = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
     known = {
         f"{name}_token": token for name, token in names.items() if tokenizer.backend.token_to_id(token) is not None
     }

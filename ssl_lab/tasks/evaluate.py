@@ -125,12 +125,13 @@ def score_sheet(
 
     The end of a training and `evaluate` both come here; `first` are lines that take more than vectors to know.
     """
-    items = [data.beginning(batch) for batch in some(data, protocol.items)]
+    batches = some(data, protocol.items)
+    items = [data.beginning(batch) for batch in batches]
     sheets = {name: full_sheet(one, items, views, protocol, seed) for name, one in {"": run, **controls}.items()}
     lines = [*first, *beside(sheets[""].scores, {name: sheets[name].scores for name in controls}, seed)]
     write_json(folder / "scores.json", lines)
     write_json(folder / "details.json", details(run.vectors, sheets[""], data.classes))
-    return lines, flat(lines) | savings(run, sheets, data, some(data, protocol.items))
+    return lines, flat(lines) | savings(run, sheets, data, batches)
 
 
 def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[str, Any]:
