@@ -1,5 +1,7 @@
 """Where a run comes from: code, libraries, data and machine. It goes into the run folder and to every logger."""
 
+import functools
+import hashlib
 import os
 import platform
 import subprocess
@@ -33,6 +35,16 @@ def provenance(data: Any) -> dict[str, Any]:
         "cpu": f"{_cpu()}, {os.cpu_count()} cores",
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
+
+
+@functools.cache
+def code() -> str:
+    """Changes with any file of this package and with the libraries that numbers depend on."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    digest.update(" ".join(str(_version(name)) for name in ("torch", "numpy", "scipy", "scikit-learn")).encode())
+    return digest.hexdigest()[:32]
 
 
 def _commit() -> str | None:

@@ -24,7 +24,7 @@ PACKAGE = Path(cli.__file__).parent
 MIRRORED = ("data", "views", "backbone", "objective", "head", "optimizer", "schedule", "callbacks", "logger")
 HELPERS = {
     "base", "order", "caching", "decoding", "sources", "packing", "tokenizer", "tokenizing", "conll", "few",
-    "geometry", "colour", "perturb", "projector", "groups", "steps", "stop", "jsonl",
+    "geometry", "colour", "perturb", "projector", "groups", "steps", "stop", "jsonl", "occasional",
 }  # fmt: skip
 OPTIONS = [
     f"{group.name}={file.stem}"

@@ -154,7 +154,7 @@ def test_an_interrupted_write_is_said_and_gone_on_from(made, capfd):
         EmbeddingSet(again.folder)
     capfd.readouterr()
     again = embedded(model, model.data, shard_rows=SHARD_ROWS)
-    assert "3 of 4 shards are there" in capfd.readouterr().err
+    assert "3 of 4 shards are in the cache, the others are computed" in capfd.readouterr().err
     assert kept.stat().st_mtime_ns == before
     assert again.vectors("train").equal(found.vectors("train"))
 
@@ -169,7 +169,27 @@ def test_a_failed_write_leaves_nothing(made, monkeypatch):
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="No space"):
         embedded(model, model.data)
-    assert not [file for file in Path("cache").rglob("*") if file.is_file()]
+    assert not [file for file in Path("cache").rglob("*") if file.is_file() and file.parent.name != "locks"]
+
+
+@pytest.mark.parametrize("damage", ["shard", "card"])
+def test_a_file_that_was_cut_off_is_made_again(damage, made, capfd):
+    _, model = made
+    found = embedded(model, model.data, shard_rows=SHARD_ROWS)
+    before, file = found.vectors(), found.folder / "card.json" if damage == "card" else found.files("train")[1]
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    again = embedded(model, model.data, shard_rows=SHARD_ROWS)
+    assert again.folder == found.folder
+    assert torch.equal(again.vectors(), before)
+    assert f"{3 if damage == 'shard' else 4} of 4 shards are in the cache" in capfd.readouterr().err
+
+
+def test_the_first_rows_alone_are_embedded_where_no_more_are_asked_for(made):
+    found, model = made
+    few = embedded(model, model.data, rows=50)
+    assert few.sizes == {"train": 50, "test": 50}
+    for split in few.sizes:
+        torch.testing.assert_close(few.vectors(split), found.vectors(split)[:50])
 
 
 def test_a_model_that_gives_nan_is_named_at_once(made):

@@ -52,7 +52,7 @@ def test_a_training_ends_with_the_sheet_that_evaluate_gives(run, evaluated):
 
 def test_every_score_has_protocol_interval_and_both_controls(evaluated):
     lines = read(evaluated[0], "scores.json")
-    keys = ["metric", "protocol", "value", "low", "high", "n", "seed", "control_untrained", "control_raw"]
+    keys = ["metric", "protocol", "value", "low", "high", "n", "seed", "note", "control_untrained", "control_raw"]
     assert all(list(line) == keys for line in lines)
     assert not [line for line in lines if None in line.values()]
     assert all(line["low"] <= line["high"] for line in lines)

@@ -1,6 +1,7 @@
 """Scores against scikit-learn, SciPy or loops."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
+from torch.nn import functional as F
 
-from ssl_lab.evaluation import geometry
+from ssl_lab.evaluation import geometry, linear
 from ssl_lab.evaluation.knn import knn
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.scores import accuracy
@@ -40,25 +42,68 @@ def test_linear_probe_is_as_good_as_scikit_learns(digits):
         LogisticRegression(C=c / len(bank), max_iter=2000).fit(scaler.transform(bank), labels)
         .score(scaler.transform(queries), truth) for c in (1e1, 1e2, 1e3, 1e4)
     )  # fmt: skip
-    ours = [(linear_probe(bank, labels, queries, seed) == truth).float().mean().item() for seed in range(4)]
+    ours = [(linear_probe(bank, labels, seed)(queries) == truth).float().mean().item() for seed in range(4)]
     assert np.mean(ours) > best - 0.015  # which was chosen on the queries
 
 
-def test_linear_probe_solves_the_same_problem_as_scikit_learn(digits, monkeypatch):
+def objective(x, labels, weights, bias, penalty):
+    x, weights, bias = x.double(), weights.double(), bias.double()
+    return (F.cross_entropy(x @ weights.T + bias, labels) + penalty / 2 * weights.square().sum()).item()
+
+
+@pytest.mark.parametrize("case", ["digits", "wide", "float32"])
+def test_linear_probe_reaches_scikit_learns_optimum_at_every_penalty(digits, case, monkeypatch):
+    bank, labels, *_ = digits
+    if case == "wide":  # more dimensions than rows
+        bank, labels = (
+            (bank[:60] @ torch.randn(64, 400, generator=torch.Generator().manual_seed(1))).relu(),
+            labels[:60],
+        )
+    mean, std = linear.standardisation(bank)
+    x = (bank - mean) / std
+    regression = linear.Regression(x if case == "float32" else x.double(), labels, 10)
+    fit = None
+    for penalty in (1e-1, 1e-2, 1e-3, 1e-4):
+        fit = regression.fit(penalty, linear.TOLERANCE, fit)
+        theirs = LogisticRegression(C=1 / (penalty * len(x)), max_iter=20_000, tol=1e-7).fit(x.double(), labels)
+        optimum = objective(x, labels, *map(torch.from_numpy, (theirs.coef_, theirs.intercept_)), penalty)
+        ours = objective(x, labels, fit.weights, fit.bias, penalty)
+        assert -1e-5 < (ours - optimum) / optimum < 1e-3
+        assert fit.objective == pytest.approx(ours, rel=1e-5)
+        assert fit.gap < linear.TOLERANCE
+
+
+def test_linear_probe_is_the_fit_with_the_best_penalty_and_says_if_it_ended_early(digits, monkeypatch):
     bank, labels, queries, _ = digits
-    monkeypatch.setattr("ssl_lab.evaluation.linear.PENALTIES", (1e-2,))
-    scaled = StandardScaler().fit(bank)
-    theirs = LogisticRegression(
-        C=1 / (1e-2 * 960), max_iter=5000, tol=1e-8
-    )  # the penalty was meant for 4/5 of 1,200 rows
-    theirs.fit(scaled.transform(bank), labels)
-    ours = linear_probe(bank, labels, queries)
-    assert (ours.numpy() == theirs.predict(scaled.transform(queries))).mean() > 0.99
+    probe = linear_probe(bank, labels)
+    x = StandardScaler().fit(bank)
+    theirs = LogisticRegression(C=1 / (probe.penalty * len(bank)), max_iter=5000, tol=1e-8)
+    theirs.fit(x.transform(bank), labels)
+    assert (probe(queries).numpy() == theirs.predict(x.transform(queries))).mean() > 0.99
+    assert probe.note == ""
+    monkeypatch.setattr(linear, "MOST", 4)
+    hurried = linear_probe(bank, labels)
+    assert re.fullmatch(r"the fit ended about \d+\.\d% above its optimum", hurried.note)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best", "judged"),
+    [
+        ({-2: 0.5, -3: 0.7, -4: 0.6, -5: 0.6}, -3, 4),  # two in a row are no better
+        ({-2: 0.7, -3: 0.6, -4: 0.5, -1: 0.8, 0: 0.9, 1: 0.2}, 0, 6),  # the best was at the strong end
+        ({i: -i / 20 for i in range(-2, -14, -1)} | {-14: 0.1}, -13, 13),  # and here at the weak end
+        ({-2: 0.5, -3: 0.5, -4: 0.5, -1: 0.5}, -2, 4),  # the strongest of equals
+    ],
+)
+def test_the_best_penalty_is_sought_as_far_as_it_gets_better(accuracies, best, judged):
+    seen = []
+    assert linear.best_penalty(lambda i: seen.append(i) or accuracies[i]) == best
+    assert len(seen) == len(set(seen)) == judged
 
 
 def test_a_class_that_the_held_out_part_lacks_is_no_problem():
     x, y = torch.randn(30, 3), torch.arange(30) % 15
-    assert linear_probe(x, y, x).shape == (30,)
+    assert linear_probe(x, y)(x).shape == (30,)
 
 
 def test_rankme_is_the_exponential_of_the_entropy_of_singular_values():

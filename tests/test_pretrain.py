@@ -63,7 +63,12 @@ def weights(run):
 def run(tmp_path_factory):
     """Two epochs of SimCLR with three loggers, as a user starts them."""
     folder = tmp_path_factory.mktemp("run")
-    options = ["logger=[wandb,csv,tensorboard]", "trainer.max_epochs=2", "callbacks.online.every_n_epochs=1"]
+    options = [
+        "logger=[wandb,csv,tensorboard]",
+        "trainer.max_epochs=2",
+        "callbacks.online.every_n_epochs=1",
+        "callbacks.health.every_n_epochs=1",
+    ]
     command = [sys.executable, "-m", "ssl_lab", "pretrain", *SMALL, *options, "trainer.log_every_n_steps=5"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -110,7 +115,10 @@ def test_metrics_have_step_epoch_and_the_promised_names(run):
     names = {name for line in lines for name in line}
     assert {"pretrain/loss", "knn/cosine_k20_t0.07", "linear/lbfgs_standardized", "health/rankme"} <= names
     assert {"health/cosine_two_views", "health/cosine_two_items", "speed/items_per_second"} <= names
-    assert [line["epoch"] for line in lines if "health/rankme" in line] == [0, 1, 2]  # before, between and after
+    assert [line["epoch"] for line in lines if "health/rankme" in line] == [1, 2]  # between and after
+    scored = {name: [line["epoch"] for line in lines if name in line] for name in names}
+    assert scored["knn/cosine_k20_t0.07"] == scored["linear/lbfgs_standardized"] == [2]  # the test rows: at the end
+    assert scored["knn_holdout/cosine_k20_t0.07"] == scored["linear_holdout/lbfgs_standardized"] == [1]
 
 
 def test_wandb_has_the_same_metrics(run):

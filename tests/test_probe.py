@@ -68,7 +68,7 @@ def test_linear_head_is_the_linear_probe():
     known, asked = blobs(300, 3), blobs(200, 3, seed=1)
     head = Linear()
     head.fit(known, ["a", "b", "c"], seed=0)
-    assert head(asked.vectors).argmax(1).equal(linear_probe(known.vectors, known.targets, asked.vectors))
+    assert head(asked.vectors).argmax(1).equal(linear_probe(known.vectors, known.targets)(asked.vectors))
     assert head.judge(head(asked.vectors), asked, ["a", "b", "c"]).value > 0.85
 
 

@@ -183,7 +183,9 @@ def test_hidden_words_and_the_bank_of_a_text_run_are_on_its_page(tmp_path):
 
 def test_two_runs_make_one_page(tmp_path):
     options = ["data=digits", "trainer=cpu", "backbone.widths=[8,16]", "trainer.max_epochs=2", *SMALL]
-    run, _ = ssl_lab("pretrain", *options, "callbacks.online.every_n_epochs=1", folder=tmp_path)
+    run, _ = ssl_lab(
+        "pretrain", *options, "callbacks.health.every_n_epochs=1", "trainer.log_every_n_steps=5", folder=tmp_path
+    )
     other, _ = ssl_lab("evaluate", f"run={run}", *SMALL, folder=tmp_path)
     made, _ = ssl_lab("report", f"runs=[{run},{other}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path)
     text = (made / "report.html").read_text()

@@ -7,8 +7,9 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score
 from sklearn.neighbors import NearestCentroid, NearestNeighbors
 from sklearn.preprocessing import normalize
 from torch.nn import functional as F
@@ -16,11 +17,11 @@ from torchmetrics.functional import clustering as theirs
 from torchmetrics.functional.retrieval import retrieval_average_precision, retrieval_hit_rate
 
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.class_mean import class_mean, few_label_curve
-from ssl_lab.evaluation.cluster import clustering, matched_accuracy
+from ssl_lab.evaluation.class_mean import centred, class_mean, few_label_curve
+from ssl_lab.evaluation.cluster import ari, clustering, matched_accuracy, nmi, tightest
 from ssl_lab.evaluation.invariance import aucs, invariance, prefers
 from ssl_lab.evaluation.knn import knn, knn_sweep
-from ssl_lab.evaluation.retrieval import near_duplicates, outliers, retrieval
+from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers, retrieval
 from ssl_lab.evaluation.scores import mean, over_samples
 
 
@@ -69,11 +70,13 @@ def test_class_mean_is_scikit_learns_nearest_centroid(digits):
     bank, labels, queries, _ = digits
     known, asked = (normalize(x.numpy() - bank.mean(0).numpy()) for x in (bank, queries))
     expected = NearestCentroid().fit(known, labels + 3).predict(asked)
-    assert (class_mean(bank, labels + 3, queries).numpy() == expected).all()
+    ours, queries = centred(bank, queries)
+    assert (class_mean(ours, labels + 3, queries).numpy() == expected).all()
 
 
 def test_few_label_curve_uses_so_many_labels_a_class(digits):
-    bank, labels, queries, truth = digits
+    labels, truth = digits[1], digits[3]
+    bank, queries = centred(digits[0], digits[2])
     curve = few_label_curve(bank, labels, queries, truth, [1, 10, 50, 1000], draws=6)
     assert list(curve) == [1, 10, 50]  # no class has 1,000
     assert curve[1].value < curve[10].value < curve[50].value
@@ -98,16 +101,33 @@ def test_matched_accuracy_tries_every_naming():
 
     labels, clusters = (np.random.default_rng(seed).integers(0, 4, 60) for seed in (0, 1))
     best = max((np.array(names)[clusters] == labels).mean() for names in permutations(range(4)))
-    assert matched_accuracy(labels, clusters) == pytest.approx(best)
+    assert matched_accuracy(confusion_matrix(labels, clusters)) == pytest.approx(best)
 
 
-@pytest.mark.parametrize(("name", "measure"), [("nmi", "normalized_mutual_info_score"), ("ari", "adjusted_rand_score")])
-def test_cluster_scores_are_torchmetrics(name, measure, digits, monkeypatch):
+@pytest.mark.parametrize(("ours", "measure"), [(nmi, "normalized_mutual_info_score"), (ari, "adjusted_rand_score")])
+def test_cluster_scores_are_torchmetrics(ours, measure, digits):
     _, labels, _, _ = digits
-    found = (labels.numpy() * 7 + np.random.default_rng(0).integers(0, 3, len(labels))) % 10
-    monkeypatch.setattr("sklearn.cluster.KMeans.fit_predict", lambda *_: found)
-    expected = getattr(theirs, measure)(torch.from_numpy(found), labels)
-    assert clustering(randn(len(labels), 3), labels)[name].value == pytest.approx(expected.item(), abs=1e-4)
+    found = [(labels.numpy() * 7 + np.random.default_rng(i).integers(0, 3, len(labels))) % 10 for i in range(3)]
+    expected = [getattr(theirs, measure)(torch.from_numpy(one), labels).item() for one in found]
+    tables = np.stack([confusion_matrix(labels, one) for one in found])
+    assert ours(tables).tolist() == pytest.approx(expected, abs=1e-4)
+    assert ours(tables[0]) == pytest.approx(expected[0], abs=1e-4)
+    assert ours(np.diag([3, 4, 5])) == pytest.approx(1)
+
+
+def test_the_tightest_clusters_are_taken_and_the_interval_holds_other_starts(digits, monkeypatch):
+    bank, labels, _, _ = digits
+    x = F.normalize(bank, dim=1).numpy()
+    alone = KMeans(10, n_init=1, random_state=0).fit(x).inertia_
+    found = tightest(x, 10, starts=10, seed=0)
+    assert [one.inertia for one in found] == sorted(one.inertia for one in found)
+    assert found[0].inertia < alone
+    monkeypatch.setattr("ssl_lab.evaluation.cluster.ROWS", 200)  # begun on 200 rows, ended on all 600
+    assert tightest(x, 10, starts=10, seed=0)[0].inertia < alone
+    monkeypatch.undo()
+    seeds = [clustering(bank, labels, seed=seed) for seed in range(5)]
+    for name, score in seeds[0].items():
+        assert all(score.low <= other[name].value <= score.high for other in seeds)
 
 
 def test_retrieval_is_torchmetrics(digits):
@@ -135,7 +155,8 @@ def test_near_duplicates_and_outliers_are_found(digits):
     x[150] = 2 * x[3]
     x[40:48] = x[40]  # eight copies: more than the neighbours that are looked at
     x[77] = -x.mean(0)
-    pairs = near_duplicates(x, most=30)
+    cosines, nearest = others(x)
+    pairs = near_duplicates(cosines, nearest, most=30)
     assert all(i < j for i, j, _ in pairs)
     assert len({(i, j) for i, j, _ in pairs}) == 30
     assert (3, 150) in {(i, j) for i, j, _ in pairs}
@@ -143,7 +164,7 @@ def test_near_duplicates_and_outliers_are_found(digits):
     assert sum(40 <= i < j < 48 for i, j, _ in pairs) > 10
     distance = NearestNeighbors(n_neighbors=21, metric="cosine").fit(x).kneighbors(x)[0][:, 1:]
     expected = np.argsort(distance.mean(1))[::-1][:5]
-    found = outliers(x, most=5)
+    found = outliers(cosines, most=5)
     assert found[0][0] == 77
     assert [i for i, _ in found] == expected.tolist()
 

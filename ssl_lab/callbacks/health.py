@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch import Callback
 
+from ssl_lab.callbacks.occasional import Occasional
 from ssl_lab.embedding.embed import embed, evaluating
 from ssl_lab.evaluation import geometry
 from ssl_lab.progress import say
@@ -14,16 +14,15 @@ from ssl_lab.randomness import Draw
 COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features
 
 
-class Health(Callback):
-    """Logs health/… on the first `rows` items at the start of every `every_n_epochs`-th epoch, and warns once."""
+class Health(Occasional):
+    """Logs health/… on the first `rows` items, and warns once."""
 
-    def __init__(self, rows: int, every_n_epochs: int):
-        self.rows, self.every, self.warned = rows, every_n_epochs, False
+    def __init__(self, rows: int, every_n_epochs: int | None, share: float):
+        super().__init__(every_n_epochs, share)
+        self.rows, self.warned = rows, False
 
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
-        if trainer.current_epoch % self.every == 0:
-            values = log_health(trainer, module, self.rows)
-            self.warned = self.warned or (trainer.global_step > 0 and warn_of_collapse(values))
+    def look(self, trainer: Any, module: Any) -> None:
+        self.warned = warn_of_collapse(log_health(trainer, module, self.rows)) or self.warned
 
 
 def log_health(trainer: Any, module: Any, rows: int) -> dict[str, float]:

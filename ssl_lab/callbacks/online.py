@@ -1,42 +1,44 @@
-"""kNN and linear probe while the training goes on, where there are labels; training never sees them."""
+"""Scores while the training goes on, of rows that the training set keeps for it: the test rows are not looked at.
+
+So an epoch, a rate or the best run of a sweep can be chosen by them.
+"""
 
 from functools import partial
 from typing import Any
 
-from lightning.pytorch import Callback
-
 from ssl_lab.callbacks.health import record
+from ssl_lab.callbacks.occasional import Occasional
 from ssl_lab.embedding.embed import embed
 from ssl_lab.evaluation.masked import held_out
+from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.sheet import classification
-from ssl_lab.evaluation.subject import subject
+from ssl_lab.evaluation.subject import held_out_vectors
 
 
-class Online(Callback):
-    """Logs the scores of clean features at the start of every `every_n_epochs`-th epoch but the first.
+class Online(Occasional):
+    """Logs kNN and linear probe of clean features, where there are labels; training never sees them.
 
-    The bank is all of the labelled split, or its first `rows`. The end of the training is scored by the task.
+    They know the labels of two thirds of `rows` random rows of the bank, and are asked those of the others.
     """
 
-    def __init__(self, every_n_epochs: int, rows: int | None):
-        self.every, self.rows = every_n_epochs, rows
+    def __init__(self, rows: int, every_n_epochs: int | None, share: float):
+        super().__init__(every_n_epochs, share)
+        self.rows = rows
 
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
-        epoch = trainer.current_epoch
-        if trainer.datamodule.labelled and epoch and epoch % self.every == 0:
-            encode = partial(embed, module.objective.backbone, module.views, device=module.device)
-            if asked := subject(encode, trainer.datamodule, self.rows).vectors.asked:
-                record(trainer, {name: score.value for name, score in classification(*asked).scores.items()})
+    def look(self, trainer: Any, module: Any) -> None:
+        encode = partial(embed, module.objective.backbone, module.views, device=module.device)
+        vectors = held_out_vectors(encode, trainer.datamodule, self.rows, module.seed)
+        if vectors and (asked := vectors.asked):
+            record(trainer, on_holdout(classification(*asked).scores))
 
 
-class HeldOut(Callback):
-    """Logs masked perplexity at the start of every `every_n_epochs`-th epoch but the first, where views hide tokens."""
+class HeldOut(Occasional):
+    """Logs masked perplexity of the training texts that were kept from training, where views hide tokens."""
 
-    def __init__(self, every_n_epochs: int):
-        self.every = every_n_epochs
+    def look(self, trainer: Any, module: Any) -> None:
+        record(trainer, on_holdout(held_out(module, trainer.datamodule, "validation")))
 
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
-        epoch = trainer.current_epoch
-        if epoch and epoch % self.every == 0:
-            scores = held_out(module, trainer.datamodule)
-            record(trainer, {name: score.value for name, score in scores.items()})
+
+def on_holdout(scores: dict[str, Score]) -> dict[str, float]:
+    """`knn/protocol` → `knn_holdout/protocol`."""
+    return {name.replace("/", "_holdout/", 1): score.value for name, score in scores.items()}

@@ -1,5 +1,6 @@
 """What every data module is: rows by role, what a run gives to new data, and what the parts of a model need to know."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,12 +28,23 @@ class Data(pl.LightningDataModule):
 
     units_per_row: float = 1.0
     names: dict[str, str | None]
+    fingerprint: str
     rows: Mapping[str, Any]
 
     @property
     def context(self) -> dict[str, Any]:
         """What backbones and views need to know of the data beyond their configs."""
         return {}
+
+    @property
+    def identity(self) -> list[Any]:
+        """All that its items depend on, as a model reads them: what is stored, which of it, and how it is prepared."""
+        digest = hashlib.sha256()
+        for role, rows in sorted(self.rows.items()):
+            labels = [] if rows.labels is None else [rows.labels[rows.index]]
+            for column in (rows.index, *labels):
+                digest.update(role.encode() + column.numpy().tobytes())
+        return [type(self).__name__, self.fingerprint, digest.hexdigest()]
 
     @property
     def facts(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What is computed once and kept on disk for the next run: in `$SSL_LAB_CACHE`, or `~/.cache/ssl_lab`.
 
-A folder is written under a temporary name and renamed when it is whole, so that a cut-off one is never read.
+A folder is written under a temporary name and renamed when it is whole. Of processes that want the same one, the first
+makes it and the others wait. A folder whose files no longer have the sizes that they were written with is made again.
 """
 
 import hashlib
@@ -8,33 +9,75 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ssl_lab.errors import UserError
+from ssl_lab.progress import say
+
+SIZES = "sizes.json"  # the bytes of each file, by name
 
 
 def cache() -> Path:
     return Path(os.environ.get("SSL_LAB_CACHE", "~/.cache/ssl_lab")).expanduser()
 
 
+def key_of(content: Any) -> str:
+    """Thirty-two hexadecimal digits that change with anything in `content`, which JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def cached(kind: str, key: list[Any], write: Callable[[Path], None]) -> Path:
     """The folder for this key, which `write` fills if it is not there yet. Raises UserError where it cannot."""
-    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    folder = cache() / kind / name
-    if folder.exists():
+    folder = cache() / kind / key_of(key)
+    if _whole(folder):
         return folder
     unfinished = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        write(unfinished)
-        unfinished.rename(folder)
+        with alone(folder):
+            if _whole(folder):  # by now
+                return folder
+            if folder.exists():
+                say(f"{folder} is damaged: made again")
+                shutil.rmtree(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+            write(unfinished)
+            sizes = {file.name: file.stat().st_size for file in unfinished.iterdir()}
+            (unfinished / SIZES).write_text(json.dumps(sizes))
+            unfinished.rename(folder)
     except OSError as error:
-        if not folder.exists():  # else another process was faster
-            raise UserError(f"the {kind} could not be kept in {folder.parent}: {error}; free some space") from error
+        raise UserError(f"the {kind} could not be kept in {folder.parent}: {error}; free some space") from error
     finally:
         if unfinished is not None:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Other processes that come here for the same folder wait meanwhile."""
+    locks = cache() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / folder.name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another process, which is making {folder} …")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        sizes = json.loads((folder / SIZES).read_text())
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -125,6 +125,10 @@ class Images(Data):
             self._hold_out()
 
     @property
+    def identity(self) -> list[Any]:
+        return [*super().identity, self.size, self.channels]
+
+    @property
     def description(self) -> str:
         return f"{len(self.rows['train']):,} images"
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from ssl_lab.data import packing, tokenizer
 from ssl_lab.data.base import Data
-from ssl_lab.data.corpora import Corpus, TextSplit
+from ssl_lab.data.corpora import Corpus, TextSplit, digest
 from ssl_lab.data.order import Batches, ByLength, InOrder, shared_order
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
@@ -104,9 +104,12 @@ class Text(Data):
     """Batches of `tokens`, `index` and what is known of them: packed with `document` for training, else a text a row.
 
     `train`, `bank` and `test` name splits of the source, as for images. Where there is no `test` split, every
-    1/`holdout`-th text of the training split is kept from training and takes its place. `length` is that of a packed
-    row in tokens, `batch_size` counts rows over all processes. `tokenizer` says where it comes from: a `file`, a
-    `pretrained` model of the Hub, or else training on the training texts with the remaining options.
+    1/`holdout`-th text of the training split is kept from training and takes its place. Every 1/`validation`-th of the
+    training texts, where there are so many, is kept from training for scores in the middle of it.
+
+    `length` is that of a packed row in tokens, `batch_size` counts rows over all processes. `tokenizer` says where it
+    comes from: a `file`, a `pretrained` model of the Hub, or else training on the training texts with the remaining
+    options.
     """
 
     carried = ("tokenizer", "length")
@@ -125,14 +128,17 @@ class Text(Data):
         bank: str,
         test: str | None,
         holdout: float,
+        validation: float,
     ):
         super().__init__()
         self.source = source(name, path)
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.names = {"train": train, "bank": bank, "test": test}
         self.every = round(1 / holdout) if holdout else 0
+        self.validation = round(1 / validation) if validation else 0
         self.how_tokenized = tokenizer
         self.rows: dict[str, Texts] = {}
+        self.packable: dict[str, Texts] = {}
         self._packed: dict[str, PackedTexts] = {}
         self.classes: list[str] | None = None
         self.fingerprint = ""
@@ -150,6 +156,12 @@ class Text(Data):
             kept = _part(train, ~held_out)
             bank = kept if self.rows["bank"] is train else self.rows["bank"]
             self.rows = {"train": kept, "bank": bank, "test": _part(train, held_out)}
+        self.packable = dict(self.rows)
+        train = self.rows["train"]
+        if 0 < self.validation <= len(train):
+            watched = torch.arange(len(train)) % self.validation == self.validation - 1
+            self.rows["train"] = self.packable["train"] = _part(train, ~watched)
+            self.packable["validation"] = _part(train, watched)
         self._report()
 
     def _report(self) -> None:
@@ -185,6 +197,10 @@ class Text(Data):
         self.tokenizer.save(folder / "tokenizer.json")
 
     @property
+    def identity(self) -> list[Any]:
+        return [*super().identity, self.length, digest([self.tokenizer.identity])]
+
+    @property
     def description(self) -> str:
         rows, texts = self.packed_rows("train"), self.rows["train"]
         return (
@@ -209,13 +225,13 @@ class Text(Data):
         return Batches(rows, shared_order(self.trainer, len(rows), self.batch_size, self.seed))
 
     def packed(self, role: str) -> Batches:
-        """The packed rows of "train", "bank" or "test" in their order, for evaluation."""
+        """The packed rows of "train", "bank", "test" or "validation" in their order, for evaluation."""
         rows = self.packed_rows(role)
         return Batches(rows, InOrder(range(len(rows)), self.batch_size))
 
     def packed_rows(self, role: str) -> PackedTexts:
         if role not in self._packed:
-            self._packed[role] = PackedTexts(self.rows[role], self.length)
+            self._packed[role] = PackedTexts(self.packable[role], self.length)
         return self._packed[role]
 
     def loader(self, role: str, rows: int | range | None = None, tokens: int = TOKENS) -> Batches:

@@ -6,9 +6,8 @@ command wrote is kept and gone on from.
 """
 
 import collections
-import hashlib
+import contextlib
 import itertools
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +16,8 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from ssl_lab.data.caching import cache
-from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.data.caching import alone, cache, key_of
+from ssl_lab.embedding.embedding_set import EmbeddingSet, is_set
 from ssl_lab.embedding.shards import Shard, plan, roles
 from ssl_lab.files import write_json
 from ssl_lab.model import Model
@@ -30,9 +29,15 @@ VERSION = 1  # of how vectors are made; a new one makes old cache folders useles
 
 
 def embedded(
-    model: Model, data: Any, half: bool = False, shard_rows: int = SHARD_ROWS, trainer: dict[str, Any] | None = None
+    model: Model,
+    data: Any,
+    half: bool = False,
+    shard_rows: int = SHARD_ROWS,
+    trainer: dict[str, Any] | None = None,
+    rows: int | None = None,
 ) -> EmbeddingSet:
-    """The vectors of all rows of `data`, which is set up: from the cache, or computed now; `half`: kept in float16.
+    """The vectors of all rows of `data`, which is set up, or of the first `rows` of each split: from the cache, or
+    computed now; `half`: kept in float16.
 
     `trainer` has arguments of Lightning's Trainer, else it is one process on whatever is there. Raises UserError where
     a vector is not finite.
@@ -47,25 +52,26 @@ def embedded(
     card = {
         "weights": model.weights,
         "data_fingerprint": data.fingerprint,
-        "sizes": {split: len(data.rows[role]) for split, role in roles(data).items()},
+        "sizes": {split: len(range(len(data.rows[role]))[:rows]) for split, role in roles(data).items()},
         "dtype": "float16" if half else "float32",
         "precision": loop.precision,
         "shard_rows": shard_rows,
     }
     card["key"] = _key(card, model, data)
     folder = cache() / "embeddings" / card["key"]
-    shards = list(plan(folder, data, shard_rows))
-    missing = [shard for shard in shards if not shard.file.exists()]
-    if not missing and (folder / "card.json").exists():
-        say(f"found in the cache, not computed again: {folder}")
-        return EmbeddingSet(folder)
-    if len(missing) < len(shards) and loop.is_global_zero:
-        say(f"going on with an interrupted command: {len(shards) - len(missing)} of {len(shards)} shards are there")
-    loop.predict(_Embedding(model, data, shards, half), return_predictions=False)
-    if loop.is_global_zero:
-        card |= _provenance(model, data)
-        write_json(folder / "card.json", card)
-    loop.strategy.barrier()
+    shards = list(plan(folder, data, shard_rows, card["sizes"]))
+    with alone(folder) if loop.world_size == 1 else contextlib.nullcontext():
+        missing = [shard for shard in shards if not shard.whole]
+        if not missing and is_set(folder):
+            say(f"found in the cache, not computed again: {folder}")
+            return EmbeddingSet(folder)
+        if len(missing) < len(shards) and loop.is_global_zero:
+            say(f"{len(shards) - len(missing)} of {len(shards)} shards are in the cache, the others are computed")
+        loop.predict(_Embedding(model, data, shards, half), return_predictions=False)
+        if loop.is_global_zero:
+            card |= {"rows": sum(card["sizes"].values()), **_provenance(model, data)}
+            write_json(folder / "card.json", card)
+        loop.strategy.barrier()
     return EmbeddingSet(folder)
 
 
@@ -73,13 +79,12 @@ def _key(card: dict[str, Any], model: Model, data: Any) -> str:
     """Changes with all that the vectors depend on."""
     carried = {key: model.config["data"][key] for key in data.carried}
     made_from = [VERSION, card, model.config["backbone"], model.config["views"], carried]
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
+    return key_of(made_from)
 
 
 def _provenance(model: Model, data: Any) -> dict[str, Any]:
     return {
         "width": model.width,
-        "rows": sum(len(data.rows[role]) for role in roles(data).values()),
         "splits": {role: data.names[role] or role for role in data.rows},
         "classes": data.classes,
         "pooling": f"{type(model.backbone).__name__}.pooled",
@@ -102,7 +107,7 @@ class _Embedding(pl.LightningModule):
 
     def predict_dataloader(self) -> "_Batches":
         mine = self.shards[self.trainer.global_rank :: self.trainer.world_size]
-        self.todo = [shard for shard in mine if not shard.file.exists()]
+        self.todo = [shard for shard in mine if not shard.whole]
         rows = sum(len(shard.rows) for shard in self.todo)
         self.shown = progress(range(rows), rows, "embedding") if self.trainer.is_global_zero else iter(range(rows))
         return _Batches(self.items, list(self.todo))

@@ -122,6 +122,14 @@ class EmbeddingSet:
             )
 
 
+def is_set(folder: Path) -> bool:
+    """Whether there is a card that can be read."""
+    try:
+        return bool(json.loads((folder / "card.json").read_text()))
+    except (OSError, ValueError):
+        return False
+
+
 def vectors_of(column: pa.ChunkedArray) -> Float[np.ndarray, "n d"]:
     """A column of fixed-size lists as one array, without a copy where it is one chunk."""
     parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]

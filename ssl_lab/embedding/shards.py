@@ -1,6 +1,6 @@
 """Parquet shards of an embedding set: each is a range of rows of a split, and there only when it is whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,14 @@ class Shard:
     rows: range
     first: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether its file is there, and not cut off."""
+        try:
+            return pq.read_metadata(self.file).num_rows == len(self.rows)
+        except (OSError, pa.ArrowInvalid):
+            return False
+
     def write(self, vectors: Float[Tensor, "n d"], columns: dict[str, Tensor], classes: list[str] | None) -> None:
         """Raises UserError where a vector is not finite; float16 vectors are kept as such."""
         ids = self.first + np.arange(self.rows.start, self.rows.stop)
@@ -50,11 +58,11 @@ class Shard:
         replace(self.file, lambda file: pq.write_table(whole, file, compression=codecs, use_dictionary=["split"]))
 
 
-def plan(folder: Path, data: Any, shard_rows: int) -> Iterator[Shard]:
-    """The shards of all splits of `data`; a split that plays several roles is there once."""
+def plan(folder: Path, data: Any, shard_rows: int, sizes: Mapping[str, int]) -> Iterator[Shard]:
+    """The shards of all splits of `data`, `sizes` rows of each; a split that plays several roles is there once."""
     first = 0
     for split, role in roles(data).items():
-        rows = len(data.rows[role])
+        rows = sizes[split]
         starts = range(0, rows, shard_rows)
         for number, start in enumerate(starts):
             file = folder / f"{split}-{number:05}-of-{len(starts):05}.parquet"

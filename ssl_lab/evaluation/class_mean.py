@@ -15,12 +15,18 @@ from ssl_lab.evaluation.scores import Score, mean
 from ssl_lab.randomness import generator
 
 
+def centred(bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
+    """Both, less the mean of the bank, at length 1: what the functions below take."""
+    middle = bank.mean(0)
+    return F.normalize(bank - middle, dim=1), F.normalize(queries - middle, dim=1)
+
+
 def class_mean(
     bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], queries: Float[Tensor, "m d"]
 ) -> Int[Tensor, " m"]:
     """The label of each query: that of the class of the bank with the nearest mean."""
-    bank, queries = centred(bank, bank, queries)
-    return _nearest(bank, bank_labels, queries)
+    classes, means = _means(bank, bank_labels)
+    return classes[torch.cdist(queries, means).argmin(1)]
 
 
 def few_label_curve(
@@ -36,25 +42,21 @@ def few_label_curve(
 
     A count that some class of the bank does not have is left out.
     """
-    bank, queries = centred(bank, bank, queries)
     enough = int(bank_labels.unique(return_counts=True)[1].min())
     curve = {}
     for count in (count for count in counts if count <= enough):
         known = [_choice(bank_labels, count, seed, draw) for draw in range(draws)]
-        right = [(_nearest(bank[rows], bank_labels[rows], queries) == labels).float().mean() for rows in known]
-        curve[count] = mean(torch.stack(right))
+        classes, means = zip(*(_means(bank[rows], bank_labels[rows]) for rows in known), strict=True)
+        nearest = torch.cdist(queries, torch.cat(means)).view(len(queries), draws, -1).argmin(2)  # (m, draws)
+        curve[count] = mean((classes[0][nearest] == labels[:, None]).float().mean(0))
     return curve
 
 
-def centred(centre: Float[Tensor, "n d"], *sets: Float[Tensor, "_ d"]) -> list[Float[Tensor, "_ d"]]:
-    """The sets, less the mean of `centre`, at length 1."""
-    return [F.normalize(x - centre.mean(0), dim=1) for x in sets]
-
-
-def _nearest(bank: Tensor, bank_labels: Tensor, queries: Tensor) -> Tensor:
+def _means(bank: Tensor, bank_labels: Tensor) -> tuple[Int[Tensor, " k"], Float[Tensor, "k d"]]:
+    """The classes that there are, and the mean of each."""
     classes, number, count = bank_labels.unique(return_inverse=True, return_counts=True)
     sums = bank.new_zeros(len(classes), bank.shape[1]).index_add_(0, number, bank)
-    return classes[torch.cdist(queries, sums / count[:, None]).argmin(1)]
+    return classes, sums / count[:, None]
 
 
 def _choice(labels: Tensor, count: int, seed: int, draw: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The lines of a score sheet, each beside its controls: for scores.json, for summary.json and for people."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssl_lab.evaluation.scores import Score
@@ -22,6 +22,7 @@ def beside(scores: Mapping[str, Score], controls: Mapping[str, Mapping[str, Scor
             "high": _known(score.high),
             "n": score.n,
             "seed": seed,
+            "note": score.note,
             **{f"control_{which}": _control(controls.get(which, {}).get(name)) for which in CONTROLS},
         }
         for name, score in scores.items()
@@ -45,15 +46,20 @@ def headlines(lines: list[Line]) -> list[Line]:
     return list(first.values())
 
 
-def table(lines: list[Line]) -> str:
-    """Text: each score with its 95 % interval, and its controls where there are any."""
+def table(lines: list[Line], cached: Collection[str] = ()) -> str:
+    """Text: each score with its 95 % interval, its controls where there are any, and notes below.
+
+    `cached`: the controls whose scores were computed by an earlier command.
+    """
     controls = [which for which in CONTROLS if any(line[f"control_{which}"] is not None for line in lines)]
     names = [f"{line['metric']}/{line['protocol']}" for line in lines]
     width = max(map(len, names))
-    text = [f"{'':{width}}  {'this run':>24}" + "".join(f"  {which:>9}" for which in controls)]
+    heads = {which: f"{which} (cached)" if which in cached else which for which in controls}
+    text = [f"{'':{width}}  {'this run':>24}" + "".join(f"  {head:>9}" for head in heads.values())]
     for name, line in zip(names, lines, strict=True):
-        cells = [f"  {long(line[f'control_{which}']):>9}" for which in controls]
+        cells = [f"  {long(line[f'control_{which}']):>{max(9, len(head))}}" for which, head in heads.items()]
         text.append(f"{name:{width}}  {long(line['value']) + interval(line):>24}" + "".join(cells))
+    text += [f"{name}: {line['note']}" for name, line in zip(names, lines, strict=True) if line["note"]]
     return "\n".join(text)
 
 

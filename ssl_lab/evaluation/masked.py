@@ -20,14 +20,15 @@ from ssl_lab.randomness import Draw
 PROTOCOL = "hidden15_as_mask"
 
 
-def held_out(module: Any, data: Any) -> dict[str, Score]:
-    """Perplexity and accuracy of a run on the test texts; nothing where it tells no hidden tokens, or none are kept.
+def held_out(module: Any, data: Any, role: str = "test") -> dict[str, Score]:
+    """Perplexity and accuracy of a run on texts that it has not seen, those of "test" or "validation".
 
-    `perplexity_unigram` is the control: that of the counts of training tokens.
+    Nothing where it tells no hidden tokens, or no such texts are kept. `perplexity_unigram` is the control: that of the
+    counts of training tokens.
     """
-    if not isinstance(module.objective, MLM) or "test" not in data.rows:
+    if not isinstance(module.objective, MLM) or role not in data.packable:
         return {}
-    return perplexity(module.objective, module.views, data.packed("test"), data.counts("train"), module.device)
+    return perplexity(module.objective, module.views, data.packed(role), data.counts("train"), module.device)
 
 
 @torch.no_grad()

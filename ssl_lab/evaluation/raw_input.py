@@ -27,10 +27,10 @@ def classify_raw(
 ) -> Int[Tensor, " m"]:
     """The label of each query: by the linear probe or, where nearly all is zero, as scikit-learn does it for text."""
     dense = (bank != 0).float().mean() > DENSE
-    return (linear_probe if dense else _text)(bank, bank_labels, queries, seed)
+    return linear_probe(bank, bank_labels, seed)(queries) if dense else _text(bank, bank_labels, queries)
 
 
-def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor, seed: int) -> Tensor:
+def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor) -> Tensor:
     """Rows of length 1; the strength of the penalty by cross-validation, where there are labels enough."""
     rarest = int(bank_labels.unique(return_counts=True)[1].min())
     if rarest == len(bank_labels):

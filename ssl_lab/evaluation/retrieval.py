@@ -44,10 +44,12 @@ def _average_precision(right: Tensor) -> Tensor:
     return (precision * right).sum(1) / right.sum(1)
 
 
-def near_duplicates(x: Float[Tensor, "n d"], most: int = 20) -> list[tuple[int, int, float]]:
-    """The pairs of items with the greatest cosines, which come first."""
-    cosine, nearest = _others(x, min(5, len(x) - 1))
-    first = torch.arange(len(x))[:, None].expand_as(nearest)
+def near_duplicates(
+    cosine: Float[Tensor, "n k"], nearest: Int[Tensor, "n k"], most: int = 20
+) -> list[tuple[int, int, float]]:
+    """The pairs of items with the greatest cosines, which come first; of each item's 5 nearest `others`."""
+    cosine, nearest = cosine[:, :5], nearest[:, :5]
+    first = torch.arange(len(nearest))[:, None].expand_as(nearest)
     pairs = torch.stack([torch.minimum(first, nearest), torch.maximum(first, nearest)], -1).flatten(0, 1)
     unique, where = pairs.unique(dim=0, return_inverse=True)
     values = cosine.new_empty(len(unique)).scatter_(0, where, cosine.flatten())
@@ -55,15 +57,15 @@ def near_duplicates(x: Float[Tensor, "n d"], most: int = 20) -> list[tuple[int, 
     return [(*unique[i].tolist(), value) for value, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
 
 
-def outliers(x: Float[Tensor, "n d"], k: int = 20, most: int = 20) -> list[tuple[int, float]]:
+def outliers(cosine: Float[Tensor, "n k"], most: int = 20) -> list[tuple[int, float]]:
     """The items with the smallest mean cosine to their k nearest others (Ramaswamy et al. 2000, with cosines)."""
-    cosine, _ = _others(x, min(k, len(x) - 1))
-    lonely = cosine.mean(1).topk(min(most, len(x)), largest=False)
+    lonely = cosine.mean(1).topk(min(most, len(cosine)), largest=False)
     return list(zip(lonely.indices.tolist(), lonely.values.tolist(), strict=True))
 
 
-def _others(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest of each item but itself."""
+def others(x: Float[Tensor, "n d"], k: int = 20) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+    """Cosines, falling, and row numbers of the k nearest of each item but itself (all, where there are fewer)."""
+    k = min(k, len(x) - 1)
     cosine, nearest = neighbours(x, x, k + 1)
     itself = nearest == torch.arange(len(x))[:, None]
     itself[:, -1] |= ~itself.any(1)  # many copies of an item: it may not be among its own nearest

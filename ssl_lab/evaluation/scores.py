@@ -6,7 +6,7 @@ is taken over disjoint samples of equal size, whose mean has Student's interval 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,6 +27,8 @@ class Score:
     low: float
     high: float
     n: int
+    note: str = field(default="", kw_only=True)
+    """what a reader has to know of it besides"""
 
 
 def share(right: Bool[Tensor, " n"]) -> Score:
@@ -35,8 +37,8 @@ def share(right: Bool[Tensor, " n"]) -> Score:
     return Score(int(right.sum()) / n, float(interval.low), float(interval.high), n)
 
 
-def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> Score:
-    return share(predicted == truth)
+def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"], note: str = "") -> Score:
+    return replace(share(predicted == truth), note=note)
 
 
 def mean(values: Float[Tensor, " n"]) -> Score:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.class_mean import class_mean, few_label_curve
+from ssl_lab.evaluation.class_mean import centred, class_mean, few_label_curve
 from ssl_lab.evaluation.cluster import clustering
 from ssl_lab.evaluation.knn import knn_sweep
 from ssl_lab.evaluation.linear import linear_probe
@@ -85,9 +85,10 @@ def classification(
     swept = knn_sweep(bank, bank_labels, test, k, temperature)
     scores = {f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, test_labels) for (k, t), predicted in swept.items()}
     start = time.perf_counter()
-    predicted = linear_probe(bank, bank_labels, test, seed)
+    probe = linear_probe(bank, bank_labels, seed)
+    predicted = probe(test)
     seconds = time.perf_counter() - start
-    return Sheet({**scores, LINEAR: accuracy(predicted, test_labels)}, predicted, seconds)
+    return Sheet({**scores, LINEAR: accuracy(predicted, test_labels, probe.note)}, predicted, seconds)
 
 
 def of_labels(
@@ -99,8 +100,9 @@ def of_labels(
     seed: int,
 ) -> dict[str, Score]:
     """Class means with all and with few labels; clusters and retrieval, both among the test items alone."""
-    scores = {"class_mean/centred_cosine": accuracy(class_mean(bank, bank_labels, test), test_labels)}
-    curve = few_label_curve(bank, bank_labels, test, test_labels, protocol.few_labels, protocol.draws, seed)
+    known, asked = centred(bank, test)
+    scores = {"class_mean/centred_cosine": accuracy(class_mean(known, bank_labels, asked), test_labels)}
+    curve = few_label_curve(known, bank_labels, asked, test_labels, protocol.few_labels, protocol.draws, seed)
     scores |= {f"few_label_{count}/class_mean_draws{protocol.draws}": score for count, score in curve.items()}
     clusters = clustering(test, test_labels, protocol.starts, seed)
     scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}

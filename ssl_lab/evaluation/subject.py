@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ssl_lab.embedding.embed import in_order
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
+from ssl_lab.randomness import generator
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,19 @@ def subject(encode: Encoder, data: Any, rows: int | None) -> Subject:
     embedded = {role: encode(data.loader(role, rows)) for role in ("bank", "test") if role in data.rows}
     labels = {f"{role}_labels": data.labels(role, rows) for role in embedded if data.labelled}
     return Subject(Vectors(**embedded, **labels), encode)
+
+
+def held_out_vectors(encode: Encoder, data: Any, rows: int, seed: int) -> Vectors | None:
+    """Of so many random rows of the bank, of which a third plays the test rows; None where these have no labels."""
+    bank = data.rows["bank"]
+    if bank.labels is None:
+        return None
+    order = torch.randperm(len(bank), generator=generator(seed))[:rows]
+    test, chosen = (torch.zeros(len(bank), dtype=torch.bool) for _ in range(2))
+    test[order[: len(order) // 3]] = chosen[order] = True
+    embedded, labels = encode(batches_of(data, "bank", chosen)), bank.labels[bank.index[chosen]]
+    asked = test[chosen]
+    return Vectors(embedded[~asked], labels[~asked], embedded[asked], labels[asked])
 
 
 def vectors_of(found: EmbeddingSet, rows: int | None) -> Vectors:
@@ -59,13 +73,14 @@ def full_sheet(of: Subject, items: list[Batch], views: Any, protocol: Protocol, 
 def some(data: Any, items: int) -> list[Batch]:
     """Raw batches of about so many items, from all over the test rows (or the bank, where there is no test)."""
     role = "test" if "test" in data.rows else "bank"
-    step = max(1, len(data.rows[role]) // items)
-    chosen = []
-    for batch in data.loader(role):
-        which = places(data, role, batch) % step == 0
-        if which.any():
-            chosen.append({name: column[which] for name, column in batch.items()})
-    return chosen
+    rows = len(data.rows[role])
+    return batches_of(data, role, torch.arange(rows) % max(1, rows // items) == 0)
+
+
+def batches_of(data: Any, role: str, chosen: Bool[Tensor, " n"]) -> list[Batch]:
+    """The chosen ones of a role's rows, batched as all of them are; no others are read."""
+    loader = data.loader(role)
+    return [loader.dataset[numbers[chosen[numbers]]] for numbers in loader.sampler if chosen[numbers].any()]
 
 
 def places(data: Any, role: str, batch: Batch) -> Int[Tensor, " b"]:

@@ -62,7 +62,7 @@ def sense_scores(sets: Sets, words: Words) -> dict[str, Score]:
         bank, asked = (torch.from_numpy(words(part.tokens, part.positions)).float() for part in (train, test))
         labels, truth = torch.tensor(train.senses), torch.tensor(test.senses)
         scores[KNN].append(accuracy(knn(bank, labels, asked, k=10), truth))
-        scores[LINEAR].append(accuracy(linear_probe(bank, labels, asked), truth))
+        scores[LINEAR].append(accuracy(linear_probe(bank, labels)(asked), truth))
     return {name: mean_share(each) for name, each in scores.items()}
 
 

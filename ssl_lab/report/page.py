@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from torch.nn import functional as F
 
 from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, long, short
-from ssl_lab.evaluation.retrieval import near_duplicates, outliers
+from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.randomness import generator
 from ssl_lab.report.gathered import Gathered
 
@@ -78,12 +78,12 @@ def neighbours(run: Gathered, queries: int, seed: int) -> str:
 
 def oddities(run: Gathered) -> str:
     """Pairs that may be the same item twice, and items that are like no other."""
-    x = run.sample.vectors
+    cosines, nearest = others(run.sample.vectors)
     pairs = "".join(
         f'<div class="items">{_item(run, i, f"{cosine:.3f}", i, "asks")}{_item(run, j, "", i)}</div>'
-        for i, j, cosine in near_duplicates(x, 6)
+        for i, j, cosine in near_duplicates(cosines, nearest, 6)
     )
-    alone = "".join(_item(run, i, f"{cosine:.2f}", i) for i, cosine in outliers(x, most=12))
+    alone = "".join(_item(run, i, f"{cosine:.2f}", i) for i, cosine in outliers(cosines, most=12))
     return "".join(
         f'<p>{what}</p><div class="items">{items}</div>'
         for what, items in {"Nearest pairs": pairs, "Farthest from their neighbours": alone}.items()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from ssl_lab.embedding.embed import embed
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError
+from ssl_lab.evaluation.controls import Control, key, scored
 from ssl_lab.evaluation.lines import Line, beside, flat, table
 from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.meaning import meaning
 from ssl_lab.evaluation.meaning import table as meaning_table
-from ssl_lab.evaluation.retrieval import near_duplicates, outliers
+from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.evaluation.river_bank import river_bank
 from ssl_lab.evaluation.river_bank import text as bank_table
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
@@ -42,23 +44,32 @@ SAVINGS = (
 )
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The lines of a sheet, what goes into summary.json, and the controls that were found in the cache."""
+
+    lines: list[Line]
+    summary: dict[str, float]
+    cached: frozenset[str] = frozenset()
+
+
 def evaluate(config: DictConfig, folder: Path) -> None:
     """Prints the whole sheet; writes scores.json, details.json and summary.json."""
     quiet()
     if bool(config.embeddings) == (bool(config.run) or "backbone" in config):
         raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
     try:
-        lines, summary = (_of_set if config.embeddings else _of_model)(config, folder)
-        publish(lines, loggers(config.logger, folder))
-        write_json(folder / "summary.json", summary)
-        say(table(lines))
+        found = (_of_set if config.embeddings else _of_model)(config, folder)
+        publish(found.lines, loggers(config.logger, folder))
+        write_json(folder / "summary.json", found.summary)
+        say(table(found.lines, found.cached))
     finally:
         finish()
-    if "bytes_raw" in summary:
-        say(SAVINGS.format(**summary))
+    if "bytes_raw" in found.summary:
+        say(SAVINGS.format(**found.summary))
 
 
-def _of_set(config: DictConfig, folder: Path) -> tuple[list[Line], dict[str, float]]:
+def _of_set(config: DictConfig, folder: Path) -> Scored:
     found = EmbeddingSet(config.embeddings)
     open_folder(folder, config, found.card)
     vectors = vectors_of(found, config.rows)
@@ -67,23 +78,37 @@ def _of_set(config: DictConfig, folder: Path) -> tuple[list[Line], dict[str, flo
     write_json(folder / "scores.json", lines)
     write_json(folder / "details.json", details(vectors, made, found.classes))
     say(f"the vectors alone know neither controls nor changed items: ssl-lab evaluate run={found.card.get('run')}")
-    return lines, flat(lines)
+    return Scored(lines, flat(lines))
 
 
-def _of_model(config: DictConfig, folder: Path) -> tuple[list[Line], dict[str, float]]:
+def _of_model(config: DictConfig, folder: Path) -> Scored:
     model, data = chosen(config)
     open_folder(folder, config, provenance(data))
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
-    def embedded_by(one: Model) -> Subject:
-        vectors = vectors_of(embedded(one, data), config.rows)
-        return Subject(vectors, partial(embed, one.backbone.to(device), one.views.to(device), device=device))
-
     before = untrained(model, config.seed)
-    controls = {"untrained": embedded_by(before), "raw": subject(raw(data), data, config.rows)}
     first = [*beside(held_out(model, data), {}, config.seed), *_meaning(config, model, before)]
     protocol = Protocol(**plain(config.protocol))
-    return score_sheet(embedded_by(model), controls, data, model.views, protocol, config.seed, folder, first)
+    run = through_cache(model, data, config.rows, device)
+    controls = controls_of(before, data, config.rows, device)
+    return score_sheet(run, controls, data, model.views, protocol, config.seed, folder, first)
+
+
+def through_cache(model: Model, data: Any, rows: int | None, device: torch.device) -> Subject:
+    vectors = vectors_of(embedded(model, data, rows=rows), rows)
+    return Subject(vectors, partial(embed, model.backbone.to(device), model.views.to(device), device=device))
+
+
+def controls_of(before: Model, data: Any, rows: int | None, device: torch.device) -> dict[str, Control]:
+    """Of the same backbone untrained, and of raw input."""
+    facts = [data.identity, before.config["views"], rows]
+    return {
+        "untrained": Control(
+            key([before.backbone, before.views, data], *facts, before.config["backbone"], before.weights, device.type),
+            lambda: through_cache(before, data, rows, device),
+        ),
+        "raw": Control(key([before.views, data], *facts), lambda: subject(raw(data), data, rows)),
+    }
 
 
 def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
@@ -113,25 +138,27 @@ def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
 
 def score_sheet(
     run: Subject,
-    controls: dict[str, Subject],
+    controls: dict[str, Control],
     data: Any,
     views: Any,
     protocol: Protocol,
     seed: int,
     folder: Path,
     first: Sequence[Line] = (),
-) -> tuple[list[Line], dict[str, float]]:
-    """Scores a run beside its controls; writes scores.json and details.json; gives the lines and the summary.
+) -> Scored:
+    """Scores a run beside its controls; writes scores.json and details.json.
 
     The end of a training and `evaluate` both come here; `first` are lines that take more than vectors to know.
     """
     batches = some(data, protocol.items)
     items = [data.beginning(batch) for batch in batches]
-    sheets = {name: full_sheet(one, items, views, protocol, seed) for name, one in {"": run, **controls}.items()}
-    lines = [*first, *beside(sheets[""].scores, {name: sheets[name].scores for name in controls}, seed)]
+    made = full_sheet(run, items, views, protocol, seed)
+    found = {name: scored(one, items, views, protocol, seed) for name, one in controls.items()}
+    lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in found.items()}, seed)]
     write_json(folder / "scores.json", lines)
-    write_json(folder / "details.json", details(run.vectors, sheets[""], data.classes))
-    return lines, flat(lines) | savings(run, sheets, data, batches)
+    write_json(folder / "details.json", details(run.vectors, made, data.classes))
+    summary = flat(lines) | savings(run, made, found["raw"][0], data, batches)
+    return Scored(lines, summary, frozenset(name for name, (_, cached) in found.items() if cached))
 
 
 def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[str, Any]:
@@ -139,13 +166,15 @@ def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[st
     test, truth = vectors.test, vectors.test_labels
     if test is None:
         return {}
-    found: dict[str, Any] = {"near_duplicates": near_duplicates(test), "outliers": outliers(test), "classes": classes}
+    near = others(test)
+    found: dict[str, Any] = {"near_duplicates": near_duplicates(*near), "outliers": outliers(near[0])}
+    found["classes"] = classes
     if made.predicted is not None and truth is not None:
         found["confusion"] = confusion_matrix(truth, made.predicted).tolist()
     return found
 
 
-def savings(run: Subject, sheets: dict[str, Sheet], data: Any, batches: list[dict[str, Tensor]]) -> dict[str, float]:
+def savings(run: Subject, made: Sheet, of_raw: Sheet, data: Any, batches: list[dict[str, Tensor]]) -> dict[str, float]:
     """What work on vectors costs against work on raw input: bytes of all items, and seconds of the linear probe.
 
     Raw bytes and the backbone's seconds are those of `batches`, whole items, times as many as there are.
@@ -159,8 +188,8 @@ def savings(run: Subject, sheets: dict[str, Sheet], data: Any, batches: list[dic
     return {
         "bytes_vectors": rows * vectors[0].nbytes,
         "bytes_raw": rows * raw / items,
-        "seconds_vectors": sheets[""].seconds,
-        "seconds_raw": sheets["raw"].seconds,
+        "seconds_vectors": made.seconds,
+        "seconds_raw": of_raw.seconds,
         "seconds_embedding": rows * seconds / items,
     }
 

@@ -19,20 +19,20 @@ from ssl_lab.checkpoint import WholeCheckpoints
 from ssl_lab.distributed import SharedBatchNorms
 from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UsageError
-from ssl_lab.evaluation.invariance import Encoder
 from ssl_lab.evaluation.lines import beside, headlines, table
 from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.sheet import Protocol
-from ssl_lab.evaluation.subject import raw, subject
+from ssl_lab.evaluation.subject import subject
 from ssl_lab.files import write_json
 from ssl_lab.hardware import precision, quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
+from ssl_lab.model import PARTS, Model
 from ssl_lab.pretraining import Pretraining
 from ssl_lab.progress import say
 from ssl_lab.provenance import provenance
 from ssl_lab.run import checkpoint_of, open_folder, plain
-from ssl_lab.tasks.evaluate import publish, score_sheet
+from ssl_lab.tasks.evaluate import controls_of, publish, score_sheet
 
 
 def pretrain(config: DictConfig, folder: Path) -> None:
@@ -125,14 +125,12 @@ def judge(
     warn_of_collapse(health)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
     told = beside(held_out(module, data), {}, config.seed)
-    encoders: dict[str, Encoder] = {
-        name: partial(embed, backbone, module.views, device=module.device)
-        for name, backbone in {"run": module.objective.backbone, "untrained": untrained.to(module.device)}.items()
-    }
-    encoders["raw"] = raw(data)
-    subjects = {name: subject(encode, data, config.scores.rows) for name, encode in encoders.items()}
+    before = Model(untrained, module.views, data, {part: plain(config[part]) for part in PARTS})
+    rows = config.scores.rows
+    run = subject(partial(embed, module.objective.backbone, module.views, device=module.device), data, rows)
+    controls = controls_of(before, data, rows, module.device)
     protocol = Protocol(**plain(config.protocol))
-    lines, summary = score_sheet(subjects.pop("run"), subjects, data, module.views, protocol, config.seed, folder, told)
-    publish(lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
-    say(table(headlines(lines)))
-    return health | data.facts | summary
+    found = score_sheet(run, controls, data, module.views, protocol, config.seed, folder, told)
+    publish(found.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
+    say(table(headlines(found.lines), found.cached))
+    return health | data.facts | found.summary

@@ -1,0 +1,38 @@
+"""What looks at the model while it learns, and how often: so that all looks together cost little of the training."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback
+
+FIRST = 0.2  # seconds that the first look is expected to take
+
+
+class Occasional(Callback):
+    """Calls `look` at the start of an epoch.
+
+    That is every `every_n_epochs`-th epoch but the first or, where it is null, whenever all looks, the next one
+    included, stay under the share `share` of the time since the training began.
+    """
+
+    def __init__(self, every_n_epochs: int | None, share: float):
+        self.every, self.share = every_n_epochs, share
+        self.spent, self.next = 0.0, FIRST
+
+    def look(self, trainer: Any, module: Any) -> None:
+        raise NotImplementedError
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        self.start = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        start = time.monotonic()
+        if self._due(trainer.current_epoch, start - self.start):
+            self.look(trainer, module)
+            self.next = time.monotonic() - start
+            self.spent += self.next
+
+    def _due(self, epoch: int, elapsed: float) -> bool:
+        if self.every is None:
+            return self.spent + self.next <= self.share * elapsed
+        return epoch > 0 and epoch % self.every == 0

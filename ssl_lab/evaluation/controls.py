@@ -1,0 +1,49 @@
+"""What a run is measured against: raw input, and the same backbone untrained. Neither depends on the run.
+
+So their scores are kept in the cache, beside the embedding sets, by all that they do depend on, and are paid for once.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_lab.data.caching import cached
+from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.sheet import Protocol, Sheet
+from ssl_lab.evaluation.subject import Batch, Subject, full_sheet
+from ssl_lab.provenance import code
+
+FILE = "scores.json"
+
+
+@dataclass(frozen=True)
+class Control:
+    """`key` holds all that the vectors of its subject depend on; without one its scores are not kept."""
+
+    key: list[Any] | None
+    subject: Callable[[], Subject]
+
+
+def key(parts: Iterable[object], *facts: Any) -> list[Any] | None:
+    """`facts`, if the code of all `parts` is that of this package: what a user's own does may change without a word."""
+    ours = all(type(part).__module__.startswith("ssl_lab.") for part in parts)
+    return [*facts] if ours else None
+
+
+def scored(control: Control, items: list[Batch], views: Any, protocol: Protocol, seed: int) -> tuple[Sheet, bool]:
+    """Its sheet, without the predictions, and whether that was found in the cache."""
+    found = True
+
+    def write(folder: Path) -> None:
+        nonlocal found
+        found = False
+        made = full_sheet(control.subject(), items, views, protocol, seed)
+        content = {"scores": {name: asdict(score) for name, score in made.scores.items()}, "seconds": made.seconds}
+        (folder / FILE).write_text(json.dumps(content))
+
+    if control.key is None:
+        return full_sheet(control.subject(), items, views, protocol, seed), False
+    content = json.loads((cached("scores", [code(), control.key, asdict(protocol), seed], write) / FILE).read_text())
+    return Sheet({name: Score(**score) for name, score in content["scores"].items()}, None, content["seconds"]), found
