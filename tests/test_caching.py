@@ -5,6 +5,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -122,6 +123,22 @@ def test_what_a_users_own_code_makes_is_not_kept():
     assert controls.key([control(1)], "facts") == ["facts"]
     assert not scored(control(1, key=None), [], VIEWS, PROTOCOL, 0)[1]
     assert not (cache() / "scores").exists()
+
+
+def test_word_vectors_of_a_control_are_computed_once_for_the_same_sentences():
+    asked = []
+
+    def words(sentences, positions):
+        asked.append(positions)
+        return np.arange(3.0)[None] + positions[0]
+
+    kept = controls.remembered(words, ["weights"])
+    first = kept([["a", "b"]], [1])
+    assert (kept([["a", "b"]], [1]) == first).all()
+    assert (kept([["a", "b"]], [0]) != first).all()
+    kept([["a", "c"]], [1])
+    assert asked == [[1], [0], [1]]
+    assert controls.remembered(words, None) is words
 
 
 def looks(every, share, epochs, cost, monkeypatch, length=10.0):

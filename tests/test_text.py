@@ -424,6 +424,20 @@ def test_a_share_of_the_texts_is_held_out_and_no_vocabulary_is_learnt_from_it(co
     assert data.counts("train").sum() == sum(data.rows["train"].tokens.lengths[i] for i in data.rows["train"].index)
 
 
+@pytest.mark.parametrize("share", [0.34, 0.05])
+def test_some_training_texts_are_kept_for_scores_in_the_middle_of_a_training(corpus, share):
+    data = text(corpus, validation=share)
+    data.setup()
+    kept = [3, 7, 11] if share == 0.34 else []  # too few texts to keep one of twenty
+    train = [i for i in (1, 2, 3, 5, 6, 7, 9, 10, 11) if i not in kept]
+    assert data.rows["train"].index.tolist() == train
+    assert data.rows["test"].index.tolist() == [0, 4, 8]
+    assert ("validation" in data.packable) == bool(kept)
+    if kept:
+        assert data.packable["validation"].index.tolist() == kept
+        assert sum((batch["document"] >= 0).sum() for batch in data.packed("validation")) > 0
+
+
 def test_tokens_are_kept_for_the_next_run_until_the_text_changes(corpus, monkeypatch):
     first, again = text(corpus), text(corpus)
     first.setup()

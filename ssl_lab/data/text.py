@@ -128,7 +128,7 @@ class Text(Data):
         bank: str,
         test: str | None,
         holdout: float,
-        validation: float,
+        validation: float = 0.0,  # of runs from before there was any
     ):
         super().__init__()
         self.source = source(name, path)

@@ -9,10 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
 from ssl_lab.data.caching import cached
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.sheet import Protocol, Sheet
 from ssl_lab.evaluation.subject import Batch, Subject, full_sheet
+from ssl_lab.evaluation.word_sense import Words
 from ssl_lab.provenance import code
 
 FILE = "scores.json"
@@ -30,6 +35,19 @@ def key(parts: Iterable[object], *facts: Any) -> list[Any] | None:
     """`facts`, if the code of all `parts` is that of this package: what a user's own does may change without a word."""
     ours = all(type(part).__module__.startswith("ssl_lab.") for part in parts)
     return [*facts] if ours else None
+
+
+def remembered(words: Words, key: list[Any] | None) -> Words:
+    """The same vectors, each computed once; `key` holds all that they depend on beside the sentences."""
+    if key is None:
+        return words
+
+    def found(sentences: list[list[str]], positions: list[int]) -> Float[ndarray, "n d"]:
+        asked = [code(), key, sentences, positions]
+        folder = cached("words", asked, lambda folder: np.save(folder / "vectors.npy", words(sentences, positions)))
+        return np.load(folder / "vectors.npy")
+
+    return found
 
 
 def scored(control: Control, items: list[Batch], views: Any, protocol: Protocol, seed: int) -> tuple[Sheet, bool]:

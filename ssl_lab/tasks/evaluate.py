@@ -18,7 +18,7 @@ from ssl_lab.embedding.embed import embed
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError
-from ssl_lab.evaluation.controls import Control, key, scored
+from ssl_lab.evaluation.controls import Control, key, remembered, scored
 from ssl_lab.evaluation.lines import Line, beside, flat, table
 from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.meaning import meaning
@@ -120,10 +120,14 @@ def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
         say(
             f"no WordNet in {config.meaning.wordnet} (on Debian: apt-get install wordnet-base): its scores are left out"
         )
+    facts = [before.weights, before.config["backbone"], before.config["views"], before.data.identity]
     similarity = {name: file for name, file in plain(config.meaning.similarity).items() if file}
     rows = meaning(
         model.embed_words,
-        {"untrained": before.embed_words, "input": partial(model.embed_words, contextual=False)},
+        {
+            "untrained": remembered(before.embed_words, key([before.backbone, before.views], *facts)),
+            "input": partial(model.embed_words, contextual=False),
+        },
         config.meaning.senses,
         similarity,
         wordnet,
