@@ -127,7 +127,7 @@ def test_found_again_for_the_same_model_data_and_settings(made, capfd, monkeypat
     assert "found in the cache" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["weights", "pixels", "mean", "pooling", "rows"])
+@pytest.mark.parametrize("change", ["weights", "pixels", "labels", "mean", "pooling", "rows"])
 def test_anything_that_vectors_depend_on_makes_another_set(made, change):
     found, _ = made
     model = digits(
@@ -137,6 +137,8 @@ def test_anything_that_vectors_depend_on_makes_another_set(made, change):
         next(model.backbone.parameters()).data[0] += 1
     if change == "pixels":
         model.data.fingerprint += "x"
+    if change == "labels":
+        model.data.rows["bank"].labels[0] += 1
     if change == "pooling":
         model.config["backbone"]["pooling"] = "cls"
     again = embedded(model, model.data, shard_rows=SHARD_ROWS)

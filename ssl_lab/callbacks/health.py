@@ -22,7 +22,8 @@ class Health(Occasional):
         self.rows, self.warned = rows, False
 
     def look(self, trainer: Any, module: Any) -> None:
-        self.warned = warn_of_collapse(log_health(trainer, module, self.rows)) or self.warned
+        values = log_health(trainer, module, self.rows)
+        self.warned = self.warned or warn_of_collapse(values)
 
 
 def log_health(trainer: Any, module: Any, rows: int) -> dict[str, float]:

@@ -203,9 +203,11 @@ class Text(Data):
     @property
     def description(self) -> str:
         rows, texts = self.packed_rows("train"), self.rows["train"]
+        kept = len(self.packable.get("validation", ()))
         return (
-            f"{len(texts):,} texts, {texts.lengths.sum() / 1e6:.2f} M tokens of {self.tokenizer.size:,} kinds in "
-            f"{len(rows):,} rows of {self.length} ({rows.padding:.2%} padding)"
+            f"{len(texts):,} texts{f' ({kept:,} more are kept for scores on the way)' if kept else ''}, "
+            f"{texts.lengths.sum() / 1e6:.2f} M tokens of {self.tokenizer.size:,} kinds in {len(rows):,} rows of "
+            f"{self.length} ({rows.padding:.2%} padding)"
         )
 
     @property

@@ -25,7 +25,7 @@ from ssl_lab.progress import progress, say
 from ssl_lab.provenance import provenance
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
-VERSION = 1  # of how vectors are made; a new one makes old cache folders useless
+VERSION = 2  # of how vectors are made; a new one makes old cache folders useless
 
 
 def embedded(
@@ -78,7 +78,7 @@ def embedded(
 def _key(card: dict[str, Any], model: Model, data: Any) -> str:
     """Changes with all that the vectors depend on."""
     carried = {key: model.config["data"][key] for key in data.carried}
-    made_from = [VERSION, card, model.config["backbone"], model.config["views"], carried]
+    made_from = [VERSION, card, model.config["backbone"], model.config["views"], carried, data.identity]
     return key_of(made_from)
 
 
