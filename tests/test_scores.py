@@ -214,3 +214,10 @@ def test_alpha_req_is_the_exponent_of_a_power_law():
     slope = np.polyfit(np.log(i), np.log(eigenvalues), 1, w=np.sqrt(1 / i))[0]  # numpy squares its weights
     assert geometry.alpha_req(x) == pytest.approx(-slope, rel=1e-5)
     assert geometry.alpha_req(torch.ones(9, 4)) == math.inf
+
+
+def test_clusters_of_a_collapsed_embedding_are_scored():
+    labels = torch.arange(60) % 10
+    scores = clustering(torch.ones(60, 8), labels)
+    assert scores["nmi"].value == pytest.approx(0, abs=1e-6)
+    assert scores["cluster_accuracy"].value == pytest.approx(0.1)

@@ -61,8 +61,8 @@ def tightest(x: Float[Tensor, "n d"], clusters: int, starts: int, seed: int) -> 
         begun = sorted(begun, key=lambda one: one.inertia_)[:FINALISTS]
         ended = [KMeans(clusters, n_init=1, init=one.cluster_centers_).fit(leading) for one in begun]
         ended.sort(key=lambda one: one.inertia_)
-        means = np.stack([whole[ended[0].labels_ == i].mean(0) for i in range(clusters)])
-        best = KMeans(clusters, n_init=1, init=means).fit(whole)
+        means = np.stack([whole[ended[0].labels_ == i].mean(0) for i in np.unique(ended[0].labels_)])
+        best = KMeans(len(means), n_init=1, init=means).fit(whole)
     return [Clusters(one.labels_, one.inertia_) for one in (best, *ended[1:])]
 
 
