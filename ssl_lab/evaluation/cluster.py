@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
@@ -23,6 +22,7 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_lab.evaluation.geometry import leading
 from ssl_lab.evaluation.scores import Score
 
 RESAMPLES = 1000
@@ -53,26 +53,18 @@ def tightest(x: Float[Tensor, "n d"], clusters: int, starts: int, seed: int) -> 
     clusters apart (Ding & He 2004); the tightest are gone on from with all rows, and the best of them with all of x.
     """
     draw = np.random.RandomState(seed)
-    whole, leading = x.numpy(), principal(x, DIMENSIONS).numpy()
-    part = leading[draw.permutation(len(x))[:ROWS]]
+    centred = x - x.mean(0)
+    whole, projected = x.numpy(), (centred @ leading(centred, DIMENSIONS)[1]).numpy()
+    part = projected[draw.permutation(len(x))[:ROWS]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct items than clusters
         begun = [KMeans(clusters, n_init=1, random_state=draw).fit(part) for _ in range(starts)]
         begun = sorted(begun, key=lambda one: one.inertia_)[:FINALISTS]
-        ended = [KMeans(clusters, n_init=1, init=one.cluster_centers_).fit(leading) for one in begun]
+        ended = [KMeans(clusters, n_init=1, init=one.cluster_centers_).fit(projected) for one in begun]
         ended.sort(key=lambda one: one.inertia_)
         means = np.stack([whole[ended[0].labels_ == i].mean(0) for i in np.unique(ended[0].labels_)])
         best = KMeans(len(means), n_init=1, init=means).fit(whole)
     return [Clusters(one.labels_, one.inertia_) for one in (best, *ended[1:])]
-
-
-def principal(x: Float[Tensor, "n d"], directions: int) -> Float[Tensor, "n r"]:
-    """The coordinates in the directions of the greatest variance, of x less its mean; always the same."""
-    x = x - x.mean(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        _, _, vectors = torch.svd_lowrank(x, q=min(directions, *x.shape), niter=2)
-    return x @ vectors
 
 
 def nmi(tables: Int[ndarray, "*r k c"]) -> Float[ndarray, "*r"]:

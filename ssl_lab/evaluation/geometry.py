@@ -86,6 +86,17 @@ def cosines(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> tuple[float, fl
     return (same / n).item(), ((cosine.sum() - same) / (n * (n - 1))).item()
 
 
+def leading(x: Float[Tensor, "n d"], most: int) -> tuple[Float[Tensor, " r"], Float[Tensor, "d r"]]:
+    """The greatest singular values and their directions, by the randomised method of Halko et al. 2009.
+
+    arXiv 0909.4061; always with the same random numbers.
+    """
+    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        torch.manual_seed(0)
+        _, singular, directions = torch.svd_lowrank(x, q=min(most, *x.shape), niter=2)
+    return singular, directions
+
+
 def _squared_singular_values(x: Float[Tensor, "n d"]) -> Float[Tensor, " r"]:
     """Falling, in float64. Those below 1e-16 of the greatest are noise."""
     x = x.double()

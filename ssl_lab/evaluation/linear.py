@@ -18,6 +18,7 @@ from scipy.optimize import OptimizeResult, minimize
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from ssl_lab.evaluation.geometry import leading
 from ssl_lab.randomness import generator
 
 TUNING_ROWS = 10_000  # the penalty is chosen on at most so many rows, a fifth of them held out
@@ -123,11 +124,8 @@ class Basis:
 
     @classmethod
     def of(cls, x: Float[Tensor, "n d"]) -> "Basis":
-        """By the randomised method of Halko et al. 2009 (arXiv 0909.4061), always with the same numbers."""
         n, d = x.shape
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-            torch.manual_seed(0)
-            _, singular, vectors = torch.svd_lowrank(x, q=min(RANK, n, d), niter=2)
+        singular, vectors = leading(x, RANK)
         values = singular.square() / n
         rest = (x.square().sum() / n - values.sum()).item() / max(1, d - len(values))
         return cls(vectors, values, max(rest, 0.0))
