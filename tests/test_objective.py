@@ -18,7 +18,7 @@ from ssl_lab.objective.simclr import SimCLR, nt_xent
 from ssl_lab.randomness import Draw
 from ssl_lab.views.mask_tokens import MaskTokens
 
-TOKENIZER = tokenizer.trained([topics["import"]], "wordpiece", 300, lowercase=False, accents=True)
+TOKENIZER = tokenizer.trained(lambda: [topics["import"]], "wordpiece", 300, lowercase=False, accents=True)
 
 # one row an objective: how it is made from a backbone, its loss when the net tells nothing apart, what it learns from
 OBJECTIVES = {

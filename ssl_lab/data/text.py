@@ -1,7 +1,6 @@
 """Text as token ids: tokenised once, then a text a row for evaluation, or rows packed full for training."""
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,13 +179,15 @@ class Text(Data):
             return tokenizer.read(file) if file else tokenizer.pretrained(name)
         split = self._splits[self._wanted["train"]]
         every = 0 if "test" in self._wanted else self.every
-        texts: Iterator[str] = (text for i, text in enumerate(split.texts) if not every or i % every)
-        if (first := next(texts, None)) is None:
+
+        def texts() -> Iterator[str]:
+            return (text for i, text in enumerate(split.texts) if not every or i % every)
+
+        if next(texts(), None) is None:
             raise UserError(
                 "data.holdout: a single text cannot be both learnt from and held out: set data.holdout=0, or with "
                 "data=text_files data.source.document=paragraph"
             )
-        texts = itertools.chain([first], texts)
         return trained_once(texts, f"{split.identity}/{every}", **options)
 
     @property

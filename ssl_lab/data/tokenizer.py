@@ -4,7 +4,7 @@ WordPiece (Schuster & Nakajima 2012; BERT's) or byte-level BPE (Sennrich et al. 
 `tokenizers` library. It is saved with every run as tokenizer.json.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,15 +94,21 @@ def pretrained(name: str) -> Tokenizer:
 
 
 def trained(
-    texts: Iterable[str], kind: Literal["wordpiece", "bpe"], size: int, lowercase: bool, accents: bool
+    texts: Callable[[], Iterable[str]], kind: Literal["wordpiece", "bpe"], size: int, lowercase: bool, accents: bool
 ) -> Tokenizer:
-    """Learns a vocabulary of exactly `size`. Raises UserError where the texts cannot give so many."""
+    """Learns a vocabulary of exactly `size`; each call of `texts` gives the same texts, from their beginning.
+
+    Raises UserError where the texts cannot give so many.
+    """
     backend = _untrained(kind, lowercase, accents)
-    alphabet = pre_tokenizers.ByteLevel.alphabet() if kind == "bpe" else []
-    trainer: Any = (trainers.BpeTrainer if kind == "bpe" else trainers.WordPieceTrainer)(
-        vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, limit_alphabet=1000, show_progress=False
-    )
-    backend.train_from_iterator(texts, trainer)
+    if kind == "bpe":
+        trainer: Any = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=SPECIAL, show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), limit_alphabet=1000,
+        )  # fmt: skip
+        backend.train_from_iterator(texts(), trainer)
+    else:
+        backend.model = _wordpiece(texts, size, backend)
     if (got := backend.get_vocab_size()) < size:
         raise UserError(
             f"data.tokenizer.size={size} is more than these texts can give: set data.tokenizer.size={got} or less"
@@ -112,6 +118,27 @@ def trained(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", first), ("[SEP]", last)]
     )
     return Tokenizer(backend, "the trained tokenizer")
+
+
+def _wordpiece(texts: Callable[[], Iterable[str]], size: int, untrained: Backend) -> models.WordPiece:
+    """The same in every process.
+
+    The library numbers the letters inside words ("##a") in the order of a hash table, which differs from process to
+    process, and of two pairs that are equally frequent it merges the one with the lower numbers. So a first pass finds
+    these letters, and the second is given them in order, as if they were special tokens.
+    """
+
+    def vocabulary(size: int, first: list[str]) -> dict[str, int]:
+        backend = Backend.from_str(untrained.to_str())
+        trainer: Any = trainers.WordPieceTrainer(
+            vocab_size=size, special_tokens=first, limit_alphabet=1000, show_progress=False
+        )
+        backend.train_from_iterator(texts(), trainer)
+        return backend.get_vocab()
+
+    letters = sorted(piece for piece in vocabulary(0, SPECIAL) if piece.startswith("##"))
+    pieces = vocabulary(size, [*SPECIAL, *letters])
+    return models.WordPiece(pieces, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106
 
 
 def _untrained(kind: str, lowercase: bool, accents: bool) -> Backend:

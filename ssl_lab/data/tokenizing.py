@@ -1,6 +1,6 @@
 """The token ids of a split, made once by all cores and kept on disk, from where they are mapped into memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from ssl_lab.data.corpora import TextSplit, digest
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.progress import progress
 
-VERSION = 1  # of what is kept; a new one makes old cache folders useless
+VERSION = 2  # of what is kept; a new one makes old cache folders useless
 PART = 1000  # texts that are tokenised at a time
 
 
@@ -59,11 +59,14 @@ def tokenised(split: TextSplit, tokenizer: Tokenizer) -> Tokens:
     return Tokens(flat, np.load(folder / "offsets.npy"), words if split.words is not None else None)
 
 
-def trained_once(texts: Iterable[str], identity: str, **options: Any) -> Tokenizer:
+def trained_once(texts: Callable[[], Iterable[str]], identity: str, **options: Any) -> Tokenizer:
     """The tokenizer that was trained on these texts before, or is trained now."""
 
+    def shown() -> Iterator[str]:
+        return progress(texts(), None, "training the tokenizer")
+
     def train(folder: Path) -> None:
-        tokenizers.trained(progress(texts, None, "training the tokenizer"), **options).save(folder / "tokenizer.json")
+        tokenizers.trained(shown, **options).save(folder / "tokenizer.json")
 
     return tokenizers.read(cached("tokenizers", [VERSION, identity, options], train) / "tokenizer.json")
 

@@ -37,10 +37,7 @@ class Synset:
 
 def read_synsets(folder: Path = FOLDER) -> list[Synset]:
     """Raises UserError where WordNet is not there."""
-    try:
-        return [synset for part in PARTS for synset in _read(folder / f"data.{part}", part)]
-    except OSError as error:
-        raise UserError(f"WordNet is not in {folder} ({error.strerror}): apt-get install wordnet-base") from error
+    return [synset for part in PARTS for synset in _read(folder / f"data.{part}", part)]
 
 
 def sense_pairs(synsets: list[Synset], seed: int = 0) -> dict[str, list[tuple[Place, Place]]]:
@@ -72,7 +69,10 @@ def synonyms(
 
 
 def read_tagged(folder: Path = FOLDER) -> set[tuple[str, str]]:
-    """(lemma, synset) of the senses that occur in WordNet's tagged texts: they stand first in the index."""
+    """(lemma, synset) of the senses that occur in WordNet's tagged texts: they stand first in the index.
+
+    Raises UserError where WordNet is not there.
+    """
     return {
         (fields[0], part[0] + key)
         for part in PARTS
@@ -107,8 +107,12 @@ def _read(file: Path, part: str) -> Iterator[Synset]:
 
 def _lines(file: Path) -> Iterator[str]:
     """Without the licence, whose lines are indented."""
-    with file.open(encoding="utf-8") as lines:
-        yield from (line for line in lines if not line.startswith("  "))
+    try:
+        with file.open(encoding="utf-8") as lines:
+            yield from (line for line in lines if not line.startswith("  "))
+    except OSError as error:
+        reason = f"WordNet: {file} cannot be read ({error.strerror})"
+        raise UserError(f"{reason}: apt-get install wordnet-base, or set meaning.wordnet") from error
 
 
 def _uses(synset: Synset) -> Iterator[tuple[str, Place]]:
