@@ -3,7 +3,7 @@
 from os import PathLike
 from typing import Any
 
-__version__ = "0.1.0"
+from ssl_lab.version import __version__ as __version__
 
 
 def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Any:

@@ -1,8 +1,6 @@
 """A trained run, ready to use: items in, vectors out."""
 
-import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,24 +15,21 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 
 from ssl_lab.backbone.base import Backbone
-from ssl_lab.building import build
-from ssl_lab.embedding.embed import embed
+from ssl_lab.config import build, plain
+from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.evaluation.masked import fill
 from ssl_lab.objective.base import Objective
-from ssl_lab.run import checkpoint_of, plain, read_config
+from ssl_lab.runfolder.folder import checkpoint_of, read_config
+from ssl_lab.training.compose import compose
 from ssl_lab.views.base import Views
 
 PARTS = ("data", "views", "backbone")
 
 
-class Model:
-    """A backbone with the preprocessing that it was trained with, frozen and in eval mode.
-
-    `config` has what it was made from: `data`, `views`, `backbone`; `run` is the folder that its weights come from, and
-    `objective` what they were trained by.
-    """
+class Model(Encoder):
+    """An encoder with the data that its input is prepared by, and `objective`, what its weights were trained by."""
 
     def __init__(
         self,
@@ -45,14 +40,13 @@ class Model:
         run: str | None = None,
         objective: Objective | None = None,
     ):
-        self.backbone, self.views, self.data = backbone.eval().requires_grad_(False), views, data
-        self.config, self.run = config, run
+        super().__init__(backbone, views, config, run)
+        self.data = data
         self.objective = objective.eval().requires_grad_(False) if objective else None
-        self.width = backbone.width
 
     def embed(self, items: Sequence[Any]) -> Float[ndarray, "n width"]:
         """Vectors in float32, of texts, or of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`."""
-        return embed(self.backbone, self.views, self.data.prepare(items), self.device).numpy()
+        return self.encode(self.data.prepare(items)).numpy()
 
     def embed_words(
         self, sentences: Sequence[str | Sequence[str]], word: str | Sequence[int], contextual: bool = True
@@ -72,23 +66,8 @@ class Model:
         """The k likeliest words at each [MASK] of a text, with their probabilities. Of a masked language model."""
         return fill(self.objective, self.data, text, k, self.device)
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.backbone.parameters()).device
-
-    @cached_property
-    def weights(self) -> str:
-        """Sixteen hexadecimal digits that change with any weight of the backbone."""
-        digest = hashlib.sha256()
-        for name, value in self.backbone.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
-
 
 def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
-    from ssl_lab.tasks.pretrain import compose
-
     config = read_config(Path(run).expanduser())
     file = checkpoint_of(str(checkpoint or run))
     data = build(config.data)
@@ -124,10 +103,11 @@ def model_of(card: dict[str, Any]) -> Model:
 def untrained(model: Model, seed: int) -> Model:
     """The same backbone as it was before its training, by the seed of its run; `seed` is for models without a run."""
     pl.seed_everything(read_config(Path(model.run)).seed if model.run else seed, workers=True, verbose=False)
-    config = OmegaConf.create(model.config)
-    if "pretrained" in config.backbone:
-        config.backbone.pretrained = False
-    return build_model(config)
+    config = {**model.config, "backbone": dict(model.config["backbone"])}
+    if "pretrained" in config["backbone"]:
+        config["backbone"]["pretrained"] = False
+    backbone = build(OmegaConf.create(config["backbone"]), **model.data.context)
+    return Model(backbone, model.views, model.data, config)
 
 
 def chosen(config: DictConfig) -> tuple[Model, Any]:

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from ssl_lab import cli
+from ssl_lab.cli.overrides import literal, split
 from ssl_lab.errors import UsageError
-from ssl_lab.overrides import literal, split
 
 
 def ssl_lab(monkeypatch, capfd, *arguments):

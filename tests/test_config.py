@@ -14,13 +14,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from ssl_lab import cli
-from ssl_lab.building import build
+import ssl_lab
+from ssl_lab.config import build, conf
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.tasks import pretrain
+from ssl_lab.training.compose import compose as composed_module
 
-CONF = cli.conf()
-PACKAGE = Path(cli.__file__).parent
+CONF = conf()
+PACKAGE = Path(ssl_lab.__file__).parent
 MIRRORED = ("data", "views", "backbone", "objective", "head", "optimizer", "schedule", "callbacks", "logger")
 HELPERS = {
     "base", "order", "caching", "decoding", "sources", "packing", "tokenizer", "tokenizing", "conll", "few",
@@ -51,7 +51,7 @@ def composed(*overrides, task="pretrain"):
 
 
 def make_module(config):
-    return pretrain.compose(config, build(config.data))
+    return composed_module(config, build(config.data))
 
 
 def targets(node):
@@ -92,7 +92,7 @@ def test_every_option_composes_and_builds(option, tmp_path):
 
 
 def test_every_option_is_explained_in_its_first_comment():
-    from ssl_lab import help
+    from ssl_lab.cli import help
 
     for option in OPTIONS:
         assert help._comment((CONF / option.replace("=", "/")).with_suffix(".yaml")), option
@@ -114,7 +114,7 @@ def test_learning_rate_is_scaled_by_the_batch_size_only_when_asked_for():
     [
         "os.system", "subprocess.run", "builtins.eval", "hydra.utils.instantiate",
         "ssl_lab.backbone.nowhere.Net", "ssl_lab.data.images.os.system",  # what a module imports is not what it defines
-        "ssl_lab.data.decoding.shutil.rmtree", "ssl_lab.provenance.subprocess.run",
+        "ssl_lab.data.decoding.shutil.rmtree", "ssl_lab.runfolder.provenance.subprocess.run",
         "lightning.pytorch.callbacks.torch.load",
         "torch.load", "torch.hub.load", "evil.ssl_lab.data.images.Images", "ssl_lab.data_evil.x",
     ],

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from ssl_lab import load
 from ssl_lab.errors import UserError
 from ssl_lab.export import huggingface  # noqa: F401  AutoModel knows it
-from ssl_lab.run import read_config
+from ssl_lab.runfolder.folder import read_config
 
 SENTENCES = ["The import statement binds names.", "A module", ENGLISH[0][:900]]
 IMAGES = [Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * i) for i in (1, 2, 3)]

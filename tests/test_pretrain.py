@@ -20,13 +20,14 @@ from torch import nn
 
 import ssl_lab
 from ssl_lab import cli
-from ssl_lab.building import build
-from ssl_lab.callbacks.health import measure, warn_of_collapse
-from ssl_lab.checkpoint import WholeCheckpoints
+from ssl_lab.callbacks.health import warn_of_collapse
+from ssl_lab.config import build
 from ssl_lab.errors import UserError
+from ssl_lab.evaluation.health import measure
 from ssl_lab.randomness import Draw
-from ssl_lab.run import open_folder, read_config
-from ssl_lab.tasks.pretrain import compose
+from ssl_lab.runfolder.checkpoint import WholeCheckpoints
+from ssl_lab.runfolder.folder import open_folder, read_config
+from ssl_lab.training.compose import compose
 
 SMALL = [
     "data=digits", "trainer=cpu", "trainer.precision=32", "scores.rows=200", "scores.health_rows=200",
@@ -241,7 +242,7 @@ def test_the_teacher_moves_once_a_step_and_every_batch_has_its_own_draws(accumul
             drawn.append(step)
             super().__init__(seed, step, *rest)
 
-    monkeypatch.setattr("ssl_lab.pretraining.Draw", Recorded)
+    monkeypatch.setattr("ssl_lab.training.pretraining.Draw", Recorded)
     config = composed("objective=byol", "data=digits", "objective.momentum=0.9")
     data = build(config.data)
     module = compose(config, data)

@@ -28,7 +28,7 @@ from ssl_lab.head.linear import Linear
 from ssl_lab.head.mlp import MLP
 from ssl_lab.head.tagger import Tagger, decoded, truth_of
 from ssl_lab.model import build_model
-from ssl_lab.probing import Known, Probing, factors
+from ssl_lab.training.finetuning import Known, Probing, factors
 
 CLASSES = ["O", "B-x", "I-x"]
 

@@ -18,10 +18,10 @@ from test_cli import ssl_lab
 
 from ssl_lab.embedding import connection
 from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
-from ssl_lab.embedding.exact import Exact
-from ssl_lab.embedding.milvus import Milvus
-from ssl_lab.embedding.store import recall
 from ssl_lab.errors import UsageError, UserError
+from ssl_lab.vectors.base import recall
+from ssl_lab.vectors.exact import Exact
+from ssl_lab.vectors.milvus import Milvus
 
 ROWS, WIDTH = 300, 16
 SERVER = Path(__file__).parents[1] / ".milvus" / "bin" / "milvus-server"
@@ -94,7 +94,7 @@ def remote(request):
 
 @pytest.fixture(params=["exact", "lite", "server"])
 def store(request, monkeypatch):
-    monkeypatch.setattr("ssl_lab.embedding.exact.CHUNK", 50)  # several
+    monkeypatch.setattr("ssl_lab.vectors.exact.CHUNK", 50)  # several
     return {"exact": lambda _: Exact(), "lite": lite, "server": remote}[request.param](request)
 
 

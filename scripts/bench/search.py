@@ -11,7 +11,7 @@ import time
 import numpy as np
 import torch
 
-from ssl_lab.embedding.store import open_store
+from ssl_lab.vectors.opening import open_store
 
 
 def main() -> None:

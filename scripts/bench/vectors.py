@@ -18,8 +18,8 @@ import torch
 
 from ssl_lab.embedding.embedded import SHARD_ROWS
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.embedding.exact import Exact
 from ssl_lab.embedding.shards import Shard
+from ssl_lab.vectors.exact import Exact
 
 
 def write(folder: Path, rows: int, width: int) -> None:

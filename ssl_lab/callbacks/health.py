@@ -2,14 +2,10 @@
 
 from typing import Any
 
-import torch
-from lightning.fabric.utilities import move_data_to_device
-
 from ssl_lab.callbacks.occasional import Occasional
-from ssl_lab.embedding.embed import embed, evaluating
-from ssl_lab.evaluation import geometry
+from ssl_lab.evaluation.health import measure
+from ssl_lab.logger import record
 from ssl_lab.progress import say
-from ssl_lab.randomness import Draw
 
 COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features
 
@@ -32,20 +28,6 @@ def log_health(trainer: Any, module: Any, rows: int) -> dict[str, float]:
     return values
 
 
-@torch.no_grad()
-def measure(module: Any, data: Any, rows: int) -> dict[str, float]:
-    """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items."""
-    backbone, views = module.objective.backbone, module.views
-    batches = list(data.loader("train", rows))
-    x = embed(backbone, views, batches, module.device)
-    values = geometry.spread(x)
-    if "views" in views.makes:
-        first, second = _pairs(backbone, views, batches, module.device)
-        values["alignment"] = geometry.alignment(first, second)
-        values["cosine_two_views"], values["cosine_two_items"] = geometry.cosines(first, second)
-    return values
-
-
 def warn_of_collapse(values: dict[str, float]) -> bool:
     """Whether there was one to warn of."""
     collapsed = values["feature_std"] < COLLAPSED
@@ -56,19 +38,3 @@ def warn_of_collapse(values: dict[str, float]) -> bool:
             "schedule.warmup, a larger data.batch_size or, with objective=byol, a higher objective.momentum."
         )
     return collapsed
-
-
-def record(trainer: Any, values: dict[str, float]) -> None:
-    """Logs at once, at the current step, to every logger."""
-    for logger in trainer.loggers:
-        logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
-
-
-def _pairs(backbone: Any, views: Any, batches: list[Any], device: torch.device) -> tuple[Any, Any]:
-    pairs = []
-    with evaluating(backbone):
-        for i, batch in enumerate(batches):
-            made = views(move_data_to_device(batch, device), Draw(0, i, device=device))
-            pairs.append([backbone(view).float().cpu() for view in made["views"]])
-    first, second = zip(*pairs, strict=True)
-    return torch.cat(first), torch.cat(second)

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
-from ssl_lab.callbacks.health import record
+from ssl_lab.logger import record
 from ssl_lab.progress import EVERY, say
 
 

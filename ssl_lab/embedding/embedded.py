@@ -18,18 +18,19 @@ from torch import Tensor
 
 from ssl_lab.data.caching import alone, cache, key_of
 from ssl_lab.embedding.embedding_set import EmbeddingSet, is_set
+from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.shards import Shard, plan, roles
-from ssl_lab.files import write_json
-from ssl_lab.model import Model
 from ssl_lab.progress import progress, say
-from ssl_lab.provenance import provenance
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.provenance import provenance
+from ssl_lab.training.trainer import make_trainer
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
 VERSION = 2  # of how vectors are made; a new one makes old cache folders useless
 
 
 def embedded(
-    model: Model,
+    model: Encoder,
     data: Any,
     half: bool = False,
     shard_rows: int = SHARD_ROWS,
@@ -42,13 +43,7 @@ def embedded(
     `trainer` has arguments of Lightning's Trainer, else it is one process on whatever is there. Raises UserError where
     a vector is not finite.
     """
-    loop = pl.Trainer(
-        **(trainer or {"devices": 1}),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    loop = make_trainer(trainer or {"devices": 1}, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     card = {
         "weights": model.weights,
         "data_fingerprint": data.fingerprint,
@@ -75,14 +70,14 @@ def embedded(
     return EmbeddingSet(folder)
 
 
-def _key(card: dict[str, Any], model: Model, data: Any) -> str:
+def _key(card: dict[str, Any], model: Encoder, data: Any) -> str:
     """Changes with all that the vectors depend on."""
     carried = {key: model.config["data"][key] for key in data.carried}
     made_from = [VERSION, card, model.config["backbone"], model.config["views"], carried, data.identity]
     return key_of(made_from)
 
 
-def _provenance(model: Model, data: Any) -> dict[str, Any]:
+def _provenance(model: Encoder, data: Any) -> dict[str, Any]:
     return {
         "width": model.width,
         "splits": {role: data.names[role] or role for role in data.rows},
@@ -98,7 +93,7 @@ def _provenance(model: Model, data: Any) -> dict[str, Any]:
 class _Embedding(pl.LightningModule):
     """Embeds the shards of this process that are missing, and writes each when its last batch is done."""
 
-    def __init__(self, model: Model, data: Any, shards: list[Shard], half: bool):
+    def __init__(self, model: Encoder, data: Any, shards: list[Shard], half: bool):
         super().__init__()
         self.backbone, self.views = model.backbone, model.views
         self.items, self.shards = data, shards

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ssl_lab.embedding.embedding_set import KEY
 from ssl_lab.errors import UserError
-from ssl_lab.files import replace
+from ssl_lab.runfolder.files import replace
 
 
 @dataclass(frozen=True)

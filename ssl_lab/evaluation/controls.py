@@ -18,7 +18,7 @@ from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.sheet import Protocol, Sheet
 from ssl_lab.evaluation.subject import Batch, Subject, full_sheet
 from ssl_lab.evaluation.word_sense import Words
-from ssl_lab.provenance import code
+from ssl_lab.runfolder.provenance import code
 
 FILE = "scores.json"
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ssl_lab import __version__
 from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, interval, long
 from ssl_lab.model import Model
-from ssl_lab.run import read_config
+from ssl_lab.runfolder.folder import read_config
+from ssl_lab.version import __version__
 
 CARD = """\
 ---

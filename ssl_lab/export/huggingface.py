@@ -15,11 +15,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import cached_file
 
 from ssl_lab.backbone.hub import Hub
-from ssl_lab.building import build
+from ssl_lab.config import build
 from ssl_lab.data.tokenizer import SPECIAL, Tokenizer
 from ssl_lab.export import weights
-from ssl_lab.files import write_json
 from ssl_lab.model import Model
+from ssl_lab.runfolder.files import write_json
 
 IMPORT = "import ssl_lab.export.huggingface  # pip install 'ssl-lab[hub]'\n"
 TEXT = """\

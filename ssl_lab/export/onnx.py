@@ -13,10 +13,10 @@ from torch.export import Dim
 
 from ssl_lab.errors import UserError
 from ssl_lab.export.weights import describe
-from ssl_lab.files import replace
 from ssl_lab.model import Model
 from ssl_lab.progress import say
 from ssl_lab.randomness import generator
+from ssl_lab.runfolder.files import replace
 
 TOLERANCE = 1e-4
 USE = {

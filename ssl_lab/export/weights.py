@@ -5,9 +5,10 @@ from typing import Any
 
 from safetensors.torch import save_model
 
-from ssl_lab.files import replace, write_json
+from ssl_lab.config import escaped, plain
 from ssl_lab.model import Model
-from ssl_lab.run import escaped, plain, read_config
+from ssl_lab.runfolder.files import replace, write_json
+from ssl_lab.runfolder.folder import read_config
 
 USE = """\
 import ssl_lab  # pip install ssl-lab

@@ -22,7 +22,7 @@ from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
 from ssl_lab.model import chosen, load_model
 from ssl_lab.objective.mlm import MLM
-from ssl_lab.run import read_config
+from ssl_lab.runfolder.folder import read_config
 
 HIDDEN = """\
 the boat drifted to the river [MASK] .

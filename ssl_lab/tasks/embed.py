@@ -7,13 +7,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ssl_lab.config import plain
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.files import write_json
 from ssl_lab.hardware import quiet
 from ssl_lab.model import chosen
 from ssl_lab.progress import say
-from ssl_lab.run import open_folder, plain
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import open_folder
 
 
 def embed(config: DictConfig, folder: Path) -> None:

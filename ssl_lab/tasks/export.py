@@ -7,12 +7,12 @@ from omegaconf import DictConfig
 
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.export.card import card
-from ssl_lab.files import write_json
 from ssl_lab.hardware import quiet
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
-from ssl_lab.provenance import provenance
-from ssl_lab.run import MODEL, open_folder
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import MODEL, open_folder
+from ssl_lab.runfolder.provenance import provenance
 
 FORMATS = {"safetensors": ("weights", ""), "huggingface": ("huggingface", "hub"), "onnx": ("onnx", "onnx")}
 """the module of `ssl_lab.export` that writes each, and the extra that it needs"""

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ssl_lab.files import write_json
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
-from ssl_lab.run import open_folder
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import open_folder
 
 
 def fill(config: DictConfig, folder: Path) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ssl_lab.config import plain
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.embedding.exact import Exact
-from ssl_lab.embedding.milvus import Milvus
-from ssl_lab.embedding.store import check_k, recall
-from ssl_lab.files import write_json
 from ssl_lab.progress import say
-from ssl_lab.run import open_folder, plain
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.vectors.base import check_k, recall
+from ssl_lab.vectors.exact import Exact
+from ssl_lab.vectors.milvus import Milvus
 
 
 def index(config: DictConfig, folder: Path) -> None:

@@ -1,51 +1,49 @@
 """`ssl-lab pretrain`: unlabelled data and an objective → a run folder with a checkpoint, metrics and scores."""
 
-import copy
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from ssl_lab.backbone.base import Backbone
-from ssl_lab.building import build
 from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.callbacks.progress import Speed
 from ssl_lab.callbacks.stop import StopBetweenSteps
-from ssl_lab.checkpoint import WholeCheckpoints
-from ssl_lab.distributed import SharedBatchNorms
-from ssl_lab.embedding.embed import embed
-from ssl_lab.errors import UsageError
+from ssl_lab.config import build, plain
 from ssl_lab.evaluation.lines import beside, headlines, table
 from ssl_lab.evaluation.masked import held_out
+from ssl_lab.evaluation.score_sheet import publish, score_sheet
 from ssl_lab.evaluation.sheet import Protocol
-from ssl_lab.evaluation.subject import subject
-from ssl_lab.files import write_json
-from ssl_lab.hardware import precision, quiet
+from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
-from ssl_lab.model import PARTS, Model
-from ssl_lab.pretraining import Pretraining
+from ssl_lab.model import PARTS, Model, untrained
 from ssl_lab.progress import say
-from ssl_lab.provenance import provenance
-from ssl_lab.run import checkpoint_of, open_folder, plain
-from ssl_lab.tasks.evaluate import controls_of, publish, score_sheet
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import checkpoint_of, open_folder
+from ssl_lab.runfolder.provenance import provenance
+from ssl_lab.training.compose import compose
+from ssl_lab.training.pretraining import Pretraining
+from ssl_lab.training.trainer import make_trainer
 
 
 def pretrain(config: DictConfig, folder: Path) -> None:
     """Trains, and scores the last checkpoint beside its controls."""
     quiet()
     resumed = checkpoint_of(config.resume) if config.resume else None
-    pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build(config.data)
     data.setup()
+    pl.seed_everything(config.seed, workers=True, verbose=False)  # nothing may draw before the backbone is made
     module = compose(config, data)
-    untrained = copy.deepcopy(module.objective.backbone)
     speed = Speed()
-    trainer = make_trainer(config, folder, [speed, StopBetweenSteps()])
+    callbacks = [build(one) for one in config.callbacks.values() if one]
+    trainer = make_trainer(
+        plain(config.trainer),
+        logger=loggers(config.logger, folder),
+        callbacks=[*callbacks, speed, StopBetweenSteps()],
+        default_root_dir=str(folder),
+    )
     if trainer.is_global_zero:
         begin(config, folder, trainer, data, module)
     try:
@@ -59,47 +57,10 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         }
         summary |= {f"{data.unit}_per_second": speed.rate}
         if trainer.is_global_zero:
-            summary |= judge(config, folder, trainer, module, untrained, data)
+            summary |= judge(config, folder, trainer, module, data)
             write_json(folder / "summary.json", summary)
     finally:
         finish()
-
-
-def compose(config: DictConfig, data: Any) -> Pretraining:
-    """The module that a config describes for its data, with untrained weights."""
-    scale = 1.0
-    if config.lr_for_batch:
-        scale = config.data.batch_size * config.trainer.accumulate_grad_batches / config.lr_for_batch
-    return Pretraining(
-        objective=build(config.objective, backbone=build(config.backbone, **data.context)),
-        views=build(config.views, **data.context),
-        optimizer=build(config.optimizer, lr=scale * config.optimizer.lr),
-        schedule=build(config.schedule),
-        seed=config.seed,
-        channels_last=config.channels_last,
-        compile=config.compile,
-    )
-
-
-def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    options = plain(config.trainer)
-    options["precision"] = precision(options["precision"], options["accelerator"])
-    plugins: list[Any] = [WholeCheckpoints()]
-    if options["accelerator"] == "cpu" and options["sync_batchnorm"]:  # which torch's own cannot do
-        plugins, options["sync_batchnorm"] = [*plugins, SharedBatchNorms()], False
-    try:
-        return pl.Trainer(
-            **options,
-            plugins=plugins,
-            logger=loggers(config.logger, folder),
-            callbacks=[*(build(one) for one in config.callbacks.values() if one), *callbacks],
-            default_root_dir=str(folder),
-            use_distributed_sampler=False,  # the data's own order is sliced by rank
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-    except (MisconfigurationException, ValueError) as error:
-        raise UsageError(f"trainer: {error}") from error
 
 
 def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, module: Pretraining) -> None:
@@ -117,20 +78,16 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, modu
     )
 
 
-def judge(
-    config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, untrained: Backbone, data: Any
-) -> dict[str, Any]:
+def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Any) -> dict[str, Any]:
     """The score sheet of the last checkpoint, beside both controls."""
     health = log_health(trainer, module, config.scores.health_rows)
     warn_of_collapse(health)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
-    told = beside(held_out(module, data), {}, config.seed)
-    before = Model(untrained, module.views, data, {part: plain(config[part]) for part in PARTS})
-    rows = config.scores.rows
-    run = subject(partial(embed, module.objective.backbone, module.views, device=module.device), data, rows)
-    controls = controls_of(before, data, rows, module.device)
-    protocol = Protocol(**plain(config.protocol))
-    found = score_sheet(run, controls, data, module.views, protocol, config.seed, folder, told)
+    first = beside(held_out(module, data), {}, config.seed)
+    parts = {part: plain(config[part]) for part in PARTS}
+    model = Model(module.objective.backbone, module.views, data, parts, str(folder.resolve()), module.objective)
+    before, protocol = untrained(model, config.seed), Protocol(**plain(config.protocol))
+    found = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)
     publish(found.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
     say(table(headlines(found.lines), found.cached))
     return health | data.facts | found.summary

@@ -14,20 +14,21 @@ from omegaconf import DictConfig, ListConfig
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ssl_lab.building import build
 from ssl_lab.callbacks.progress import progress_bar
+from ssl_lab.config import build, plain
 from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import Score, mean
-from ssl_lab.files import write_json
-from ssl_lab.hardware import precision, quiet
+from ssl_lab.hardware import quiet
 from ssl_lab.head.base import Examples, Head
 from ssl_lab.logger.jsonl import JsonlLogger
 from ssl_lab.model import Model, chosen, untrained
-from ssl_lab.probing import Known, Probing
 from ssl_lab.progress import say
-from ssl_lab.provenance import provenance
-from ssl_lab.run import open_folder, plain
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.runfolder.provenance import provenance
+from ssl_lab.training.finetuning import Known, Probing
+from ssl_lab.training.trainer import make_trainer
 
 
 def probe(config: DictConfig, folder: Path) -> None:
@@ -124,15 +125,11 @@ class Lab:
         pl.seed_everything(seed, workers=True, verbose=False)
         optimizer, schedule = build(config.optimizer), build(config.schedule)
         module = Probing(model.backbone, model.views, head, optimizer, schedule, config.layer_decay)
-        options = plain(config.trainer)
-        options["precision"] = precision(options["precision"], options["accelerator"])
-        trainer = pl.Trainer(
-            **options,
+        trainer = make_trainer(
+            plain(config.trainer),
             logger=JsonlLogger(self.folder),
             callbacks=[progress_bar()],
             enable_checkpointing=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
         )
         known = Known(rows, items, head.targets(self.data, "bank", self.classes))
         trainer.fit(module.train(), known.batches(config.batch_size, seed))

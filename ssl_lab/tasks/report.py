@@ -7,12 +7,12 @@ from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.files import write_json
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
 from ssl_lab.progress import say
-from ssl_lab.run import open_folder
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import open_folder
 
 
 def report(config: DictConfig, folder: Path) -> None:

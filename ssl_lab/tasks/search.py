@@ -9,13 +9,14 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from ssl_lab.embedding import hits as shown
-from ssl_lab.embedding.store import Store, open_store
 from ssl_lab.errors import UsageError
 from ssl_lab.hardware import quiet
 from ssl_lab.model import model_of
 from ssl_lab.progress import say
-from ssl_lab.run import open_folder
+from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.vectors import hits as shown
+from ssl_lab.vectors.base import Store
+from ssl_lab.vectors.opening import open_store
 
 
 def search(config: DictConfig, folder: Path) -> None:

@@ -8,7 +8,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from ssl_lab.cli import conf
+from ssl_lab.config import conf
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 

@@ -9,22 +9,26 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ssl_lab.config import conf
 from ssl_lab.errors import Stopped, UsageError, UserError, nearest
 
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-def main() -> int:
-    """Runs the command line and gives the exit code: 0, 1 error, 2 usage, 130 and 143 when stopped by a signal."""
-    signal.signal(signal.SIGTERM, _terminate)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and gives the exit code: 0, 1 error, 2 usage, 130 and 143 when stopped by a signal.
+
+    `arguments`: what stands behind `ssl-lab`; None: what the user typed.
+    """
+    before = signal.signal(signal.SIGTERM, _terminate)
     asked = os.environ.get(FULL_ERROR) == "1"
     try:
-        return _run(sys.argv[1:])
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
     except KeyboardInterrupt:
         return _fail("stopped", 128 + signal.SIGINT)
     except Stopped as stopped:
@@ -33,10 +37,13 @@ def main() -> int:
         if asked:
             raise
         return _fail(*_explained(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str]) -> int:
-    from ssl_lab import __version__, help
+    from ssl_lab.cli import help
+    from ssl_lab.version import __version__
 
     task, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if task in ("-h", "--help", "--version"):
@@ -50,22 +57,16 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def conf() -> Path:
-    """The folder of configs: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).parent
-    return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
-
-
 def _compose_and_work(task: str, arguments: list[str]) -> None:
     import hydra
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.overrides import explain, literal, split
+    from ssl_lab.cli.overrides import explain, literal, split
 
     flags, overrides = split(arguments)
     overrides = literal(overrides, sweep="-m" in flags or "--multirun" in flags, task=task)
-    argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
+    argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 
     errors: list[Exception] = []
 

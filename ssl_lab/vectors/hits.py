@@ -13,10 +13,10 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from ssl_lab.building import build
-from ssl_lab.embedding.store import Hit
+from ssl_lab.config import build
 from ssl_lab.errors import UserError
 from ssl_lab.progress import say
+from ssl_lab.vectors.base import Hit
 
 TEXT = 90  # letters of a text in the table
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

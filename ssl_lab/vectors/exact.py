@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.embedding.filters import matching
-from ssl_lab.embedding.store import Hit, Store, check_k
 from ssl_lab.errors import UserError
+from ssl_lab.vectors.base import Hit, Store, check_k
+from ssl_lab.vectors.filters import matching
 
 CHUNK = 65_536  # rows that are compared at a time
 

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,20 +58,6 @@ def recall(
     pairs = zip(store.search(chosen, k), exact.search(chosen, k), strict=True)
     shares = [len({hit.id for hit in hits} & {hit.id for hit in truth}) / len(truth) for hits, truth in pairs]
     return sum(shares) / len(shares)
-
-
-def open_store(collection: str, uri: str | None = None) -> Store:
-    """What `index` or `embed` printed, or a collection's name at a `uri`."""
-    from ssl_lab.embedding.exact import Exact
-    from ssl_lab.embedding.milvus import Milvus, address
-
-    if uri:
-        return Milvus(uri, collection)
-    if (kept := address(Path(collection).expanduser())) is not None:
-        return Milvus(kept["uri"], kept["name"])
-    store = Exact()
-    store.fill(EmbeddingSet(collection))
-    return store
 
 
 def check_k(k: int, rows: int) -> None:

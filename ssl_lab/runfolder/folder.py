@@ -6,8 +6,9 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from ssl_lab.config import escaped, plain
 from ssl_lab.errors import UserError
-from ssl_lab.files import write_json
+from ssl_lab.runfolder.files import write_json
 
 MODEL = "model"  # where an export keeps what it has made, in its run folder
 
@@ -21,10 +22,6 @@ def open_folder(folder: Path, config: DictConfig, facts: dict[str, Any]) -> None
     except FileExistsError as error:
         raise UserError(f"{folder} holds another run: give this one another name=…") from error
     write_json(folder / "provenance.json", facts)
-
-
-def plain(config: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -62,12 +59,3 @@ def checkpoint_of(path: str) -> Path:
 def _exported(folder: Path) -> Path:
     """The model in the run folder of an export, or the folder itself."""
     return folder / MODEL if (folder / MODEL / "config.json").is_file() else folder
-
-
-def escaped(value: Any) -> Any:
-    """Strings in which `${` stays what it is when the file is read again."""
-    if isinstance(value, dict):
-        return {key: escaped(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    return value.replace("${", r"\${") if isinstance(value, str) else value

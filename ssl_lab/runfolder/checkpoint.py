@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ssl_lab.files import replace
+from ssl_lab.runfolder.files import replace
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_lab.embedding.connection import connect, message
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.embedding.store import Hit, Store, check_k
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.progress import progress, say
+from ssl_lab.vectors.base import Hit, Store, check_k
+from ssl_lab.vectors.connection import connect, message
 
 PROPERTY = "ssl_lab"  # of a collection: the card of its set, how to search, and what was measured
 CARD = ("key", "weights", "width", "sizes", "splits", "classes", "run", "config", "data_fingerprint", "date")

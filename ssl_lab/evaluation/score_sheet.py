@@ -1,0 +1,120 @@
+"""The score sheet: of a trained model, beside the same backbone untrained and raw input.
+
+The end of a training and `ssl-lab evaluate` both come here, and both embed through the cache.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
+from sklearn.metrics import confusion_matrix
+from torch import Tensor
+
+from ssl_lab.embedding.embedded import embedded
+from ssl_lab.embedding.encoder import Encoder
+from ssl_lab.evaluation.controls import Control, key, scored
+from ssl_lab.evaluation.lines import Line, beside, flat
+from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
+from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors
+from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
+from ssl_lab.runfolder.files import write_json
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The lines of a sheet, what goes into summary.json, and the controls that were found in the cache."""
+
+    lines: list[Line]
+    summary: dict[str, float]
+    cached: frozenset[str] = frozenset()
+
+
+def score_sheet(
+    model: Encoder,
+    untrained: Encoder,
+    data: Any,
+    protocol: Protocol,
+    seed: int,
+    folder: Path,
+    rows: int | None = None,
+    first: Sequence[Line] = (),
+) -> Scored:
+    """Scores a model beside its controls, on the first `rows` of the bank and of the test rows, or all of them.
+
+    Writes scores.json and details.json; `first` are lines that take more than vectors to know.
+    """
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    run, controls = through_cache(model, data, rows, device), controls_of(untrained, data, rows, device)
+    batches = some(data, protocol.items)
+    items = [data.beginning(batch) for batch in batches]
+    made = full_sheet(run, items, model.views, protocol, seed)
+    found = {name: scored(one, items, model.views, protocol, seed) for name, one in controls.items()}
+    lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in found.items()}, seed)]
+    write_json(folder / "scores.json", lines)
+    write_json(folder / "details.json", details(run.vectors, made, data.classes))
+    summary = flat(lines) | savings(run, made, found["raw"][0], data, batches)
+    return Scored(lines, summary, frozenset(name for name, (_, cached) in found.items() if cached))
+
+
+def through_cache(model: Encoder, data: Any, rows: int | None, device: torch.device) -> Subject:
+    vectors = vectors_of(embedded(model, data, rows=rows), rows)
+    model.to(device)
+    return Subject(vectors, model.encode)
+
+
+def controls_of(before: Encoder, data: Any, rows: int | None, device: torch.device) -> dict[str, Control]:
+    """Of the same backbone untrained, and of raw input."""
+    facts = [data.identity, before.config["views"], rows]
+    return {
+        "untrained": Control(
+            key([before.backbone, before.views, data], *facts, before.config["backbone"], before.weights, device.type),
+            lambda: through_cache(before, data, rows, device),
+        ),
+        "raw": Control(key([before.views, data], *facts), lambda: subject(raw(data), data, rows)),
+    }
+
+
+def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[str, Any]:
+    """What is no number: confusions of the linear probe, near-duplicates and outliers of the test items."""
+    test, truth = vectors.test, vectors.test_labels
+    if test is None:
+        return {}
+    near = others(test)
+    found: dict[str, Any] = {"near_duplicates": near_duplicates(*near), "outliers": outliers(near[0])}
+    found["classes"] = classes
+    if made.predicted is not None and truth is not None:
+        found["confusion"] = confusion_matrix(truth, made.predicted).tolist()
+    return found
+
+
+def savings(run: Subject, made: Sheet, of_raw: Sheet, data: Any, batches: list[dict[str, Tensor]]) -> dict[str, float]:
+    """What work on vectors costs against work on raw input: bytes of all items, and seconds of the linear probe.
+
+    Raw bytes and the backbone's seconds are those of `batches`, whole items, times as many as there are.
+    """
+    items = sum(len(batch["index"]) for batch in batches)
+    rows = sum(len(data.rows[role]) for role in ("bank", "test") if role in data.rows)
+    raw = sum(column.nbytes for batch in batches for name, column in batch.items() if name not in ("index", "label"))
+    start = time.perf_counter()
+    vectors = run.encode(batches)
+    seconds = time.perf_counter() - start
+    return {
+        "bytes_vectors": rows * vectors[0].nbytes,
+        "bytes_raw": rows * raw / items,
+        "seconds_vectors": made.seconds,
+        "seconds_raw": of_raw.seconds,
+        "seconds_embedding": rows * seconds / items,
+    }
+
+
+def publish(lines: list[Line], loggers: list[Logger], step: int = 0, epoch: int = 0) -> None:
+    """Every score to every logger, and the sheet as a table to W&B."""
+    values = {f"{line['metric']}/{line['protocol']}": line["value"] for line in lines if line["value"] is not None}
+    for logger in loggers:
+        logger.log_metrics({**values, "epoch": epoch}, step=step)
+        if isinstance(logger, WandbLogger):
+            logger.log_table("scores", list(lines[0]), [list(line.values()) for line in lines], step=step)

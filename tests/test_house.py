@@ -1,0 +1,47 @@
+"""How the rooms of the house depend on each other, read from the imports of every file."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import ssl_lab
+
+PACKAGE = Path(ssl_lab.__file__).parent
+FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in PACKAGE.rglob("*.py")}
+MODULES = {name.removesuffix(".__init__"): file for name, file in FILES.items()}
+
+
+def imported(file):
+    """The modules of this package that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (
+                name if (name := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names
+            )
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+GRAPH = {name: {other for other in imported(file) if other in MODULES} - {name} for name, file in MODULES.items()}
+
+
+def room(module):
+    return module.split(".")[1] if "." in module else module
+
+
+def test_there_is_no_circle_of_imports():
+    TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the circle
+
+
+def test_nothing_below_the_tasks_imports_one_and_nothing_below_the_command_line_imports_that():
+    reaching = {
+        (name, other)
+        for name, others in GRAPH.items()
+        for other in others
+        if room(other) in ("tasks", "cli") and room(other) != room(name)
+    }
+    assert reaching == {("ssl_lab.__main__", "ssl_lab.cli")}  # a task is imported by its name
+
+
+def test_no_task_imports_another():
+    assert not {name for name, others in GRAPH.items() if room(name) == "tasks" for o in others if room(o) == "tasks"}
