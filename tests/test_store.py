@@ -16,9 +16,9 @@ import pytest
 import torch
 from test_cli import ssl_lab
 
-from ssl_lab.embedding import connection
 from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
+from ssl_lab.vectors import connection
 from ssl_lab.vectors.base import recall
 from ssl_lab.vectors.exact import Exact
 from ssl_lab.vectors.milvus import Milvus
