@@ -1,23 +1,39 @@
-"""Configs: where they are, as plain data, and from them to objects: Hydra's `instantiate` behind a list of targets.
+"""Configs: where they are, as plain data, and the objects that they describe.
 
-A config can come from a run folder that somebody else made, so `_target_` is resolved first and the object found must
-be defined in a package that is meant to be configured. Your own package joins with `SSL_LAB_TRUST=my_package`.
+A config can come from a folder that somebody else made. So what it builds is exactly one of the classes that its group
+offers: subclasses of the group's base that this package defines, those in `THIRD_PARTY`, and those of files in the
+folder that $SSL_LAB_TRUST names. Never a function, and never a class that a module only imports.
 """
 
+import functools
+import importlib
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ssl_lab.errors import UsageError, UserError
 
 if TYPE_CHECKING:  # `ssl-lab --help` imports nothing heavy
     from omegaconf import DictConfig
 
-ALLOWED = (
-    "ssl_lab.data", "ssl_lab.views", "ssl_lab.backbone", "ssl_lab.objective", "ssl_lab.head",
-    "ssl_lab.optimizer", "ssl_lab.schedule", "ssl_lab.callbacks", "ssl_lab.logger",
-    "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "torch.optim",
-)  # fmt: skip
+TRUST = "SSL_LAB_TRUST"
+THIRD_PARTY = {
+    **dict.fromkeys(
+        ["DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelCheckpoint", "StochasticWeightAveraging",
+         "TQDMProgressBar"],
+        "lightning.pytorch.callbacks",
+    ),
+    **dict.fromkeys(["CometLogger", "CSVLogger", "MLFlowLogger", "TensorBoardLogger"], "lightning.pytorch.loggers"),
+    **dict.fromkeys(["Adam", "AdamW", "Adagrad", "NAdam", "RAdam", "RMSprop", "SGD"], "torch.optim"),
+}  # fmt: skip
+"""the module that each class is named in"""
+
+Part = TypeVar("Part")
+Config = Mapping[str, Any]
+"""plain data, as JSON can hold it"""
 
 
 def conf() -> Path:
@@ -27,63 +43,80 @@ def conf() -> Path:
 
 
 def plain(config: "DictConfig") -> dict[str, Any]:
+    """What Hydra has composed, resolved."""
     from omegaconf import OmegaConf
 
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
-def escaped(value: Any) -> Any:
-    """Strings in which `${` stays what it is when the file is read again."""
-    if isinstance(value, dict):
-        return {key: escaped(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    return value.replace("${", r"\${") if isinstance(value, str) else value
+def build(config: Config, base: type[Part], *inside: type, **arguments: Any) -> Part:
+    """The object that `config` describes: a `base`, whose options may describe objects of the bases `inside`.
 
-
-def build(config: "DictConfig", **arguments: Any) -> Any:
-    """The object that `config` describes. Raises UsageError where it names something that is not allowed."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    described = plain(config)
-    _check(described)
+    Raises UsageError where the config names anything else, or options that the class does not take.
+    """
+    kind, options = offered(config["_target_"], base), _options(config, inside)
     try:
-        return instantiate(described, **arguments, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise UsageError(f"{described.get('_target_')} could not be made: {error.__cause__ or error}") from error
-
-
-def _check(config: Any) -> None:
-    if isinstance(config, list):
-        for item in config:
-            _check(item)
-    if isinstance(config, dict):
-        for item in config.values():
-            _check(item)
-        if "_target_" in config:
-            _check_target(config["_target_"])
-
-
-def _check_target(target: str) -> None:
-    from hydra.utils import get_object
-
-    trusted = ALLOWED + tuple(filter(None, os.environ.get("SSL_LAB_TRUST", "").split(",")))
-    if not _inside(target, trusted):
-        raise UsageError(f"_target_: {target} is not allowed in a config; {_hint(target)}")
-    try:
-        found = get_object(target)
+        return kind(**options, **arguments)
+    except UserError:
+        raise
     except Exception as error:
+        raise UsageError(f"{config['_target_']} could not be made: {error}") from error
+
+
+def bound(config: Config, base: type[Part], **arguments: Any) -> "functools.partial[Part]":
+    """The class that `config` describes, with these options, to be called with the others."""
+    return functools.partial(offered(config["_target_"], base), **_options(config, ()), **arguments)
+
+
+def offered(target: str, base: type[Part]) -> type[Part]:
+    """The class of that name. Raises UsageError where it is none that a config may build in the place of a `base`."""
+    module_name, _, name = target.rpartition(".")
+    try:
+        module = _module(module_name, name)
+        found = getattr(module, name, None) if module else None
+    except ImportError as error:
         raise UsageError(f"_target_: {target} cannot be imported ({error})") from error
-    if not callable(found) or not _inside(f"{getattr(found, '__module__', '')}.", trusted):
-        raise UsageError(f"_target_: {target} is {found!r}, which is not allowed in a config; {_hint(target)}")
+    if not isinstance(found, type) or not issubclass(found, base) or not _defines(module_name, found):
+        raise UsageError(
+            f"_target_: {target} is not allowed here: it has to be a {base.__name__} that ssl_lab offers, or one in a "
+            f"file of your own, as align.Align for FOLDER/align.py with {TRUST}=FOLDER in the environment"
+        )
+    return found
 
 
-def _inside(name: str, packages: tuple[str, ...]) -> bool:
-    return any(name.startswith(package + ".") for package in packages)
+def _options(config: Config, inside: tuple[type, ...]) -> dict[str, Any]:
+    return {key: _made(value, inside) for key, value in config.items() if key not in ("_target_", "_partial_")}
 
 
-def _hint(target: str) -> str:
-    return f"if you trust that package, set SSL_LAB_TRUST={target.split('.')[0]}"
+def _made(value: Any, inside: tuple[type, ...]) -> Any:
+    """An option, in which a description of a part has become the part, or its class where it is `_partial_`."""
+    if isinstance(value, list):
+        return [_made(item, inside) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "_target_" not in value:
+        return {key: _made(item, inside) for key, item in value.items()}
+    if not inside:
+        raise UsageError(f"_target_: {value['_target_']} stands in an option that takes plain values only")
+    base = inside[0]
+    return bound(value, base) if value.get("_partial_") else build(value, base)
+
+
+def _module(name: str, part: str) -> ModuleType | None:
+    """The module of that name, if a config may take `part` from it; no other is imported."""
+    if name.startswith("ssl_lab.") or THIRD_PARTY.get(part) == name:
+        return importlib.import_module(name)
+    for folder in filter(None, os.environ.get(TRUST, "").split(os.pathsep)):
+        path = Path(folder).expanduser().resolve().joinpath(*name.split("."))
+        if not (file := next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)):
+            continue
+        sys.path.append(str(Path(folder).expanduser().resolve()))
+        module = importlib.import_module(name)
+        if Path(str(module.__file__)).resolve() != file:
+            raise ImportError(f"{name} is {module.__file__}, not {file}: give that file another name")
+        return module
+    return None
+
+
+def _defines(module: str, found: type) -> bool:
+    return THIRD_PARTY.get(found.__name__) == module or found.__module__ == module

@@ -11,11 +11,11 @@ import safetensors.torch
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 
 from ssl_lab.backbone.base import Backbone
-from ssl_lab.config import build, plain
+from ssl_lab.config import Config, build, offered
+from ssl_lab.data.base import Data, Source
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
@@ -24,8 +24,6 @@ from ssl_lab.objective.base import Objective
 from ssl_lab.runfolder.folder import checkpoint_of, read_config
 from ssl_lab.training.compose import compose
 from ssl_lab.views.base import Views
-
-PARTS = ("data", "views", "backbone")
 
 
 class Model(Encoder):
@@ -70,7 +68,7 @@ class Model(Encoder):
 def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
     config = read_config(Path(run).expanduser())
     file = checkpoint_of(str(checkpoint or run))
-    data = build(config.data)
+    data = build(config["data"], Data, Source)
     module = compose(config, data)
     try:
         if file.suffix == ".safetensors":
@@ -79,21 +77,25 @@ def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None 
             module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
     except (UnpicklingError, SafetensorError) as error:
         raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
-    parts = {part: plain(config[part]) for part in PARTS}
     folder = str(Path(run).expanduser().resolve())
-    return Model(module.objective.backbone, module.views, data, parts, folder, module.objective)
+    return Model(module.objective.backbone, module.views, data, parts_of(config), folder, module.objective)
 
 
-def build_model(config: DictConfig) -> Model:
+def build_model(config: Config) -> Model:
     """From the groups `data`, `views` and `backbone` alone: a pretrained encoder, or one with untrained weights."""
-    data = build(config.data)
-    backbone, views = build(config.backbone, **data.context), build(config.views, **data.context)
-    return Model(backbone, views, data, {part: plain(config[part]) for part in PARTS})
+    data = build(config["data"], Data, Source)
+    backbone, views = build(config["backbone"], Backbone, **data.context), build(config["views"], Views, **data.context)
+    return Model(backbone, views, data, parts_of(config))
 
 
-def model_of(card: dict[str, Any]) -> Model:
+def parts_of(config: Config) -> dict[str, Any]:
+    """What a model is made from."""
+    return {part: config[part] for part in ("data", "views", "backbone")}
+
+
+def model_of(card: Config) -> Model:
     """The model that made an embedding set. Raises UserError where its run has other weights by now."""
-    model = load_model(card["run"]) if card["run"] else build_model(OmegaConf.create(card["config"]))
+    model = load_model(card["run"]) if card["run"] else build_model(card["config"])
     if model.weights != card["weights"]:
         made_by = card["run"] or "this backbone"
         raise UserError(f"{made_by} has other weights than when it made these vectors: embed and index again")
@@ -102,43 +104,40 @@ def model_of(card: dict[str, Any]) -> Model:
 
 def untrained(model: Model, seed: int) -> Model:
     """The same backbone as it was before its training, by the seed of its run; `seed` is for models without a run."""
-    pl.seed_everything(read_config(Path(model.run)).seed if model.run else seed, workers=True, verbose=False)
-    config = {**model.config, "backbone": dict(model.config["backbone"])}
+    pl.seed_everything(read_config(Path(model.run))["seed"] if model.run else seed, workers=True, verbose=False)
+    config = {**model.config, "backbone": {**model.config["backbone"]}}
     if "pretrained" in config["backbone"]:
         config["backbone"]["pretrained"] = False
-    backbone = build(OmegaConf.create(config["backbone"]), **model.data.context)
-    return Model(backbone, model.views, model.data, config)
+    return Model(build(config["backbone"], Backbone, **model.data.context), model.views, model.data, config)
 
 
-def chosen(config: DictConfig) -> tuple[Model, Any]:
-    """The model that a task's config asks for, and the data to use it on, set up. Completes `config` to what is used.
+def resolve(config: Config) -> tuple[Model, dict[str, Any]]:
+    """The model that a task's config asks for, with the data to use it on, set up; and the config, completed.
 
     The model is that of `run`, or of the group `backbone`. The data are those of the group `data`, which get from a run
     all that its input needs, or without that group the run's own. Raises UsageError where the choice makes no sense.
     """
-    if bool(config.run) == ("backbone" in config):
+    if bool(config["run"]) == ("backbone" in config):
         raise UsageError("choose a run=FOLDER, or a model without one: backbone=hub backbone.name=… data=…")
-    if not config.run:
-        if "data" not in config:
-            raise UsageError("a model without a run needs data=…")
+    if config["run"]:
+        model = load_model(config["run"])
+        if "data" in config:
+            model.config["data"] = _prepared_alike(config["data"], model)
+            model.data = build(model.config["data"], Data, Source)
+    elif "data" in config:
         model = build_model(config)
     else:
-        model = load_model(config.run)
-        OmegaConf.update(config, "views", model.config["views"], force_add=True)
-        if "data" in config:
-            model.data = _prepared_alike(config.data, model)
-            model.config["data"] = plain(config.data)
+        raise UsageError("a model without a run needs data=…")
     model.data.setup()
-    return model, model.data
+    return model, {**config, "data": model.config["data"], "views": model.config["views"]}
 
 
-def _prepared_alike(config: DictConfig, model: Model) -> Any:
-    data = build(config)
-    if type(data) is not type(model.data):
+def _prepared_alike(config: Config, model: Model) -> dict[str, Any]:
+    """The config of data that are read as the model's own are."""
+    kind = offered(config["_target_"], Data)
+    if kind is not type(model.data):
         raise UsageError(
-            f"the run was trained on {type(model.data).__name__.lower()} and data are {type(data).__name__.lower()}: "
+            f"the run was trained on {type(model.data).__name__.lower()} and data are {kind.__name__.lower()}: "
             "choose data=… of the same kind"
         )
-    for key in data.carried:
-        config[key] = model.config["data"][key]
-    return build(config)
+    return {**config, **{key: model.config["data"][key] for key in kind.carried}}

@@ -12,19 +12,27 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
+from torch.optim import Optimizer
 
 import ssl_lab
-from ssl_lab.config import build, conf
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.config import bound, build, conf, plain
+from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import UsageError, UserError
+from ssl_lab.head.base import Head
+from ssl_lab.objective.base import Objective
+from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.compose import compose as composed_module
+from ssl_lab.views.base import Views
 
 CONF = conf()
 PACKAGE = Path(ssl_lab.__file__).parent
-MIRRORED = ("data", "views", "backbone", "objective", "head", "optimizer", "schedule", "callbacks", "logger")
-HELPERS = {
-    "base", "order", "caching", "decoding", "sources", "packing", "tokenizer", "tokenizing", "conll", "few",
-    "geometry", "colour", "perturb", "projector", "groups", "steps", "stop", "jsonl", "occasional",
+MIRRORED = {
+    "data": (Data, Source), "views": (Views,), "backbone": (Backbone,), "objective": (Objective,), "head": (Head,),
+    "optimizer": (Optimizer,), "schedule": (Schedule,), "callbacks": (Callback,), "logger": (Logger,),
 }  # fmt: skip
 OPTIONS = [
     f"{group.name}={file.stem}"
@@ -47,11 +55,11 @@ def composed(*overrides, task="pretrain"):
         HydraConfig.instance().set_config(config)
         OmegaConf.set_struct(config, False)
         del config["hydra"]
-        return OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+        return plain(config)
 
 
 def make_module(config):
-    return composed_module(config, build(config.data))
+    return composed_module(config, build(config["data"], Data, Source))
 
 
 def targets(node):
@@ -62,13 +70,17 @@ def targets(node):
 
 
 @pytest.mark.parametrize("group", MIRRORED)
-def test_every_group_is_a_package_and_every_part_of_ours_has_a_config(group):
-    importlib.import_module(f"ssl_lab.{group}")
+def test_every_part_of_a_package_has_an_option_of_its_group_and_the_other_way_round(group):
+    files = (PACKAGE / group).glob("[a-z]*.py")
+    modules = [importlib.import_module(f"ssl_lab.{group}.{file.stem}") for file in files if file.stem != "base"]
+    parts = {
+        f"{found.__module__}.{name}"
+        for module in modules
+        for name, found in vars(module).items()
+        if isinstance(found, type) and issubclass(found, MIRRORED[group]) and found.__module__ == module.__name__
+    }
     used = {t for file in (CONF / group).glob("*.yaml") for t in targets(yaml.safe_load(file.read_text()))}
-    ours = [target for target in used if target.startswith("ssl_lab.")]
-    assert all(target.startswith(f"ssl_lab.{group}.") for target in ours)
-    parts = {target.split(".")[2] for target in ours}
-    assert {file.stem for file in (PACKAGE / group).glob("*.py")} - {"__init__"} - HELPERS == parts - HELPERS
+    assert parts == {target for target in used if target.startswith("ssl_lab.")}
 
 
 @pytest.mark.parametrize("option", ["data=fashion_mnist", *OPTIONS])
@@ -83,9 +95,9 @@ def test_every_option_composes_and_builds(option, tmp_path):
         assert composed(option, task=tasks[0])[group]
         return
     config = composed(option, *needed)
-    for callback in config.callbacks.values():
-        build(callback)
-    build(config.data)
+    for callback in config["callbacks"].values():
+        build(callback, Callback)
+    build(config["data"], Data, Source)
     if group in ("backbone", "objective", "views", "optimizer", "schedule", "recipe") and "hub" not in option:
         module = make_module(config)
         assert module.objective.needs <= module.views.makes
@@ -115,27 +127,45 @@ def test_learning_rate_is_scaled_by_the_batch_size_only_when_asked_for():
         "os.system", "subprocess.run", "builtins.eval", "hydra.utils.instantiate",
         "ssl_lab.backbone.nowhere.Net", "ssl_lab.data.images.os.system",  # what a module imports is not what it defines
         "ssl_lab.data.decoding.shutil.rmtree", "ssl_lab.runfolder.provenance.subprocess.run",
-        "lightning.pytorch.callbacks.torch.load",
+        "ssl_lab.data.images.Data", "ssl_lab.backbone.vit.nn.Module", "lightning.pytorch.callbacks.torch.load",
+        "ssl_lab.data.images.unit", "ssl_lab.runfolder.files.replace",  # no functions, not even ours,
+        "ssl_lab.data.images.Images.train_dataloader", "ssl_lab.cli.command.main",
+        "ssl_lab.backbone.vit.ViT", "ssl_lab.data.images.Rows", "torch.optim.SGD",  # and no classes of another group
         "torch.load", "torch.hub.load", "evil.ssl_lab.data.images.Images", "ssl_lab.data_evil.x",
     ],
 )  # fmt: skip
-def test_a_config_names_only_what_is_meant_to_be_configured(target, monkeypatch):
+def test_a_config_names_only_what_its_group_offers(target, monkeypatch):
     called = []
     monkeypatch.setattr("os.system", lambda *_: called.append(1))
-    for config in ({"_target_": target}, {"_target_": "torch.optim.SGD", "params": [{"_target_": target}]}):
+    for config in ({"_target_": target}, {"_target_": "ssl_lab.data.images.Images", "source": {"_target_": target}}):
         with pytest.raises(UsageError, match="_target_"):
-            build(OmegaConf.create(config))
+            build(config, Data, Source)
+    with pytest.raises(UsageError, match="_target_"):  # where nothing can be built inside
+        bound({"_target_": "torch.optim.SGD", "params": [{"_target_": target}]}, torch.optim.Optimizer)
     assert not called
 
 
-def test_a_package_of_ones_own_joins_by_name(monkeypatch, tmp_path):
-    (tmp_path / "my_lab.py").write_text("class Net:\n    width = 3\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UsageError, match="SSL_LAB_TRUST=my_lab"):
-        build(OmegaConf.create({"_target_": "my_lab.Net"}))
-    assert "my_lab" not in sys.modules  # its code did not run
-    monkeypatch.setenv("SSL_LAB_TRUST", "other,my_lab")
-    assert build(OmegaConf.create({"_target_": "my_lab.Net"})).width == 3
+def test_a_file_of_ones_own_joins_by_the_folder_that_the_environment_names(monkeypatch, tmp_path):
+    (tmp_path / "my_net.py").write_text(
+        "from ssl_lab.backbone.base import Backbone\n"
+        "class Net(Backbone):\n    width = 3\n"
+        "def net():\n    raise SystemExit('a function ran')\n"
+    )
+    (tmp_path / "json.py").write_text("raise SystemExit('it took the place of a module of Python')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(UsageError, match="SSL_LAB_TRUST=FOLDER"):
+        build({"_target_": "my_net.Net"}, Backbone)
+    assert "my_net" not in sys.modules  # its code did not run
+    monkeypatch.setenv("SSL_LAB_TRUST", str(tmp_path))
+    assert build({"_target_": "my_net.Net"}, Backbone).width == 3
+    for target, message in {
+        "my_net.net": "not allowed",
+        "my_net.Backbone": "not allowed",
+        "json.X": "another name",
+    }.items():
+        with pytest.raises(UsageError, match=message):
+            build({"_target_": target}, Backbone)
 
 
 @pytest.mark.parametrize(

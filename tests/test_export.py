@@ -150,7 +150,7 @@ def test_what_is_exported_names_only_what_is_allowed(runs, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="not allowed"):
         load(folder)
-    assert read_config(folder).backbone._target_ == "os.system"
+    assert read_config(folder)["backbone"]["_target_"] == "os.system"
 
 
 def test_weights_that_are_cut_off_are_said(runs):

@@ -22,6 +22,7 @@ import ssl_lab
 from ssl_lab import cli
 from ssl_lab.callbacks.health import warn_of_collapse
 from ssl_lab.config import build
+from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.health import measure
 from ssl_lab.randomness import Draw
@@ -199,7 +200,7 @@ class StopAt(Callback):
 )
 @pytest.mark.parametrize("batch", [14, 21])
 def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, batch, pretrain, monkeypatch):
-    monkeypatch.setenv("SSL_LAB_TRUST", "test_pretrain")
+    monkeypatch.setenv("SSL_LAB_TRUST", str(Path(__file__).parent))
     options = [*SMALL, *options, "logger=none", "trainer.max_epochs=3", "scores.rows=50"]
     (whole,), _ = pretrain(*options)
     _, err = pretrain(
@@ -244,7 +245,7 @@ def test_the_teacher_moves_once_a_step_and_every_batch_has_its_own_draws(accumul
 
     monkeypatch.setattr("ssl_lab.training.pretraining.Draw", Recorded)
     config = composed("objective=byol", "data=digits", "objective.momentum=0.9")
-    data = build(config.data)
+    data = build(config["data"], Data, Source)
     module = compose(config, data)
     steps = 2 * math.ceil(11 / accumulate)  # two epochs of 11 batches
     follow = Follow(module, steps)
@@ -258,8 +259,26 @@ def test_the_teacher_moves_once_a_step_and_every_batch_has_its_own_draws(accumul
 
 
 def test_a_config_with_dollars_is_read_as_it_was(tmp_path):
-    open_folder(tmp_path / "run", OmegaConf.create({"path": r"/a/\${b}", "seed": 1}), {})
-    assert read_config(tmp_path / "run").path == "/a/${b}"
+    open_folder(tmp_path / "run", {"path": r"/a/${b}\${c}", "seed": 1}, {})
+    assert read_config(tmp_path / "run")["path"] == r"/a/${b}\${c}"
+
+
+def test_a_config_that_is_read_is_plain_data_in_which_no_resolver_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOKEN", "secret")
+    open_folder(tmp_path / "run", {"seed": 1}, {})
+    (tmp_path / "run" / "config.yaml").write_text("name: ${oc.env:TOKEN}\n")
+    assert read_config(tmp_path / "run") == {"name": "${oc.env:TOKEN}"}
+
+
+def test_what_another_version_wrote_is_refused_and_says_which_one_reads_it(tmp_path):
+    open_folder(tmp_path / "run", {"seed": 1}, {})
+    for facts, message in {
+        "{}": "run was made by ssl_lab 0.1.0 or before: make it again, or read it with ssl-lab==0.1.0",
+        '{"format": 99, "version": "7.0"}': "run was made by ssl_lab 7.0, which is newer",
+    }.items():
+        (tmp_path / "run" / "provenance.json").write_text(facts)
+        with pytest.raises(UserError, match=message):
+            read_config(tmp_path / "run")
 
 
 def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path):
@@ -277,10 +296,10 @@ def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path):
 
 
 def test_a_run_folder_is_never_written_into_twice(tmp_path):
-    open_folder(tmp_path / "run", OmegaConf.create({"seed": 1}), {})
+    open_folder(tmp_path / "run", {"seed": 1}, {})
     with pytest.raises(UserError, match="holds another run"):
-        open_folder(tmp_path / "run", OmegaConf.create({"seed": 2}), {})
-    assert read_config(tmp_path / "run").seed == 1
+        open_folder(tmp_path / "run", {"seed": 2}, {})
+    assert read_config(tmp_path / "run")["seed"] == 1
 
 
 def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job(pretrain):
@@ -305,7 +324,7 @@ def test_unlabelled_images_train_and_get_label_free_scores(tmp_path, pretrain):
 
 def test_a_collapse_is_explained(capsys):
     config = composed("data=digits")
-    data = build(config.data)
+    data = build(config["data"], Data, Source)
     module = compose(config, data)
     data.setup()
     warn_of_collapse(measure(module, data, 100))

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_lab.cli import conf
+from ssl_lab.config import conf, plain
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.hardware import quiet
 from ssl_lab.model import Model, build_model
@@ -68,7 +68,7 @@ def main() -> None:
     quiet()
     with initialize_config_dir(str(conf()), version_base="1.3"):
         choice = ["data=cifar10", f"backbone={backbone}", "data.train=test", "data.bank=test", f"data.path={folder}"]
-        model = build_model(compose("embed", choice))
+        model = build_model(plain(compose("embed", choice)))
     decoding, _ = seconds(model.data.setup)
     rows = load_dataset("parquet", data_files=f"{folder}/test.parquet", split="train")
     pictures = Pictures(rows.cast_column("image", Encoded(decode=False)), model.data.mean, model.data.std)

@@ -20,7 +20,7 @@ from datasets import load_dataset
 from hydra import compose, initialize_config_dir
 from sentence_transformers import SentenceTransformer
 
-from ssl_lab.cli import conf
+from ssl_lab.config import conf, plain
 from ssl_lab.hardware import quiet
 from ssl_lab.model import build_model
 
@@ -43,7 +43,7 @@ def main() -> None:
     name, folder, rounds, count = (*sys.argv[1:], *("5", "2000")[len(sys.argv) - 3 :])
     quiet()
     with initialize_config_dir(str(conf()), version_base="1.3"):
-        ours = build_model(compose("embed", ["backbone=hub", f"backbone.name={name}", "data=sst2"]))
+        ours = build_model(plain(compose("embed", ["backbone=hub", f"backbone.name={name}", "data=sst2"])))
     theirs = SentenceTransformer(name, device="cpu")
     theirs.max_seq_length = ours.backbone.length
     texts, measured = mixed(folder, int(count)), []

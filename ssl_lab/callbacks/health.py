@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ssl_lab.callbacks.occasional import Occasional
+from ssl_lab.callbacks.base import Occasional
 from ssl_lab.evaluation.health import measure
 from ssl_lab.logger import record
 from ssl_lab.progress import say

@@ -6,7 +6,7 @@ So an epoch, a rate or the best run of a sweep can be chosen by them.
 from functools import partial
 from typing import Any
 
-from ssl_lab.callbacks.occasional import Occasional
+from ssl_lab.callbacks.base import Occasional
 from ssl_lab.embedding.embed import embed
 from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.scores import Score

@@ -3,13 +3,24 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
 from jaxtyping import Int
 from torch import Tensor
 
 from ssl_lab.errors import UserError, nearest
+
+Stored = TypeVar("Stored")
+"""a split as it is stored"""
+
+
+class Source(Generic[Stored]):
+    """Where a data module has its rows from; made from a `name` on the Hugging Face Hub or a local `path`."""
+
+    def splits(self) -> dict[str, Stored]:
+        """Raises UserError where there is nothing that can be read."""
+        raise NotImplementedError
 
 
 class Data(pl.LightningDataModule):
@@ -30,6 +41,10 @@ class Data(pl.LightningDataModule):
     names: dict[str, str | None]
     fingerprint: str
     rows: Mapping[str, Any]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the rows, once. Raises UserError where a split is missing or cannot be read."""
+        raise NotImplementedError
 
     @property
     def context(self) -> dict[str, Any]:

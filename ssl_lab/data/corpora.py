@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from jaxtyping import Int
 from torch import Tensor
 
+from ssl_lab.data.base import Source
 from ssl_lab.data.conll import read_conll
 from ssl_lab.data.sources import column, existing, labels_of, load_hub, load_tables
 from ssl_lab.errors import UserError
@@ -34,11 +35,7 @@ class TextSplit:
     tags: list[list[str]] | None = None
 
 
-class Corpus(Protocol):
-    def splits(self) -> dict[str, TextSplit]: ...
-
-
-class TextFiles:
+class TextFiles(Source[TextSplit]):
     """Files that a `path` names: a folder of .txt files, or a pattern such as `corpus/*.txt`; or a list of them.
 
     A document is a file, or with `document: paragraph` what stands between blank lines. Undecodable bytes are an error
@@ -77,7 +74,7 @@ class TextFiles:
         return [text] if self.document == "file" else re.split(r"\n\s*\n", text)
 
 
-class TextTable:
+class TextTable(Source[TextSplit]):
     """A column of texts, and one of labels if there is one: in Parquet or CSV files, or a data set of the Hub.
 
     `text` and `label` name the columns; "auto" takes `text`, or else the first column of strings, and `label`; a
@@ -169,7 +166,7 @@ def _together(corpora: Sequence[dict[str, TextSplit]]) -> dict[str, TextSplit]:
     return merged
 
 
-class Conll:
+class Conll(Source[TextSplit]):
     """Sentences of tagged words: `{split}.conll` files of CoNLL columns in the folder `path`."""
 
     def __init__(self, name: str | None, path: str | None):

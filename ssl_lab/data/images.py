@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from ssl_lab.data.base import Data
+from ssl_lab.data.base import Data, Source
 from ssl_lab.data.decoding import decode, decoded, fingerprint, fit
 from ssl_lab.data.order import Batches, EpochOrder, InOrder, shared_order
-from ssl_lab.data.sources import Source, Split
+from ssl_lab.data.sources import Split
 from ssl_lab.errors import UserError
 from ssl_lab.randomness import generator
 
@@ -84,7 +84,7 @@ class Images(Data):
 
     def __init__(
         self,
-        source: Callable[[str | None, str | None], Source],
+        source: Callable[[str | None, str | None], Source[Split]],
         name: str | None,
         path: str | None,
         size: int,

@@ -7,13 +7,14 @@ import glob
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from ssl_lab.data.base import Source
 from ssl_lab.errors import UserError
 
 
@@ -31,11 +32,7 @@ class Split:
         return len(self.images)
 
 
-class Source(Protocol):
-    def splits(self) -> dict[str, Split]: ...
-
-
-class HuggingFace:
+class HuggingFace(Source[Split]):
     """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files or an image folder.
 
     `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
@@ -98,7 +95,7 @@ class HuggingFace:
         return f"the split {split!r} of {self.path or self.name}"
 
 
-class FashionMNIST:
+class FashionMNIST(Source[Split]):
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) from the IDX files in `path`, or from the Hub as `name`.
 
     Without a `path`, Debian's package dataset-fashion-mnist is looked for.
@@ -122,7 +119,7 @@ class FashionMNIST:
         return Split(images, labels, list(self.classes), identity=f"{self.folder}/{prefix}")
 
 
-class Digits:
+class Digits(Source[Split]):
     """scikit-learn's 1,797 grey digits of 8 × 8 pixels, every fifth of them as the test split."""
 
     def __init__(self, name: str | None, path: str | None):

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssl_lab.data import packing, tokenizer
-from ssl_lab.data.base import Data
-from ssl_lab.data.corpora import Corpus, TextSplit, digest
+from ssl_lab.data.base import Data, Source
+from ssl_lab.data.corpora import TextSplit, digest
 from ssl_lab.data.order import Batches, ByLength, InOrder, shared_order
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
@@ -116,7 +116,7 @@ class Text(Data):
 
     def __init__(
         self,
-        source: Callable[[str | None, Any], Corpus],
+        source: Callable[[str | None, Any], Source[TextSplit]],
         name: str | None,
         path: str | Sequence[str] | None,
         length: int,

@@ -22,11 +22,12 @@ from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.shards import Shard, plan, roles
 from ssl_lab.progress import progress, say
 from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import FORMAT
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.training.trainer import make_trainer
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
-VERSION = 2  # of how vectors are made; a new one makes old cache folders useless
+VERSION = 3  # of how vectors are made; a new one makes old cache folders useless
 
 
 def embedded(
@@ -64,7 +65,7 @@ def embedded(
             say(f"{len(shards) - len(missing)} of {len(shards)} shards are in the cache, the others are computed")
         loop.predict(_Embedding(model, data, shards, half), return_predictions=False)
         if loop.is_global_zero:
-            card |= {"rows": sum(card["sizes"].values()), **_provenance(model, data)}
+            card |= {"rows": sum(card["sizes"].values()), **_provenance(model, data), **FORMAT}
             write_json(folder / "card.json", card)
         loop.strategy.barrier()
     return EmbeddingSet(folder)

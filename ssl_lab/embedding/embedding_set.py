@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.errors import UserError, nearest
+from ssl_lab.runfolder.folder import check_format
 
 KEY = b"embedding_set"  # in the schema of each shard: which set it belongs to
 
@@ -39,6 +40,7 @@ class EmbeddingSet:
                 "after an interrupted one the same command goes on where it stopped)"
             )
         self.card: dict[str, Any] = json.loads((self.folder / "card.json").read_text())
+        check_format(self.card, self.folder)
         self.splits: dict[str, str] = self.card["splits"]
         self.sizes: dict[str, int] = self.card["sizes"]
         self.classes: list[str] | None = self.card["classes"]

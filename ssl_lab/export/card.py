@@ -43,8 +43,8 @@ def card(model: Model, use: str) -> str:
     facts = {key: summary[key] for key in ("epochs", "steps", "seconds") if key in summary}
     facts |= {key: provenance[key] for key in ("code", "data_fingerprint", "libraries") if key in provenance}
     return CARD.format(
-        objective=config.objective._target_.split(".")[-1],
-        name=config.name,
+        objective=config["objective"]["_target_"].split(".")[-1],
+        name=config["name"],
         backbone=type(model.backbone).__name__,
         parameters=sum(p.numel() for p in model.backbone.parameters()),
         items=type(model.data).__name__.lower(),

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import cached_file
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.hub import Hub
 from ssl_lab.config import build
+from ssl_lab.data.base import Data, Source
 from ssl_lab.data.tokenizer import SPECIAL, Tokenizer
 from ssl_lab.export import weights
 from ssl_lab.model import Model
@@ -56,11 +57,13 @@ class Encoder(PreTrainedModel):
 
     def __init__(self, config: EncoderConfig):
         super().__init__(config)
-        parts = OmegaConf.create(config.ssl_lab)
-        if "tokenizer" in parts.data:
-            parts.data.tokenizer.file = cached_file(str(config.name_or_path), "tokenizer.json")
+        parts: Any = config.ssl_lab
+        described = parts["data"]
+        if "tokenizer" in described:
+            file = cached_file(str(config.name_or_path), "tokenizer.json")
+            described = {**described, "tokenizer": {**described["tokenizer"], "file": file}}
         with torch.device("cpu"):  # transformers builds without memory
-            self.backbone = build(parts.backbone, **build(parts.data).context)
+            self.backbone = build(parts["backbone"], Backbone, **build(described, Data, Source).context)
         stored = self.backbone.state_dict()
         self._constants = {k: v.clone() for k, v in self.backbone.named_buffers() if k not in stored}
         self.post_init()

@@ -5,10 +5,9 @@ from typing import Any
 
 from safetensors.torch import save_model
 
-from ssl_lab.config import escaped, plain
 from ssl_lab.model import Model
 from ssl_lab.runfolder.files import replace, write_json
-from ssl_lab.runfolder.folder import read_config
+from ssl_lab.runfolder.folder import FORMAT, read_config
 
 USE = """\
 import ssl_lab  # pip install ssl-lab
@@ -29,5 +28,5 @@ def write(model: Model, folder: Path) -> str:
 def describe(model: Model, folder: Path) -> None:
     """The run's config in config.json, in the shape of `transformers`, and what else new items need."""
     config = {"model_type": "ssl_lab", "architectures": ["Encoder"], "hidden_size": model.width}
-    write_json(folder / "config.json", config | {"ssl_lab": escaped(plain(read_config(Path(str(model.run)))))})
+    write_json(folder / "config.json", config | FORMAT | {"ssl_lab": read_config(Path(str(model.run)))})
     model.data.save(folder)

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
 
-from ssl_lab.config import build
-from ssl_lab.logger.jsonl import JsonlLogger
+from ssl_lab.config import Config, build
+from ssl_lab.runfolder.metrics import JsonlLogger
 
 
-def loggers(config: DictConfig, folder: Path) -> list[Logger]:
-    chosen = [build(one, save_dir=str(folder)) for one in config.values() if isinstance(one, DictConfig)]
+def loggers(config: Config, folder: Path) -> list[Logger]:
+    """`config`: the group `logger`, in which every dict describes one."""
+    chosen = [build(one, Logger, save_dir=str(folder)) for one in config.values() if type(one) is dict]
     return [JsonlLogger(folder), *chosen]
 
 

@@ -8,18 +8,20 @@ from typing import Literal
 from lightning.pytorch.loggers import WandbLogger
 
 
-def wandb_logger(
-    save_dir: str | Path,
-    project: str,
-    name: str,
-    mode: Literal["online", "offline", "disabled"] | None,
-) -> WandbLogger:
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
+class Wandb(WandbLogger):
+    def __init__(
+        self,
+        save_dir: str | Path,
+        project: str,
+        name: str,
+        mode: Literal["online", "offline", "disabled"] | None,
+    ):
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
 
-    chosen = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
-    settings = wandb.Settings(silent=True, console="off")
-    return WandbLogger(name=name, save_dir=str(save_dir), project=project, mode=chosen, settings=settings)
+        chosen = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
+        settings = wandb.Settings(silent=True, console="off")
+        super().__init__(name=name, save_dir=str(save_dir), project=project, mode=chosen, settings=settings)
 
 
 def finish() -> None:

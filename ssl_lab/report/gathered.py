@@ -20,7 +20,7 @@ from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import Line
 from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
-from ssl_lab.model import chosen, load_model
+from ssl_lab.model import load_model, resolve
 from ssl_lab.objective.mlm import MLM
 from ssl_lab.runfolder.folder import read_config
 
@@ -73,14 +73,14 @@ def gather(folder: Path, items: int) -> Gathered:
     if config.get("embeddings"):
         raise UserError(f"{folder} scores an embedding set without its model: report an evaluation with run=…")
     if "run" in config:
-        model, data = chosen(config)
+        model, _ = resolve(config)
     else:
         model = load_model(folder)
-        data = model.data
-        data.setup()
+        model.data.setup()
+    data = model.data
     trained = Path(model.run or folder)
     return Gathered(
-        title=read_config(trained).name,
+        title=read_config(trained)["name"],
         folder=folder,
         lines=json.loads((folder / "scores.json").read_text()),
         details=json.loads((folder / "details.json").read_text()),

@@ -1,46 +1,65 @@
 """The run folder: what a task writes, and what `run=` and `resume=` accept."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import OmegaConf
 
-from ssl_lab.config import escaped, plain
+from ssl_lab.config import Config
 from ssl_lab.errors import UserError
 from ssl_lab.runfolder.files import write_json
+from ssl_lab.version import __version__
 
 MODEL = "model"  # where an export keeps what it has made, in its run folder
+FORMAT = {"format": 1, "version": __version__}
+"""goes into every run, embedding set and export; the number grows when an older one can no longer be read"""
+READ_BY = {0: "0.1.0"}  # the last version that reads what has an older number
 
 
-def open_folder(folder: Path, config: DictConfig, facts: dict[str, Any]) -> None:
-    """Writes config.yaml, resolved, so that it composes again without the package's groups, and provenance.json."""
+def open_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
+    """Writes config.yaml, so that it composes again without the package's groups, and provenance.json."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / "config.yaml").open("x") as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(escaped(plain(config)))))
+            file.write(OmegaConf.to_yaml(OmegaConf.create(_escaped(dict(config)))))
     except FileExistsError as error:
         raise UserError(f"{folder} holds another run: give this one another name=…") from error
-    write_json(folder / "provenance.json", facts)
+    write_json(folder / "provenance.json", facts | FORMAT)
 
 
-def read_config(folder: Path) -> DictConfig:
-    """Raises UserError where the folder is no run folder."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """As plain data. Raises UserError where the folder is no run folder, or one of another format."""
     folder = _exported(folder)
     if (folder / "config.json").is_file():
         content = json.loads((folder / "config.json").read_text())
         if "ssl_lab" not in content:
             raise UserError(f"{folder} holds a model of another package: backbone=hub backbone.name={folder} takes it")
-        config = OmegaConf.create(content["ssl_lab"])
+        facts, config = content, content["ssl_lab"]
     elif (folder / "config.yaml").is_file():
-        config = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
+        provenance = folder / "provenance.json"
+        facts = json.loads(provenance.read_text()) if provenance.is_file() else {}
+        config = _unescaped(yaml.safe_load((folder / "config.yaml").read_text()))
     else:
         raise UserError(
             f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)"
         )
+    check_format(facts, folder)
     if (folder / "tokenizer.json").is_file():  # as it was trained, wherever the folder has been moved since
-        config.data.tokenizer.file = str(folder / "tokenizer.json")
+        config["data"]["tokenizer"]["file"] = str(folder / "tokenizer.json")
     return config
+
+
+def check_format(facts: Config, where: Path) -> None:
+    """Raises UserError where what lies there was written in a format that this version does not read."""
+    number = facts.get("format", 0)
+    if (old := READ_BY.get(number)) is not None:
+        raise UserError(f"{where} was made by ssl_lab {old} or before: make it again, or read it with ssl-lab=={old}")
+    if number != FORMAT["format"]:
+        newer = facts.get("version")
+        raise UserError(f"{where} was made by ssl_lab {newer}, which is newer than this one: upgrade to read it")
 
 
 def checkpoint_of(path: str) -> Path:
@@ -59,3 +78,20 @@ def checkpoint_of(path: str) -> Path:
 def _exported(folder: Path) -> Path:
     """The model in the run folder of an export, or the folder itself."""
     return folder / MODEL if (folder / MODEL / "config.json").is_file() else folder
+
+
+def _escaped(value: Any) -> Any:
+    """Strings in which `${` stays what it is when Hydra reads the file."""
+    return _in_strings(value, r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${")
+
+
+def _unescaped(value: Any) -> Any:
+    return _in_strings(value, r"(\\*)\\\$\{", lambda found: found[1][: len(found[1]) // 2] + "${")
+
+
+def _in_strings(value: Any, pattern: str, replacement: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_strings(item, pattern, replacement) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_strings(item, pattern, replacement) for item in value]
+    return re.sub(pattern, replacement, value) if isinstance(value, str) else value

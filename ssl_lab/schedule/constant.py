@@ -1,7 +1,9 @@
 """Linear warm-up, then a constant."""
 
+from ssl_lab.schedule.base import Schedule
 
-class Constant:
+
+class Constant(Schedule):
     """The factor on the learning rate at `progress` in [0, 1]: up from 0 during `warmup`, then 1."""
 
     def __init__(self, warmup: float):

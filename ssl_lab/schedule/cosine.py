@@ -2,8 +2,10 @@
 
 import math
 
+from ssl_lab.schedule.base import Schedule
 
-class Cosine:
+
+class Cosine(Schedule):
     """The factor on the learning rate at `progress` in [0, 1]: up from 0 during `warmup`, then from 1 to `final`."""
 
     def __init__(self, warmup: float, final: float = 0.0):

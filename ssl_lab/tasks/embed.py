@@ -11,7 +11,7 @@ from ssl_lab.config import plain
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.hardware import quiet
-from ssl_lab.model import chosen
+from ssl_lab.model import resolve
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
@@ -20,13 +20,13 @@ from ssl_lab.runfolder.folder import open_folder
 def embed(config: DictConfig, folder: Path) -> None:
     """Writes `embeddings/` into the run folder: the set in the cache, linked where the disk is the same."""
     quiet()
-    model, data = chosen(config)
+    model, resolved = resolve(plain(config))
     start = time.monotonic()
-    found = embedded(model, data, config.half, config.shard_rows, plain(config.trainer))
+    found = embedded(model, model.data, config.half, config.shard_rows, plain(config.trainer))
     seconds = time.monotonic() - start
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return
-    open_folder(folder, config, found.card)
+    open_folder(folder, resolved, found.card)
     link(found, folder / "embeddings")
     sizes = ", ".join(f"{size:,} of {split}" for split, size in found.sizes.items())
     say(f"{len(found):,} vectors of width {found.width} ({sizes})\n{folder}")

@@ -22,7 +22,7 @@ from ssl_lab.evaluation.subject import vectors_of
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
-from ssl_lab.model import Model, chosen, untrained
+from ssl_lab.model import Model, resolve, untrained
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
@@ -42,7 +42,7 @@ def evaluate(config: DictConfig, folder: Path) -> None:
         raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
     try:
         found = (_of_set if config.embeddings else _of_model)(config, folder)
-        publish(found.lines, loggers(config.logger, folder))
+        publish(found.lines, loggers(plain(config.logger), folder))
         write_json(folder / "summary.json", found.summary)
         say(table(found.lines, found.cached))
     finally:
@@ -53,7 +53,7 @@ def evaluate(config: DictConfig, folder: Path) -> None:
 
 def _of_set(config: DictConfig, folder: Path) -> Scored:
     found = EmbeddingSet(config.embeddings)
-    open_folder(folder, config, found.card)
+    open_folder(folder, plain(config), found.card)
     vectors = vectors_of(found, config.rows)
     made = sheet(vectors, Protocol(**plain(config.protocol)), config.seed)
     lines = beside(made.scores, {}, config.seed)
@@ -64,8 +64,9 @@ def _of_set(config: DictConfig, folder: Path) -> Scored:
 
 
 def _of_model(config: DictConfig, folder: Path) -> Scored:
-    model, data = chosen(config)
-    open_folder(folder, config, provenance(data))
+    model, resolved = resolve(plain(config))
+    data = model.data
+    open_folder(folder, resolved, provenance(data))
     before = untrained(model, config.seed)
     first = [*beside(held_out(model, data), {}, config.seed), *_meaning(config, model, before)]
     protocol = Protocol(**plain(config.protocol))

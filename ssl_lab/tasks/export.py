@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ssl_lab.config import plain
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.export.card import card
 from ssl_lab.hardware import quiet
@@ -33,7 +34,7 @@ def export(config: DictConfig, folder: Path) -> None:
     target.mkdir(parents=True)
     use = writer.write(model, target)
     (target / "README.md").write_text(card(model, use))
-    open_folder(folder, config, provenance(model.data))
+    open_folder(folder, plain(config), provenance(model.data))
     bytes_by_file = {file.name: file.stat().st_size for file in sorted(target.iterdir())}
     write_json(folder / "summary.json", {"width": model.width, "bytes": sum(bytes_by_file.values())})
     say("\n".join(f"{size:12,} bytes  {name}" for name, size in bytes_by_file.items()))

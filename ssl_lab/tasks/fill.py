@@ -4,6 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ssl_lab.config import plain
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
@@ -14,7 +15,7 @@ def fill(config: DictConfig, folder: Path) -> None:
     """Prints the likeliest words at each [MASK], and keeps them in summary.json."""
     model = load_model(config.run)
     found = model.fill(config.text, config.k)
-    open_folder(folder, config, {"run": model.run, "weights": model.weights})
+    open_folder(folder, plain(config), {"run": model.run, "weights": model.weights})
     say(config.text)
     for number, words in enumerate(found, 1):
         say(f"[MASK] {number}" if len(found) > 1 else "[MASK]")

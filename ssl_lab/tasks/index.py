@@ -32,7 +32,7 @@ def index(config: DictConfig, folder: Path) -> None:
         exact.fill(found)
         measured = recall(store, exact, exact.vectors, config.k)
         store.keep_recall(config.k, measured)
-    open_folder(folder, config, found.card)
+    open_folder(folder, plain(config), found.card)
     write_json(folder / "collection.json", {"uri": uri, "name": config.name})
     summary = {
         "rows": len(store),

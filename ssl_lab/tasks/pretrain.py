@@ -8,9 +8,8 @@ import lightning.pytorch as pl
 from omegaconf import DictConfig
 
 from ssl_lab.callbacks.health import log_health, warn_of_collapse
-from ssl_lab.callbacks.progress import Speed
-from ssl_lab.callbacks.stop import StopBetweenSteps
 from ssl_lab.config import build, plain
+from ssl_lab.data.base import Data, Source
 from ssl_lab.evaluation.lines import beside, headlines, table
 from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.score_sheet import publish, score_sheet
@@ -18,13 +17,15 @@ from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
-from ssl_lab.model import PARTS, Model, untrained
+from ssl_lab.model import Model, parts_of, untrained
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import checkpoint_of, open_folder
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.training.compose import compose
 from ssl_lab.training.pretraining import Pretraining
+from ssl_lab.training.progress import Speed, progress_bar
+from ssl_lab.training.stop import StopBetweenSteps
 from ssl_lab.training.trainer import make_trainer
 
 
@@ -32,16 +33,16 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     """Trains, and scores the last checkpoint beside its controls."""
     quiet()
     resumed = checkpoint_of(config.resume) if config.resume else None
-    data = build(config.data)
+    data = build(plain(config.data), Data, Source)
     data.setup()
     pl.seed_everything(config.seed, workers=True, verbose=False)  # nothing may draw before the backbone is made
-    module = compose(config, data)
+    module = compose(plain(config), data)
     speed = Speed()
-    callbacks = [build(one) for one in config.callbacks.values() if one]
+    callbacks = [build(one, pl.Callback) for one in plain(config.callbacks).values() if one]
     trainer = make_trainer(
         plain(config.trainer),
-        logger=loggers(config.logger, folder),
-        callbacks=[*callbacks, speed, StopBetweenSteps()],
+        logger=loggers(plain(config.logger), folder),
+        callbacks=[*callbacks, progress_bar(), speed, StopBetweenSteps()],
         default_root_dir=str(folder),
     )
     if trainer.is_global_zero:
@@ -66,7 +67,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
 def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, module: Pretraining) -> None:
     """Says and writes down what is about to happen."""
     facts = provenance(data)
-    open_folder(folder, config, facts)
+    open_folder(folder, plain(config), facts)
     data.save(folder)
     for logger in trainer.loggers:
         logger.log_hyperparams({**plain(config), "provenance": facts})
@@ -84,8 +85,8 @@ def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretrai
     warn_of_collapse(health)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
     first = beside(held_out(module, data), {}, config.seed)
-    parts = {part: plain(config[part]) for part in PARTS}
-    model = Model(module.objective.backbone, module.views, data, parts, str(folder.resolve()), module.objective)
+    parts, run = parts_of(plain(config)), str(folder.resolve())
+    model = Model(module.objective.backbone, module.views, data, parts, run, module.objective)
     before, protocol = untrained(model, config.seed), Protocol(**plain(config.protocol))
     found = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)
     publish(found.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)

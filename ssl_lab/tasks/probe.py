@@ -13,35 +13,37 @@ from jaxtyping import Int
 from omegaconf import DictConfig, ListConfig
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim import Optimizer
 
-from ssl_lab.callbacks.progress import progress_bar
-from ssl_lab.config import build, plain
+from ssl_lab.config import bound, build, plain
 from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import Score, mean
 from ssl_lab.hardware import quiet
 from ssl_lab.head.base import Examples, Head
-from ssl_lab.logger.jsonl import JsonlLogger
-from ssl_lab.model import Model, chosen, untrained
+from ssl_lab.model import Model, resolve, untrained
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.runfolder.metrics import JsonlLogger
 from ssl_lab.runfolder.provenance import provenance
+from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.finetuning import Known, Probing
+from ssl_lab.training.progress import progress_bar
 from ssl_lab.training.trainer import make_trainer
 
 
 def probe(config: DictConfig, folder: Path) -> None:
     """Fits the head for every number of labels and every seed; writes summary.json, scores.json, probe.safetensors."""
     quiet()
-    model, data = chosen(config)
-    head = build(config.head)
+    model, resolved = resolve(plain(config))
+    data, head = model.data, build(plain(config.head), Head)
     lab = Lab(config, folder, data, head, head.classes(data))
     several = isinstance(config.labels, ListConfig)
     counts = [how_many(asked, len(lab.strata)) for asked in (config.labels if several else [config.labels])]
     if config.seeds < 1:
         raise UsageError(f"seeds={config.seeds}: at least one draw of the labels is needed")
-    open_folder(folder, config, provenance(data))
+    open_folder(folder, resolved, provenance(data))
     subjects = {"score": model, "score_untrained": untrained(model, config.seed)}
     examples = {name: [lab.examples(one, role) for role in ("bank", "test")] for name, one in subjects.items()}
     rows = []
@@ -123,7 +125,7 @@ class Lab:
     def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int) -> Probing:
         config, rows = self.config, self.data.rows["bank"]
         pl.seed_everything(seed, workers=True, verbose=False)
-        optimizer, schedule = build(config.optimizer), build(config.schedule)
+        optimizer, schedule = bound(plain(config.optimizer), Optimizer), build(plain(config.schedule), Schedule)
         module = Probing(model.backbone, model.views, head, optimizer, schedule, config.layer_decay)
         trainer = make_trainer(
             plain(config.trainer),

@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
+from ssl_lab.config import plain
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
@@ -28,7 +29,7 @@ def report(config: DictConfig, folder: Path) -> None:
     if not given:
         raise UsageError("runs=[] names no run: runs='[RUN,RUN2]'")
     runs = distinct([gather(Path(one).expanduser(), config.sample) for one in given])
-    open_folder(folder, config, {"runs": [str(run.folder.resolve()) for run in runs]})
+    open_folder(folder, plain(config), {"runs": [str(run.folder.resolve()) for run in runs]})
     curves, few, changes = figures.training(runs), figures.few_labels(runs), figures.invariance(runs)
     maps = [
         {
@@ -63,7 +64,7 @@ def report(config: DictConfig, folder: Path) -> None:
 
 def publish(made: dict, config: DictConfig, folder: Path) -> None:
     try:
-        for logger in loggers(config.logger, folder):
+        for logger in loggers(plain(config.logger), folder):
             if isinstance(logger, WandbLogger):
                 logger.experiment.log({f"report/{name.replace('/', '_')}": figure for name, figure in made.items()})
     finally:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
+from ssl_lab.config import plain
 from ssl_lab.errors import UsageError
 from ssl_lab.hardware import quiet
 from ssl_lab.model import model_of
@@ -28,7 +29,7 @@ def search(config: DictConfig, folder: Path) -> None:
     (hits,) = store.search(_query(config.query, store)[None], config.k, config.filter)
     if len(hits) < config.k:
         say(f"only {len(hits)} rows fit the filter")
-    open_folder(folder, config, {"collection": store.card})
+    open_folder(folder, plain(config), {"collection": store.card})
     listed = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity} for hit in hits]
     text = json.dumps(listed)
     (folder / "hits.json").write_text(text + "\n")

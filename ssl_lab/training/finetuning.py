@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.order import Batches, EpochOrder
 from ssl_lab.head.base import Head
-from ssl_lab.schedule.steps import scheduled, total_steps
+from ssl_lab.training.steps import scheduled, total_steps
 from ssl_lab.views.base import Views
 
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|stages?|h)\.(\d+)\.")

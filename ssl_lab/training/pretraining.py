@@ -13,7 +13,7 @@ from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
 from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.randomness import Draw
-from ssl_lab.schedule.steps import scheduled, total_steps
+from ssl_lab.training.steps import scheduled, total_steps
 from ssl_lab.views.base import Views, fitting
 
 

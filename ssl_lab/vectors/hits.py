@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 from ssl_lab.config import build
+from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import UserError
 from ssl_lab.progress import say
 from ssl_lab.vectors.base import Hit
@@ -48,7 +48,7 @@ def label(hit: Hit, classes: list[str] | None) -> str:
 
 def found(hits: Sequence[Hit], card: dict[str, Any]) -> tuple[Any, list[str | Image.Image]]:
     """The data that the vectors were made from, and what people look at of each hit, where it is still there."""
-    data = build(OmegaConf.create(card["config"]["data"]))
+    data = build(card["config"]["data"], Data, Source)
     try:
         data.setup()
     except UserError as error:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from hydra.utils import get_class
-from omegaconf import OmegaConf
+import yaml
 from torch import Tensor, nn
 
-from ssl_lab.config import conf
+from ssl_lab.config import conf, offered
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
@@ -42,7 +41,7 @@ def fitting(needs: frozenset[str]) -> str:
     )
 
 
-def _class(file: Path) -> Any:
+def _class(file: Path) -> type[Views]:
     """The class of an option, which may stand in the option that it is based on."""
-    config: Any = OmegaConf.load(file)
-    return get_class(config._target_) if "_target_" in config else _class(file.with_stem(config.defaults[0]))
+    config = yaml.safe_load(file.read_text())
+    return offered(config["_target_"], Views) if "_target_" in config else _class(file.with_stem(config["defaults"][0]))
