@@ -1,6 +1,7 @@
 """A trained run, ready to use: items in, vectors out."""
 
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,9 +20,9 @@ from ssl_lab.data.base import Data, Source
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.evaluation.masked import fill
+from ssl_lab.evaluation.scores import Score
 from ssl_lab.objective.base import Objective
-from ssl_lab.runfolder.folder import checkpoint_of, read_config
+from ssl_lab.runfolder.folder import checkpoint_of, exported, read_config
 from ssl_lab.training.compose import compose
 from ssl_lab.views.base import Views
 
@@ -33,7 +34,7 @@ class Model(Encoder):
         self,
         backbone: Backbone,
         views: Views,
-        data: Any,
+        data: Data,
         config: dict[str, Any],
         run: str | None = None,
         objective: Objective | None = None,
@@ -60,14 +61,27 @@ class Model(Encoder):
             sentences, word = [words for words, _ in found], [place for _, place in found]
         return word_vectors(net, self.views, self.data.prepare(sentences), word, self.device).numpy()
 
+    def held_out(self) -> dict[str, Score]:
+        """The objective's own scores on the test rows of the data, which are set up."""
+        if self.objective is None:
+            return {}
+        return self.objective.held_out(self.views, self.data.unseen("test"), partial(self.data.counts, "train"))
+
     def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k likeliest words at each [MASK] of a text, with their probabilities. Of a masked language model."""
-        return fill(self.objective, self.data, text, k, self.device)
+        objective = self.objective or Objective(self.backbone)
+        if (tokenizer := self.data.context.get("tokenizer")) is None:
+            raise UserError("fill needs a run of objective=mlm: this one is none of texts")
+        (batch,) = self.data.prepare([text])
+        found = objective.fill(tokenizer, batch, k)
+        return [[(tokenizer.word(number), share) for number, share in place] for place in found]
 
 
 def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
     config = read_config(Path(run).expanduser())
     file = checkpoint_of(str(checkpoint or run))
+    kind = offered(config["data"]["_target_"], Data)
+    config["data"] = kind.restored(config["data"], exported(Path(run).expanduser()))
     data = build(config["data"], Data, Source)
     module = compose(config, data)
     try:

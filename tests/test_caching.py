@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_lab.callbacks import occasional
+from ssl_lab.callbacks import base as occasional
 from ssl_lab.data.caching import cache, cached
 from ssl_lab.evaluation import controls
 from ssl_lab.evaluation.controls import Control, scored

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +10,15 @@ import torch
 from PIL import Image
 
 from ssl_lab.data import decoding
+from ssl_lab.data.base import Source
 from ssl_lab.data.images import EncodedRows, Images
 from ssl_lab.data.order import Batches, EpochOrder
-from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace
+from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace, ImageSplit, labels_of
 from ssl_lab.errors import UserError
 
 DEFAULTS = {
     "name": None, "path": None, "size": 16, "channels": 3, "mean": [0.5], "std": [0.5], "batch_size": 4, "seed": 0,
-    "train": "train", "bank": "train", "test": "test", "holdout": 0.25, "max_bad": 0, "memory_gb": 16.0, "workers": 0,
+    "train": "train", "bank": "train", "test": None, "holdout": 0.25, "max_bad": 0, "memory_gb": 16.0, "workers": 0,
 }  # fmt: skip
 
 
@@ -76,13 +78,53 @@ def test_unequal_images_are_resized_and_cut_to_the_middle(folder):
     assert (data.rows["bank"].images == torch.from_numpy(expected.copy())).all(3).all(2).all(1).any()
 
 
-def test_a_flat_folder_has_no_labels_and_holds_nothing_out(tmp_path):
+def test_a_flat_folder_has_no_labels_but_rows_to_be_scored_on_and_the_names_of_its_files(tmp_path):
     for i in range(5):
         picture(i).save(tmp_path / f"{i}.png")
-    data = images(path=tmp_path)
+    data = images(path=tmp_path, batch_size=3)
     assert not data.labelled
-    assert len(data.rows["train"]) == 5
+    assert (data.rows["train"].index.tolist(), data.rows["test"].index.tolist()) == ([1, 2, 3], [0, 4])
     assert set(next(iter(data.train_dataloader()))) == {"image", "index"}
+    assert [Path(name).name for name in data.rows["train"].columns["file"]] == [f"{i}.png" for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("splits", "test", "chosen"),
+    [
+        ({"train": True, "validation": True, "test": True}, None, "test"),
+        ({"train": True, "validation": True, "test": False}, None, "validation"),  # the Hub hides labels of some
+        ({"train": True, "validation": False, "test": False}, None, "holdout"),
+        ({"train": False, "dev": True, "test": False}, None, "dev"),
+        ({"train": False, "validation": False}, None, "validation"),
+        ({"train": False, "extra": False}, None, "holdout"),
+        ({"train": True, "test": True}, "holdout", "holdout"),
+        ({"train": True, "test": False}, "test", "test"),  # what is named is taken
+    ],
+)
+def test_rows_to_be_scored_on_are_those_named_or_the_first_that_have_labels(splits, test, chosen, capfd):
+    class Made(Source):
+        def __init__(self, name, path):
+            pass
+
+        def splits(self):
+            pixels = torch.zeros(12, 1, 4, 4, dtype=torch.uint8)
+            labels = torch.arange(12)
+            return {name: ImageSplit(pixels, identity=name, labels=labels if known else None)
+                    for name, known in splits.items()}  # fmt: skip
+
+    data = images(Made, size=4, channels=1, test=test, bank="train")
+    assert data.splits["test"] == chosen
+    rows = data.rows["test"]
+    assert len(rows) == (3 if chosen == "holdout" else 12)
+    where = "every 4th row of 'train'" if chosen == "holdout" else f"the split '{chosen}'"
+    known = "labelled" if rows.labels is not None else "unlabelled"
+    assert f"scores are taken on {where}, {len(rows)} {known} rows" in capfd.readouterr().err
+
+
+def test_labels_that_are_all_hidden_are_none():
+    from datasets import ClassLabel
+
+    assert labels_of([-1, -1], ClassLabel(names=["a", "b"])) == (None, ["a", "b"])
 
 
 def test_columns_can_be_named_and_text_labels_are_numbered(parquet):

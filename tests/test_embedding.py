@@ -19,6 +19,7 @@ from test_cli import ssl_lab
 from test_config import composed
 
 import ssl_lab as package
+from ssl_lab.data.order import Batches, InOrder
 from ssl_lab.embedding.embed import embed
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
@@ -54,7 +55,8 @@ def test_rows_are_those_of_the_data_in_their_order(made):
     assert found.sizes == {"train": 1438, "test": 359}
     assert found.splits == {"train": "train", "bank": "train", "test": "test"}
     for split, role in (("train", "bank"), ("test", "test")):
-        expected = embed(model.backbone, model.views, model.data.loader(role, batch_size=77))
+        rows = model.data.rows[role]
+        expected = embed(model.backbone, model.views, Batches(rows, InOrder(range(len(rows)), 77)))
         torch.testing.assert_close(found.vectors(split), expected)
         assert found.labels(split).equal(model.data.labels(role))
         assert set(found.column("split", split)) == {split}
@@ -65,10 +67,9 @@ def test_rows_are_those_of_the_data_in_their_order(made):
 
 def test_batches_in_any_order_give_the_same_rows(made, monkeypatch):
     found, model = made
-    loader = model.data.loader
 
     def shuffled(role, rows):
-        batches = list(loader(role, rows, batch_size=90))[::-1]
+        batches = list(Batches(model.data.rows[role], InOrder(rows, 90)))[::-1]
         return [{key: value.flip(0) for key, value in batch.items()} for batch in batches]
 
     monkeypatch.setattr(model.data, "loader", shuffled)
@@ -131,7 +132,7 @@ def test_found_again_for_the_same_model_data_and_settings(made, capfd, monkeypat
 def test_anything_that_vectors_depend_on_makes_another_set(made, change):
     found, _ = made
     model = digits(
-        *(["data.mean=[0.5]"] if change == "mean" else []), *(["data.test=null"] if change == "rows" else [])
+        *(["data.mean=[0.5]"] if change == "mean" else []), *(["data.test=holdout"] if change == "rows" else [])
     )
     if change == "weights":
         next(model.backbone.parameters()).data[0] += 1
@@ -287,7 +288,9 @@ def test_a_run_prepares_other_data_as_its_own(run, tmp_path, monkeypatch, capfd)
     _, out, _ = ssl_lab(monkeypatch, capfd, "embed", f"run={run}", *arguments)
     found = EmbeddingSet(out.strip())
     expected = package.load(str(run)).embed([images / f"{i}.png" for i in range(5)])
-    np.testing.assert_allclose(found.vectors("train").numpy(), expected, atol=1e-5)
+    order = [int(Path(name).stem) for name in found.column("file")]  # the first is held out
+    assert order == [1, 2, 3, 4, 0]
+    np.testing.assert_allclose(found.vectors().numpy(), expected[order], atol=1e-5)
     with pytest.raises(UserError, match="no column 'label'"):
         found.labels("train")
 

@@ -50,7 +50,8 @@ def text(folder, pattern="*.txt", source=None, document="file", **options):
     source = source or (lambda name, path: TextFiles(name, path, document, "utf-8", options.pop("errors", "strict")))
     defaults = {
         "name": None, "path": str(folder / pattern), "length": 32, "batch_size": 4, "seed": 0, "train": "train",
-        "bank": "train", "test": "test", "holdout": 0.25, "tokenizer": {"file": None, "pretrained": None, **TRAINED},
+        "bank": "train", "test": None, "holdout": 0.25, "pack": True, "validation": 0.0,
+        "tokenizer": {"file": None, "pretrained": None, **TRAINED},
     }  # fmt: skip
     return Text(source, **(defaults | options))
 
@@ -531,7 +532,7 @@ def test_some_texts_are_whole_and_only_what_is_changed_is_cut(corpus):
     sizes = torch.cat([(batch["tokens"] != data.tokenizer.pad).sum(1) for batch in batches])
     assert sorted(sizes.tolist()) == sorted(rows.lengths.tolist())
     assert sizes.max() > data.length
-    assert all(data.beginning(batch)["tokens"].shape[1] <= data.length for batch in batches)
+    assert all(data.truncate(batch)["tokens"].shape[1] <= data.length for batch in batches)
 
 
 # words

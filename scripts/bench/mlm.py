@@ -52,7 +52,7 @@ def texts(vocabulary: int) -> Tokens:
 
 def ours(made: Tokenizer, tokens: Tokens, autocast: bool, share: float) -> Iterator[int]:
     """A training step at a time, with a share of the tokens hidden; gives the number of its real tokens."""
-    rows = PackedTexts(Texts(tokens, made, None, torch.arange(len(tokens))), LENGTH)
+    rows = PackedTexts(Texts(None, torch.arange(len(tokens)), {}, tokens, made), LENGTH)
     hidden = 688  # of a gated MLP: as many parameters as a plain one of 1024
     objective = MLM(TextEncoder(made, WIDTH, DEPTH, HEADS, hidden, LENGTH, "mean"))
     views = MaskTokens(made, share, 0.8, 0.1, whole_words=False)

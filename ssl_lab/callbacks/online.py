@@ -8,7 +8,6 @@ from typing import Any
 
 from ssl_lab.callbacks.base import Occasional
 from ssl_lab.embedding.embed import embed
-from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.sheet import classification
 from ssl_lab.evaluation.subject import held_out_vectors
@@ -33,10 +32,12 @@ class Online(Occasional):
 
 
 class HeldOut(Occasional):
-    """Logs masked perplexity of the training texts that were kept from training, where views hide tokens."""
+    """Logs the objective's own scores, such as masked perplexity, of items that were kept from training for it."""
 
     def look(self, trainer: Any, module: Any) -> None:
-        record(trainer, on_holdout(held_out(module, trainer.datamodule, "validation")))
+        data = trainer.datamodule
+        scores = module.objective.held_out(module.views, data.unseen("validation"), partial(data.counts, "train"))
+        record(trainer, on_holdout(scores))
 
 
 def on_holdout(scores: dict[str, Score]) -> dict[str, float]:

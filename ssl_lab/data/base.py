@@ -1,34 +1,99 @@
-"""What every data module is: rows by role, what a run gives to new data, and what the parts of a model need to know."""
+"""What every data module is: rows by role, their order, and what a model needs to know of its input."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import lightning.pytorch as pl
-from jaxtyping import Int
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from ssl_lab.errors import UserError, nearest
+from ssl_lab.data.order import Batches, EpochOrder, Order, shared_order
+from ssl_lab.errors import UsageError, UserError, nearest
+from ssl_lab.progress import say
 
-Stored = TypeVar("Stored")
-"""a split as it is stored"""
+Batch = dict[str, Tensor]
+"""Raw items: `image` uint8 (b, c, h, w); or `tokens` int64 (b, t), with `document` (b, t) where texts are packed and
+`word` (b, t) where they came split into words; always `index` int64 (b,), and `label` int64 (b,) where there is one."""
+
+HOLDOUT = "holdout"
+UNNAMED = ("test", "validation", "dev")
+"""the splits that are looked at, in this order, where the user names none to be scored on"""
 
 
-class Source(Generic[Stored]):
+Chosen = TypeVar("Chosen", bound="Rows")
+
+
+class Items(Dataset[Batch]):
+    """What a loader reads: `items[numbers]` is the batch of the rows of these numbers."""
+
+    workers: int = 0
+    """the processes that read it; 0: the training's own, where that takes no time"""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, numbers: Tensor) -> Batch:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Rows(Items):
+    """Some rows of a split: `labels` of its whole split, or None, and `index`, their places there, ascending.
+
+    `columns`: what else is known of the rows of the whole split, numbers or strings, and goes into embedding sets.
+    """
+
+    labels: Int[Tensor, " n"] | None
+    index: Int[Tensor, " m"]
+    columns: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def part(self: Chosen, which: Tensor | slice) -> Chosen:
+        """Those that a mask, numbers or a slice choose."""
+        return replace(self, index=self.index[which])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A split as its source gives it. `identity` changes whenever what is stored changes; `columns` as in `Rows`."""
+
+    identity: str
+    labels: Int[Tensor, " n"] | None = None
+    classes: list[str] | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+Split = TypeVar("Split", bound=Stored)
+
+
+class Source(Generic[Split]):
     """Where a data module has its rows from; made from a `name` on the Hugging Face Hub or a local `path`."""
 
-    def splits(self) -> dict[str, Stored]:
+    def splits(self) -> dict[str, Split]:
         """Raises UserError where there is nothing that can be read."""
         raise NotImplementedError
 
 
-class Data(pl.LightningDataModule):
-    """`rows` has those that are learnt from (train), whose labels are known (bank), and that are asked (test).
+class Data(pl.LightningDataModule, Generic[Split]):
+    """`rows` has those that are learnt from (train), whose labels are known (bank), and that are scored on (test).
 
-    Each has `labels` of its whole split, or None, and `index`, its places there, ascending. `names` are those of the
-    splits that play the roles.
+    `train`, `bank` and `test` name splits of the source. A `test` of "holdout" is every 1/`holdout`-th row of the bank,
+    kept from training; None is the first of test, validation and such a hold-out that has labels or, where none has,
+    the first that is there. `batch_size` counts all processes.
     """
+
+    key: ClassVar[Literal["image", "tokens"]]
+    """the key of the items in a batch"""
 
     carried: ClassVar[tuple[str, ...]]
     """what a run gives new data of its own config, so that its backbone gets what it was trained on"""
@@ -37,19 +102,146 @@ class Data(pl.LightningDataModule):
     raw_name: ClassVar[str]
     """what a row is counted in, and what `raw` gives of it"""
 
-    units_per_row: float = 1.0
-    names: dict[str, str | None]
-    fingerprint: str
-    rows: Mapping[str, Any]
+    def __init__(
+        self,
+        source: Source[Split],
+        train: str,
+        bank: str,
+        test: str | None,
+        holdout: float,
+        batch_size: int,
+        seed: int,
+    ):
+        super().__init__()
+        self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.names, self.every = {"train": train, "bank": bank, "test": test}, round(1 / holdout) if holdout else 0
+        self.rows: dict[str, Any] = {}
+        self.classes: list[str] | None = None
+        self.fingerprint = ""
 
-    def setup(self, stage: str | None = None) -> None:
-        """Reads the rows, once. Raises UserError where a split is missing or cannot be read."""
+    # what a modality says of itself
+
+    def read(self, split: Split) -> Rows:
+        """The rows of a split; adds to `fingerprint`. Raises UserError where there is nothing in it."""
+        raise NotImplementedError
+
+    def in_order(self, rows: Rows) -> Order:
+        """The batches of `rows` for evaluation, each row once."""
+        raise NotImplementedError
+
+    def training(self) -> Items:
+        """What is learnt from."""
+        return self.rows["train"]
+
+    def prepare(self, items: Sequence[Any]) -> Iterator[Batch]:
+        """Batches of new items, made as the set's own. Raises UserError for what cannot be read."""
+        raise NotImplementedError
+
+    def raw(self, batch: Batch) -> Float[Tensor, "b d"]:
+        """The control without any model: what embeddings must beat."""
+        raise NotImplementedError
+
+    def show(self, batch: Batch) -> Sequence[str | Image.Image]:
+        """The items for people to look at."""
+        raise NotImplementedError
+
+    def unseen(self, role: str) -> Iterable[Batch]:
+        """Items that training never sees, shaped as it sees its own: of "test", or of "validation", if some are kept
+        for scores in the middle of a training."""
+        return self.loader(role) if role in self.rows else []
+
+    def counts(self, role: str) -> Int[Tensor, " vocabulary"]:
+        """How often each token occurs in the texts of a role; nothing for what has no tokens."""
+        return torch.empty(0, dtype=torch.int64)
+
+    def truncate(self, batch: Batch) -> Batch:
+        """As much of each item as a model reads at once."""
+        return batch
+
+    def example(self, items: int = 4) -> Batch:
+        """Items of the right shape that are made from nothing."""
         raise NotImplementedError
 
     @property
     def context(self) -> dict[str, Any]:
         """What backbones and views need to know of the data beyond their configs."""
         return {}
+
+    @property
+    def description(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def units_per_row(self) -> float:
+        return 1.0
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What belongs into the summary of a run on these data."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Puts what new data will need beside the config of a run."""
+
+    @classmethod
+    def restored(cls, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """The config with what was saved in `folder`, wherever that has been moved since."""
+        return dict(config)
+
+    def words(self, role: str) -> list[list[str]]:
+        """The words of the texts of a role. Raises UserError where they did not come split into words."""
+        raise UsageError(
+            "these data have no tagged words: choose data=wnut17, a folder of .conll files, or head=linear"
+        )
+
+    def tags(self, role: str) -> list[list[str]]:
+        """The tag of each of those words. Raises UserError where they have none."""
+        return self.words(role)
+
+    # the same for all
+
+    @cached_property
+    def stored(self) -> dict[str, Split]:
+        return self.source.splits()
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """The split of each role; "holdout" is none of the source's. Raises UserError where one is not there."""
+        for role, name in self.names.items():
+            if name not in self.stored and not (role == "test" and name in (None, HOLDOUT)):
+                raise UserError(f"data.{role}: no split {name!r}: {nearest(str(name), self.stored)}")
+        train, bank = (str(self.names[role]) for role in ("train", "bank"))
+        test = self.names["test"] or self._unnamed(train, bank)
+        return {"train": train, "bank": bank} | ({"test": test} if test != HOLDOUT or self.every else {})
+
+    @property
+    def held_out(self) -> bool:
+        return self.splits.get("test") == HOLDOUT
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the rows, once, and says which splits they are. Raises UserError where one cannot be read."""
+        if self.rows:
+            return
+        read = {name: self.read(self.stored[name]) for name in dict.fromkeys(self.splits.values()) if name != HOLDOUT}
+        self.rows = {role: read[name] for role, name in self.splits.items() if name != HOLDOUT}
+        self.classes = self.stored[self.splits["bank"]].classes
+        if self.held_out:
+            bank = self.rows["bank"]
+            out = torch.arange(len(bank)) % self.every == 0
+            kept = bank.part(~out)
+            train = kept if self.rows["train"] is bank else self.rows["train"]
+            self.rows = {"train": train, "bank": kept, "test": bank.part(out)}
+        say(self._said())
+
+    def train_dataloader(self) -> Batches:
+        items = self.training()
+        return self._batches(items, shared_order(self.trainer, len(items), self.batch_size, self.seed))
+
+    def loader(self, role: str, rows: int | range | None = None) -> Batches:
+        """The rows of a role (the first so many, or a range of them) for evaluation, each once."""
+        span = rows if isinstance(rows, range) else range(len(self.rows[role]))[:rows]
+        chosen = self.rows[role].part(slice(span.start, span.stop))
+        return self._batches(chosen, self.in_order(chosen))
 
     @property
     def identity(self) -> list[Any]:
@@ -62,18 +254,6 @@ class Data(pl.LightningDataModule):
         return [type(self).__name__, self.fingerprint, digest.hexdigest()]
 
     @property
-    def facts(self) -> dict[str, float]:
-        """What belongs into the summary of a run on these data."""
-        return {}
-
-    def save(self, folder: Path) -> None:
-        """Puts what new data will need beside the config of a run."""
-
-    def beginning(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As much of each item as a model reads at once."""
-        return batch
-
-    @property
     def labelled(self) -> bool:
         return "test" in self.rows and all(self.rows[role].labels is not None for role in ("bank", "test"))
 
@@ -84,10 +264,20 @@ class Data(pl.LightningDataModule):
             raise UserError(f"the {role} rows have no labels")
         return chosen.labels[chosen.index[:rows]]
 
-    def wanted(self, splits: Mapping[str, Any]) -> dict[str, str]:
-        """The split of each role, as far as it is there. Raises UserError where there is none to learn from."""
-        found = {role: name for role, name in self.names.items() if name in splits}
-        for role in ("train", "bank"):
-            if role not in found:
-                raise UserError(f"data.{role}: no split {self.names[role]!r}: {nearest(str(self.names[role]), splits)}")
-        return found  # type: ignore[return-value]
+    def _batches(self, items: Items, order: Order | EpochOrder) -> Batches:
+        return Batches(items, order, items.workers)
+
+    def _unnamed(self, train: str, bank: str) -> str:
+        there = [name for name in UNNAMED if name in self.stored and name not in (train, bank)]
+        labelled = [name for name in there if self.stored[name].labels is not None]
+        unlabelled = [] if self.stored[bank].labels is not None else there
+        return next(iter([*labelled, *unlabelled]), HOLDOUT)
+
+    def _said(self) -> str:
+        if "test" not in self.rows:
+            return "no rows are kept to be scored on (data.test=holdout data.holdout=0.1 keeps some)"
+        name, rows = self.splits["test"], self.rows["test"]
+        kind = "labelled" if rows.labels is not None else "unlabelled"
+        which = f"every {self.every}th row of {self.splits['bank']!r}" if name == HOLDOUT else f"the split {name!r}"
+        how = "" if self.names["test"] else " (data.test names others)"
+        return f"scores are taken on {which}, {len(rows):,} {kind} rows{how}"

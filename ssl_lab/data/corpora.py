@@ -13,24 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxtyping import Int
-from torch import Tensor
-
-from ssl_lab.data.base import Source
+from ssl_lab.data.base import Source, Stored
 from ssl_lab.data.conll import read_conll
 from ssl_lab.data.sources import column, existing, labels_of, load_hub, load_tables
 from ssl_lab.errors import UserError
 
 
 @dataclass(frozen=True)
-class TextSplit:
+class TextSplit(Stored):
     """The texts of a split and what is known of them; where they are split into words, the words may carry tags."""
 
     texts: Iterable[str]
-    identity: str
-    """changes whenever the texts change"""
-    labels: Int[Tensor, " n"] | None = None
-    classes: list[str] | None = None
     words: list[list[str]] | None = None
     tags: list[list[str]] | None = None
 
@@ -61,7 +54,7 @@ class TextFiles(Source[TextSplit]):
         texts = [text for file in files for text in self._documents(file) if text.strip()]
         if not texts:
             raise UserError(f"data.path: the {len(files)} files of {', '.join(self.paths)} hold no text")
-        return {"train": TextSplit(texts, digest(texts))}
+        return {"train": TextSplit(texts, identity=digest(texts))}
 
     def _documents(self, file: Path) -> list[str]:
         try:
@@ -133,9 +126,9 @@ class TextTable(Source[TextSplit]):
         if text is None:
             raise UserError(f"{where} has no column of strings; its columns: {', '.join(features)}")
         if self.streaming:
-            return TextSplit(_Column(rows, text), f"{where}/{self.config}/{text}")
+            return TextSplit(_Column(rows, text), identity=f"{where}/{self.config}/{text}")
         numbers, classes = (None, None) if label is None else labels_of(list(rows[label]), features[label])
-        return TextSplit(_Column(rows, text), f"{rows._fingerprint}/{text}", numbers, classes)
+        return TextSplit(_Column(rows, text), identity=f"{rows._fingerprint}/{text}", labels=numbers, classes=classes)
 
 
 @dataclass(frozen=True)
@@ -162,7 +155,9 @@ def _together(corpora: Sequence[dict[str, TextSplit]]) -> dict[str, TextSplit]:
     merged = {}
     for name in {name: None for corpus in corpora for name in corpus}:
         parts = [corpus[name] for corpus in corpora if name in corpus]
-        merged[name] = TextSplit(_Chain([part.texts for part in parts]), "+".join(part.identity for part in parts))
+        merged[name] = TextSplit(
+            _Chain([part.texts for part in parts]), identity="+".join(part.identity for part in parts)
+        )
     return merged
 
 
@@ -184,7 +179,7 @@ class Conll(Source[TextSplit]):
     def _split(self, file: Path) -> TextSplit:
         words, tags = read_conll(file)
         texts = [" ".join(sentence) for sentence in words]
-        return TextSplit(texts, digest(texts), words=words, tags=tags)
+        return TextSplit(texts, identity=digest(texts), words=words, tags=tags)
 
 
 def digest(texts: Iterable[str]) -> str:

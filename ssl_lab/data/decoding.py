@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ssl_lab.data.caching import cached
-from ssl_lab.data.sources import Split
+from ssl_lab.data.sources import ImageSplit
 from ssl_lab.errors import UserError
 from ssl_lab.progress import progress, say
 
@@ -46,7 +46,7 @@ def _mode(channels: int) -> str:
     return "RGB" if channels == 3 else "L"
 
 
-def decoded(split: Split, size: int, channels: int, max_bad: int) -> tuple[UInt8[Tensor, "n c h w"], Tensor, str]:
+def decoded(split: ImageSplit, size: int, channels: int, max_bad: int) -> tuple[UInt8[Tensor, "n c h w"], Tensor, str]:
     """All images that can be decoded, the numbers of their rows, and the fingerprint of the pixels.
 
     Files that are no whole image are named, counted and left out. Raises UserError where more than `max_bad` are bad.
@@ -67,7 +67,7 @@ def fingerprint(images: UInt8[Tensor, "n c h w"]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write(split: Split, size: int, channels: int, folder: Path) -> None:
+def _write(split: ImageSplit, size: int, channels: int, folder: Path) -> None:
     shape = (len(split), channels, size, size)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
     bad: dict[int, str] = {}

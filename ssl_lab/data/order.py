@@ -86,13 +86,16 @@ class ByLength(Sampler[Tensor]):
         yield from self.batches
 
 
+Order = InOrder | ByLength
+
+
 class Batches(DataLoader):
     """A loader whose data set gives a whole batch for a tensor of row numbers.
 
     It counts the batches handed out, so that a checkpoint in the middle of an epoch goes on with the next one.
     """
 
-    def __init__(self, items: Dataset, order: EpochOrder | InOrder | ByLength, workers: int = 0):
+    def __init__(self, items: Dataset, order: EpochOrder | Order, workers: int = 0):
         super().__init__(items, batch_size=None, sampler=order, num_workers=workers)
         self._order = order
         self._done = 0

@@ -10,29 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ssl_lab.data.base import Source
+from ssl_lab.data.base import Source, Stored
 from ssl_lab.errors import UserError
 
 
 @dataclass(frozen=True)
-class Split:
-    """The images of a split, as pixels or still encoded (rows `{"bytes": …, "path": …}`), and what is known of them."""
+class ImageSplit(Stored):
+    """Images as pixels, or still encoded: rows `{"bytes": …, "path": …}`."""
 
     images: Any
-    labels: Int[Tensor, " n"] | None
-    classes: list[str] | None
-    identity: str
-    """changes whenever the stored data change"""
 
     def __len__(self) -> int:
         return len(self.images)
 
 
-class HuggingFace(Source[Split]):
+class HuggingFace(Source[ImageSplit]):
     """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files or an image folder.
 
     `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
@@ -50,7 +47,7 @@ class HuggingFace(Source[Split]):
         self.name, self.path, self.config = name, path, config
         self.image, self.label = image, label
 
-    def splits(self) -> dict[str, Split]:
+    def splits(self) -> dict[str, ImageSplit]:
         """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
         return {name: self._split(rows, name) for name, rows in self._load().items()}
 
@@ -70,7 +67,7 @@ class HuggingFace(Source[Split]):
             "it should hold image files, or one folder of them for each class",
         )
 
-    def _split(self, rows: Any, split: str) -> Split:
+    def _split(self, rows: Any, split: str) -> ImageSplit:
         from datasets import ClassLabel, Image
 
         features = rows.features
@@ -89,13 +86,15 @@ class HuggingFace(Source[Split]):
         encoded = rows.select_columns([image]).cast_column(image, Image(decode=False))
         if image != "image":
             encoded = encoded.rename_column(image, "image")
-        return Split(encoded, numbers, classes, identity=rows._fingerprint)
+        return ImageSplit(
+            encoded, identity=rows._fingerprint, labels=numbers, classes=classes, columns=_files(rows, image)
+        )
 
     def _where(self, split: str) -> str:
         return f"the split {split!r} of {self.path or self.name}"
 
 
-class FashionMNIST(Source[Split]):
+class FashionMNIST(Source[ImageSplit]):
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) from the IDX files in `path`, or from the Hub as `name`.
 
     Without a `path`, Debian's package dataset-fashion-mnist is looked for.
@@ -108,18 +107,18 @@ class FashionMNIST(Source[Split]):
         self.name, self.path = name, path
         self.folder = Path(path).expanduser() if path else self.debian
 
-    def splits(self) -> dict[str, Split]:
+    def splits(self) -> dict[str, ImageSplit]:
         if not (self.folder / "train-images-idx3-ubyte.gz").exists():
             return HuggingFace(self.name, self.path).splits()
         return {"train": self._split("train"), "test": self._split("t10k")}
 
-    def _split(self, prefix: str) -> Split:
+    def _split(self, prefix: str) -> ImageSplit:
         images = read_idx(self.folder / f"{prefix}-images-idx3-ubyte.gz")[:, None]
         labels = read_idx(self.folder / f"{prefix}-labels-idx1-ubyte.gz").long()
-        return Split(images, labels, list(self.classes), identity=f"{self.folder}/{prefix}")
+        return ImageSplit(images, identity=f"{self.folder}/{prefix}", labels=labels, classes=list(self.classes))
 
 
-class Digits(Source[Split]):
+class Digits(Source[ImageSplit]):
     """scikit-learn's 1,797 grey digits of 8 × 8 pixels, every fifth of them as the test split."""
 
     def __init__(self, name: str | None, path: str | None):
@@ -128,7 +127,7 @@ class Digits(Source[Split]):
                 "data=digits comes with scikit-learn and takes no data.path: leave it out, or choose other data"
             )
 
-    def splits(self) -> dict[str, Split]:
+    def splits(self) -> dict[str, ImageSplit]:
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
@@ -137,8 +136,8 @@ class Digits(Source[Split]):
         test = torch.arange(len(images)) % 5 == 4
         names = [str(name) for name in bunch.target_names]
         return {
-            "train": Split(images[~test], labels[~test], names, identity="digits/train"),
-            "test": Split(images[test], labels[test], names, identity="digits/test"),
+            "train": ImageSplit(images[~test], identity="digits/train", labels=labels[~test], classes=names),
+            "test": ImageSplit(images[test], identity="digits/test", labels=labels[test], classes=names),
         }
 
 
@@ -195,14 +194,21 @@ def column(asked: str | None, found: list[str], features: Any, what: str, where:
     return asked
 
 
-def labels_of(values: list, feature: Any) -> tuple[Int[Tensor, " n"], list[str]]:
-    """Numbers of classes, and the names of the classes."""
+def labels_of(values: list, feature: Any) -> tuple[Int[Tensor, " n"] | None, list[str]]:
+    """Numbers of classes, or None where the Hub hides them all as -1; and the names of the classes."""
+    hidden = set(values) == {-1}
     names = getattr(feature, "names", None)
     if names is None:
         names = sorted(set(values), key=lambda value: (str(type(value)), value))
         code = {name: i for i, name in enumerate(names)}
         values = [code[value] for value in values]
-    return torch.tensor(values, dtype=torch.int64), [str(name) for name in names]
+    return None if hidden else torch.tensor(values, dtype=torch.int64), [str(name) for name in names]
+
+
+def _files(rows: Any, image: str) -> dict[str, np.ndarray]:
+    """The column `file`, where each image is a file of its own."""
+    paths = pc.struct_field(rows.with_format("arrow")[image], "path").to_pylist() if rows.num_rows else []
+    return {"file": np.array(paths)} if paths and all(path and Path(path).is_file() for path in paths) else {}
 
 
 def _datasets() -> Any:

@@ -1,7 +1,7 @@
 """Text as token ids: tokenised once, then a text a row for evaluation, or rows packed full for training."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.nn import functional as F
 
 from ssl_lab.data import packing, tokenizer
-from ssl_lab.data.base import Data, Source
+from ssl_lab.data.base import Batch, Data, Items, Rows, Source
 from ssl_lab.data.corpora import TextSplit, digest
-from ssl_lab.data.order import Batches, ByLength, InOrder, shared_order
+from ssl_lab.data.order import Batches, ByLength, InOrder
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
 from ssl_lab.errors import UserError
@@ -24,9 +24,11 @@ from ssl_lab.progress import say
 # in a batch for evaluation, padding included; on a CPU it should stay in the caches: MiniLM takes half the time so
 TOKENS = 16_384 if torch.accelerator.is_available() else 1_024
 
+TOKENIZER = "tokenizer.json"
+
 
 @dataclass(frozen=True)
-class Texts(Dataset):
+class Texts(Rows):
     """Some texts of a split: `texts[numbers]` is a batch, padded to its longest text.
 
     `tokens` is (b, t), and where the texts came split into words, `word` (b, t) has the number of the word that each
@@ -35,13 +37,8 @@ class Texts(Dataset):
 
     tokens: Tokens
     tokenizer: Tokenizer
-    labels: Int[Tensor, " n"] | None
-    index: Int[Tensor, " m"]
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, numbers: Any) -> dict[str, Tensor]:
+    def __getitem__(self, numbers: Tensor) -> Batch:
         index = self.index[numbers]
         rows = index.tolist()
         batch = {"tokens": self.tokenizer.padded([self.tokenizer.framed(self.tokens[i]) for i in rows]), "index": index}
@@ -64,7 +61,7 @@ class Texts(Dataset):
         return self.tokens.lengths[self.index.numpy()] + self.tokenizer.frame
 
 
-class PackedTexts(Dataset):
+class PackedTexts(Items):
     """The same texts in rows of `length` tokens: `tokens`, and the number of its `document` in the row for each.
 
     Both are (b, length). Documents longer than a row are split, each piece framed. Padding has the document -1.
@@ -80,7 +77,7 @@ class PackedTexts(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, numbers: Tensor) -> dict[str, Tensor]:
+    def __getitem__(self, numbers: Tensor) -> Batch:
         tokens = np.full((len(numbers), self.length), self.tokenizer.pad)
         document = np.full_like(tokens, -1)
         for row, number in enumerate(numbers.tolist()):
@@ -99,18 +96,38 @@ class PackedTexts(Dataset):
         return 1 - used / (len(self.rows) * self.length)
 
 
-class Text(Data):
+@dataclass(frozen=True)
+class CutTexts(Items):
+    """The same texts, one a row: the first `length` tokens of each, padded to so many."""
+
+    texts: Texts
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, numbers: Tensor) -> Batch:
+        batch = self.texts[numbers]
+        short = self.length - batch["tokens"].shape[1]  # negative: is cut off
+        return {**batch, "tokens": F.pad(batch["tokens"], (0, short), value=self.texts.tokenizer.pad)}
+
+    @property
+    def padding(self) -> float:
+        return 1 - self.texts.lengths.clip(max=self.length).sum() / (len(self.texts) * self.length)
+
+
+class Text(Data[TextSplit]):
     """Batches of `tokens`, `index` and what is known of them: packed with `document` for training, else a text a row.
 
-    `train`, `bank` and `test` name splits of the source, as for images. Where there is no `test` split, every
-    1/`holdout`-th text of the training split is kept from training and takes its place. Every 1/`validation`-th of the
-    training texts, where there are so many, is kept from training for scores in the middle of it.
+    With `pack` off, training too sees a text a row. Every 1/`validation`-th of the training texts, where there are so
+    many, is kept from training for scores in the middle of it.
 
-    `length` is that of a packed row in tokens, `batch_size` counts rows over all processes. `tokenizer` says where it
+    `length` is that of a training row in tokens, `batch_size` counts rows over all processes. `tokenizer` says where it
     comes from: a `file`, a `pretrained` model of the Hub, or else training on the training texts with the remaining
     options.
     """
 
+    key = "tokens"
     carried = ("tokenizer", "length")
     unit, raw_name = "tokens", "TF-IDF"
 
@@ -120,6 +137,7 @@ class Text(Data):
         name: str | None,
         path: str | Sequence[str] | None,
         length: int,
+        pack: bool,
         tokenizer: dict[str, Any],
         batch_size: int,
         seed: int,
@@ -127,47 +145,47 @@ class Text(Data):
         bank: str,
         test: str | None,
         holdout: float,
-        validation: float = 0.0,  # of runs from before there was any
+        validation: float,
     ):
-        super().__init__()
-        self.source = source(name, path)
-        self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.names = {"train": train, "bank": bank, "test": test}
-        self.every = round(1 / holdout) if holdout else 0
+        super().__init__(source(name, path), train, bank, test, holdout, batch_size, seed)
+        self.length, self.pack, self.how_tokenized = length, pack, tokenizer
         self.validation = round(1 / validation) if validation else 0
-        self.how_tokenized = tokenizer
-        self.rows: dict[str, Texts] = {}
         self.packable: dict[str, Texts] = {}
         self._packed: dict[str, PackedTexts] = {}
-        self.classes: list[str] | None = None
-        self.fingerprint = ""
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads and tokenises the splits once. Raises UserError where a split is missing or holds no text."""
+        """Tokenises the splits besides. Raises UserError where a split is missing or holds no text."""
         if self.rows:
             return
-        read = {name: self._read(self._splits[name]) for name in dict.fromkeys(self._wanted.values())}
-        self.rows = {role: read[name] for role, name in self._wanted.items()}
-        self.classes = self._splits[self._wanted["bank"]].classes
-        if "test" not in self.rows and self.every:
-            train = self.rows["train"]
-            held_out = train.index % self.every == 0
-            kept = _part(train, ~held_out)
-            bank = kept if self.rows["bank"] is train else self.rows["bank"]
-            self.rows = {"train": kept, "bank": bank, "test": _part(train, held_out)}
+        super().setup(stage)
         self.packable = dict(self.rows)
         train = self.rows["train"]
         if 0 < self.validation <= len(train):
             watched = torch.arange(len(train)) % self.validation == self.validation - 1
-            self.rows["train"] = self.packable["train"] = _part(train, ~watched)
-            self.packable["validation"] = _part(train, watched)
+            self.rows["train"] = self.packable["train"] = train.part(~watched)
+            self.packable["validation"] = train.part(watched)
         self._report()
+
+    def read(self, split: TextSplit) -> Texts:
+        tokens = tokenised(split, self.tokenizer)
+        self.fingerprint += split.identity
+        if not len(tokens.flat):
+            raise UserError(f"{split.identity}: all {len(tokens):,} texts are empty")
+        return Texts(split.labels, torch.arange(len(tokens)), {}, tokens, self.tokenizer)
+
+    def in_order(self, rows: Texts) -> ByLength:  # type: ignore[override]
+        return ByLength(rows.lengths, TOKENS)
+
+    def training(self) -> PackedTexts | CutTexts:
+        return self.packed_rows("train") if self.pack else CutTexts(self.rows["train"], self.length)
 
     def _report(self) -> None:
         """Nothing is cut or left out silently."""
         lengths = np.concatenate([texts.lengths for texts in {id(t): t for t in self.rows.values()}.values()])
         if long := int((lengths > self.length).sum()):
-            say(f"{long:,} of {len(lengths):,} texts are longer than {self.length} tokens: read in pieces of so many")
+            cut = "" if self.pack else "; training sees the first of them only"
+            what = f"{long:,} of {len(lengths):,} texts are longer than {self.length} tokens"
+            say(f"{what}: read in pieces of so many{cut}")
         if empty := int((lengths == self.tokenizer.frame).sum()):
             say(f"{empty:,} of {len(lengths):,} texts are empty: nothing is learnt from them, their vector is zero")
 
@@ -177,8 +195,8 @@ class Text(Data):
         file, name, *_ = (options := dict(self.how_tokenized)).pop("file"), options.pop("pretrained")
         if file or name:
             return tokenizer.read(file) if file else tokenizer.pretrained(name)
-        split = self._splits[self._wanted["train"]]
-        every = 0 if "test" in self._wanted else self.every
+        split = self.stored[self.splits["train"]]
+        every = self.every if self.held_out and self.splits["train"] == self.splits["bank"] else 0
 
         def texts() -> Iterator[str]:
             return (text for i, text in enumerate(split.texts) if not every or i % every)
@@ -195,7 +213,12 @@ class Text(Data):
         return {"tokenizer": self.tokenizer}
 
     def save(self, folder: Path) -> None:
-        self.tokenizer.save(folder / "tokenizer.json")
+        self.tokenizer.save(folder / TOKENIZER)
+
+    @classmethod
+    def restored(cls, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        file = folder / TOKENIZER
+        return {**config, "tokenizer": {**config["tokenizer"], "file": str(file)}} if file.is_file() else dict(config)
 
     @property
     def identity(self) -> list[Any]:
@@ -203,7 +226,7 @@ class Text(Data):
 
     @property
     def description(self) -> str:
-        rows, texts = self.packed_rows("train"), self.rows["train"]
+        rows, texts = self.training(), self.rows["train"]
         kept = len(self.packable.get("validation", ()))
         return (
             f"{len(texts):,} texts{f' ({kept:,} more are kept for scores on the way)' if kept else ''}, "
@@ -212,20 +235,15 @@ class Text(Data):
         )
 
     @property
-    def units_per_row(self) -> float:  # type: ignore[override]
-        return self.length * (1 - self.padding)
-
-    @property
-    def padding(self) -> float:
-        return self.packed_rows("train").padding
+    def units_per_row(self) -> float:
+        return self.length * (1 - self.training().padding)
 
     @property
     def facts(self) -> dict[str, float]:
-        return {"padding": self.padding}
+        return {"padding": self.training().padding}
 
-    def train_dataloader(self) -> Batches:
-        rows = self.packed_rows("train")
-        return Batches(rows, shared_order(self.trainer, len(rows), self.batch_size, self.seed))
+    def unseen(self, role: str) -> Iterable[Batch]:
+        return self.packed(role) if role in self.packable else []
 
     def packed(self, role: str) -> Batches:
         """The packed rows of "train", "bank", "test" or "validation" in their order, for evaluation."""
@@ -237,50 +255,47 @@ class Text(Data):
             self._packed[role] = PackedTexts(self.packable[role], self.length)
         return self._packed[role]
 
-    def loader(self, role: str, rows: int | range | None = None, tokens: int = TOKENS) -> Batches:
-        """The texts of a role (the first so many, or a range of them), one a row, in batches of like length."""
-        span = rows if isinstance(rows, range) else range(len(self.rows[role]))[:rows]
-        texts = _part(self.rows[role], slice(span.start, span.stop))
-        return Batches(texts, ByLength(texts.lengths, tokens))
-
     def words(self, role: str) -> list[list[str]]:
-        """The words of those texts. Raises UserError where they did not come split into words."""
-        return self._of_words(role, self._splits[self._wanted[role]].words)
+        return self._of_words(role, self.stored[self._split(role)].words)
 
     def tags(self, role: str) -> list[list[str]]:
-        """The tag of each of those words. Raises UserError where they have none."""
-        return self._of_words(role, self._splits[self._wanted[role]].tags)
+        return self._of_words(role, self.stored[self._split(role)].tags)
+
+    def _split(self, role: str) -> str:
+        return self.splits["bank" if role == "test" and self.held_out else role]
 
     def _of_words(self, role: str, found: list[list[str]] | None) -> list[list[str]]:
         if found is None:
             raise UserError(f"the {role} texts have no tagged words: choose data=wnut17, or a folder of .conll files")
         return [found[i] for i in self.rows[role].index.tolist()]
 
-    def prepare(
-        self, items: Sequence[str] | Sequence[Sequence[str]], tokens: int = TOKENS
-    ) -> Iterator[dict[str, Tensor]]:
+    def prepare(self, items: Sequence[str] | Sequence[Sequence[str]]) -> Iterator[Batch]:
         """Batches of new texts, or of texts split into words."""
-        texts = Texts(in_memory(self.tokenizer, items), self.tokenizer, None, torch.arange(len(items)))
-        yield from Batches(texts, ByLength(texts.lengths, tokens))
+        texts = Texts(None, torch.arange(len(items)), {}, in_memory(self.tokenizer, items), self.tokenizer)
+        yield from Batches(texts, self.in_order(texts))
 
     def counts(self, role: str) -> Int[Tensor, " vocabulary"]:
-        """How often each token occurs in the texts of a role."""
         texts = self.rows[role]
         kept = np.repeat(np.isin(np.arange(len(texts.tokens)), texts.index.numpy()), texts.tokens.lengths)
         return torch.from_numpy(np.bincount(texts.tokens.flat[kept], minlength=self.tokenizer.size))
 
-    def raw(self, batch: dict[str, Tensor]) -> Float[Tensor, "b vocabulary"]:
+    def raw(self, batch: Batch) -> Float[Tensor, "b vocabulary"]:
         """The control without any model: TF-IDF of the tokens, (1 + log count) · log(N / texts that have it)."""
         counts = torch.zeros(len(batch["tokens"]), self.tokenizer.size)
         counts.scatter_add_(1, batch["tokens"], torch.ones_like(batch["tokens"], dtype=torch.float32))
         counts[:, self.tokenizer.special] = 0
         return torch.where(counts > 0, 1 + counts.log(), 0) * self._rarity
 
-    def beginning(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of each text as much as the model reads at once."""
+    def truncate(self, batch: Batch) -> Batch:
         return {k: v[:, : self.length] if k in ("tokens", "word") else v for k, v in batch.items()}
 
-    def show(self, batch: dict[str, Tensor]) -> list[str]:
+    def example(self, items: int = 4) -> Batch:
+        ordinary = (~self.tokenizer.special).nonzero()[:, 0]
+        rows = ordinary[torch.arange(items * (self.length - self.tokenizer.frame)) % len(ordinary)].view(items, -1)
+        tokens = self.tokenizer.padded([self.tokenizer.framed(row.tolist()) for row in rows])
+        return {"tokens": tokens, "document": torch.zeros_like(tokens), "index": torch.arange(items)}
+
+    def show(self, batch: Batch) -> list[str]:
         """The texts for people to read, as the tokenizer spells them."""
         return [self.tokenizer.backend.decode(row) for row in batch["tokens"].tolist()]
 
@@ -291,22 +306,3 @@ class Text(Data):
         for i in texts.index.tolist():
             having[np.unique(texts.tokens[i])] += 1
         return torch.from_numpy(np.log(len(texts) / having.clip(min=1))).float()
-
-    @functools.cached_property
-    def _splits(self) -> dict[str, TextSplit]:
-        return self.source.splits()
-
-    @property
-    def _wanted(self) -> dict[str, str]:
-        return self.wanted(self._splits)
-
-    def _read(self, split: TextSplit) -> Texts:
-        tokens = tokenised(split, self.tokenizer)
-        self.fingerprint += split.identity
-        if not len(tokens.flat):
-            raise UserError(f"{split.identity}: all {len(tokens):,} texts are empty")
-        return Texts(tokens, self.tokenizer, split.labels, torch.arange(len(tokens)))
-
-
-def _part(texts: Texts, which: Any) -> Texts:
-    return Texts(texts.tokens, texts.tokenizer, texts.labels, texts.index[which])

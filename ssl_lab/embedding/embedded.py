@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from ssl_lab.data.base import Data
 from ssl_lab.data.caching import alone, cache, key_of
 from ssl_lab.embedding.embedding_set import EmbeddingSet, is_set
 from ssl_lab.embedding.encoder import Encoder
@@ -27,12 +28,12 @@ from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.training.trainer import make_trainer
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
-VERSION = 3  # of how vectors are made; a new one makes old cache folders useless
+VERSION = 4  # of how vectors are made; a new one makes old cache folders useless
 
 
 def embedded(
     model: Encoder,
-    data: Any,
+    data: Data,
     half: bool = False,
     shard_rows: int = SHARD_ROWS,
     trainer: dict[str, Any] | None = None,
@@ -45,7 +46,7 @@ def embedded(
     a vector is not finite.
     """
     loop = make_trainer(trainer or {"devices": 1}, logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    card = {
+    card: dict[str, Any] = {
         "weights": model.weights,
         "data_fingerprint": data.fingerprint,
         "sizes": {split: len(range(len(data.rows[role]))[:rows]) for split, role in roles(data).items()},
@@ -71,17 +72,17 @@ def embedded(
     return EmbeddingSet(folder)
 
 
-def _key(card: dict[str, Any], model: Encoder, data: Any) -> str:
+def _key(card: dict[str, Any], model: Encoder, data: Data) -> str:
     """Changes with all that the vectors depend on."""
     carried = {key: model.config["data"][key] for key in data.carried}
     made_from = [VERSION, card, model.config["backbone"], model.config["views"], carried, data.identity]
     return key_of(made_from)
 
 
-def _provenance(model: Encoder, data: Any) -> dict[str, Any]:
+def _provenance(model: Encoder, data: Data) -> dict[str, Any]:
     return {
         "width": model.width,
-        "splits": {role: data.names[role] or role for role in data.rows},
+        "splits": data.splits,
         "classes": data.classes,
         "pooling": f"{type(model.backbone).__name__}.pooled",
         "run": model.run,
@@ -94,7 +95,7 @@ def _provenance(model: Encoder, data: Any) -> dict[str, Any]:
 class _Embedding(pl.LightningModule):
     """Embeds the shards of this process that are missing, and writes each when its last batch is done."""
 
-    def __init__(self, model: Encoder, data: Any, shards: list[Shard], half: bool):
+    def __init__(self, model: Encoder, data: Data, shards: list[Shard], half: bool):
         super().__init__()
         self.backbone, self.views = model.backbone, model.views
         self.items, self.shards = data, shards
@@ -125,14 +126,17 @@ class _Embedding(pl.LightningModule):
         columns = {name: torch.cat([part[name] for part in self.parts]) for name in self.parts[0]}
         order = columns.pop("index").argsort()
         columns = {name: value[order] for name, value in columns.items()}
-        shard.write(columns.pop("vector"), columns, self.items.classes)
+        vectors = columns.pop("vector")
+        rows = self.items.rows[shard.role].part(slice(shard.rows.start, shard.rows.stop))
+        known = {name: values[rows.index.numpy()] for name, values in rows.columns.items()}
+        shard.write(vectors, {name: value.numpy() for name, value in columns.items()} | known, self.items.classes)
         self.parts = []
 
 
 class _Batches:
     """The batches of several shards, one shard after the other. No DataLoader: Lightning would take one apart."""
 
-    def __init__(self, data: Any, shards: list[Shard]):
+    def __init__(self, data: Data, shards: list[Shard]):
         self.data, self.shards = data, shards
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:

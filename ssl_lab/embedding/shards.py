@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embedding_set import KEY
 from ssl_lab.errors import UserError
 from ssl_lab.runfolder.files import replace
@@ -35,7 +36,7 @@ class Shard:
         except (OSError, pa.ArrowInvalid):
             return False
 
-    def write(self, vectors: Float[Tensor, "n d"], columns: dict[str, Tensor], classes: list[str] | None) -> None:
+    def write(self, vectors: Float[Tensor, "n d"], columns: dict[str, np.ndarray], classes: list[str] | None) -> None:
         """Raises UserError where a vector is not finite; float16 vectors are kept as such."""
         ids = self.first + np.arange(self.rows.start, self.rows.stop)
         bad = ~torch.isfinite(vectors).all(1)
@@ -48,7 +49,7 @@ class Shard:
         table = {
             "id": ids,
             "split": [self.split] * len(ids),
-            **{name: value.numpy() for name, value in columns.items()},
+            **columns,
             "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }
         schema = _schema(columns, classes, vectors)
@@ -58,7 +59,7 @@ class Shard:
         replace(self.file, lambda file: pq.write_table(whole, file, compression=codecs, use_dictionary=["split"]))
 
 
-def plan(folder: Path, data: Any, shard_rows: int, sizes: Mapping[str, int]) -> Iterator[Shard]:
+def plan(folder: Path, data: Data, shard_rows: int, sizes: Mapping[str, int]) -> Iterator[Shard]:
     """The shards of all splits of `data`, `sizes` rows of each; a split that plays several roles is there once."""
     first = 0
     for split, role in roles(data).items():
@@ -70,12 +71,12 @@ def plan(folder: Path, data: Any, shard_rows: int, sizes: Mapping[str, int]) -> 
         first += rows
 
 
-def roles(data: Any) -> dict[str, str]:
+def roles(data: Data) -> dict[str, str]:
     """A role for the name of each split."""
-    return {data.names[role] or role: role for role in data.rows}
+    return {name: role for role, name in data.splits.items()}
 
 
-def _schema(columns: dict[str, Tensor], classes: list[str] | None, vectors: Tensor) -> pa.Schema:
+def _schema(columns: dict[str, np.ndarray], classes: list[str] | None, vectors: Tensor) -> pa.Schema:
     """With the names of the classes, as `datasets` keeps them."""
     from datasets import ClassLabel, Features, List, Value
 
@@ -86,5 +87,6 @@ def _schema(columns: dict[str, Tensor], classes: list[str] | None, vectors: Tens
     return Features({"id": Value("int64"), "split": Value("string"), **kinds, "vector": vector}).arrow_schema
 
 
-def _dtype(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
+def _dtype(value: Tensor | np.ndarray) -> str:
+    name = str(value.dtype).removeprefix("torch.")
+    return "string" if name.startswith(("<U", "object")) else name

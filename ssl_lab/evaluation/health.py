@@ -5,13 +5,14 @@ from typing import Any
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embed import embed, evaluating
 from ssl_lab.evaluation import geometry
 from ssl_lab.randomness import Draw
 
 
 @torch.no_grad()
-def measure(module: Any, data: Any, rows: int) -> dict[str, float]:
+def measure(module: Any, data: Data, rows: int) -> dict[str, float]:
     """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items."""
     backbone, views = module.objective.backbone, module.views
     batches = list(data.loader("train", rows))

@@ -4,38 +4,32 @@
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from jaxtyping import Int
 from lightning.fabric.utilities import move_data_to_device
-from torch import Tensor
+from torch import Tensor, nn
 
+from ssl_lab.data.base import Batch
 from ssl_lab.embedding.embed import evaluating
-from ssl_lab.errors import UserError
 from ssl_lab.evaluation.scores import Score
-from ssl_lab.objective.mlm import MLM
 from ssl_lab.randomness import Draw
+from ssl_lab.views.base import Views
 
 PROTOCOL = "hidden15_as_mask"
 
 
-def held_out(module: Any, data: Any, role: str = "test") -> dict[str, Score]:
-    """Perplexity and accuracy of a run on texts that it has not seen, those of "test" or "validation".
-
-    Nothing where it tells no hidden tokens, or no such texts are kept. `perplexity_unigram` is the control: that of the
-    counts of training tokens.
-    """
-    if not isinstance(module.objective, MLM) or role not in data.packable:
-        return {}
-    return perplexity(module.objective, module.views, data.packed(role), data.counts("train"), module.device)
-
-
 @torch.no_grad()
 def perplexity(
-    objective: Any, views: Any, batches: Iterable[dict[str, Tensor]], counts: Int[Tensor, " v"], device: Any = "cpu"
+    objective: nn.Module,
+    views: Views,
+    batches: Iterable[Batch],
+    counts: Int[Tensor, " v"],
+    device: torch.device | str = "cpu",
 ) -> dict[str, Score]:
-    """The intervals are those of a mean over batches (normal, 95 %), of accuracy and of the logarithm of perplexity."""
+    """Perplexity and accuracy at hidden tokens; `perplexity_unigram` is the control: that of `counts` of known tokens.
+
+    The intervals are those of a mean over batches (normal, 95 %), of accuracy and of the logarithm of perplexity."""
     surprise = -((counts + 1) / (counts + 1).sum()).log()  # (v,), add-one smoothing
     told = []
     with evaluating(objective):
@@ -51,30 +45,6 @@ def perplexity(
         f"masked_accuracy/{PROTOCOL}": _mean(accuracy, n),
         f"perplexity_unigram/{PROTOCOL}": _exp(_mean(unigram, n)),
     }
-
-
-@torch.no_grad()
-def fill(objective: Any, data: Any, text: str, k: int, device: Any = "cpu") -> list[list[tuple[str, float]]]:
-    """The k likeliest words at each [MASK] of a text, with their probabilities, as the net tells them.
-
-    Raises UserError where there is no [MASK], or the net has not learnt to tell hidden words.
-    """
-    if not isinstance(objective, MLM):
-        raise UserError("fill needs a run of objective=mlm: this one has not learnt to tell hidden words")
-    mask = data.tokenizer.backend.id_to_token(data.tokenizer.mask)
-    (batch,) = data.prepare([text])
-    tokens = batch["tokens"].to(device)
-    hidden = (tokens == data.tokenizer.mask).nonzero()[None, :, 1]  # (1, n)
-    if not hidden.numel():
-        raise UserError(f"there is no {mask} in the text: put one where the hidden word stands")
-    features = objective.features(tokens, hidden, None)
-    logits = torch.addmm(objective.bias, features, objective.output.T)
-    whole = data.tokenizer.starts_word & ~data.tokenizer.special  # a word's later pieces are no words
-    found = logits.softmax(1).masked_fill(~whole.to(device), 0).topk(k, dim=1)
-    return [
-        [(data.tokenizer.word(number), share) for number, share in zip(numbers, shares, strict=True)]
-        for numbers, shares in zip(found.indices.tolist(), found.values.tolist(), strict=True)
-    ]
 
 
 def _mean(values: Tensor, weights: Tensor) -> Score:

@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
+from ssl_lab.data.base import Data
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.subject import raw
 
@@ -18,7 +19,7 @@ DENSE = 0.1  # counts of words differ from zero at fewer places than that
 
 
 @functools.lru_cache(maxsize=2)
-def raw_vectors(data: Any, role: str) -> Float[Tensor, "n d"]:
+def raw_vectors(data: Data, role: str) -> Float[Tensor, "n d"]:
     return raw(data)(data.loader(role))
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.controls import Control, key, scored
@@ -36,7 +37,7 @@ class Scored:
 def score_sheet(
     model: Encoder,
     untrained: Encoder,
-    data: Any,
+    data: Data,
     protocol: Protocol,
     seed: int,
     folder: Path,
@@ -50,7 +51,7 @@ def score_sheet(
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     run, controls = through_cache(model, data, rows, device), controls_of(untrained, data, rows, device)
     batches = some(data, protocol.items)
-    items = [data.beginning(batch) for batch in batches]
+    items = [data.truncate(batch) for batch in batches]
     made = full_sheet(run, items, model.views, protocol, seed)
     found = {name: scored(one, items, model.views, protocol, seed) for name, one in controls.items()}
     lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in found.items()}, seed)]
@@ -60,13 +61,13 @@ def score_sheet(
     return Scored(lines, summary, frozenset(name for name, (_, cached) in found.items() if cached))
 
 
-def through_cache(model: Encoder, data: Any, rows: int | None, device: torch.device) -> Subject:
+def through_cache(model: Encoder, data: Data, rows: int | None, device: torch.device) -> Subject:
     vectors = vectors_of(embedded(model, data, rows=rows), rows)
     model.to(device)
     return Subject(vectors, model.encode)
 
 
-def controls_of(before: Encoder, data: Any, rows: int | None, device: torch.device) -> dict[str, Control]:
+def controls_of(before: Encoder, data: Data, rows: int | None, device: torch.device) -> dict[str, Control]:
     """Of the same backbone untrained, and of raw input."""
     facts = [data.identity, before.config["views"], rows]
     return {
@@ -91,7 +92,7 @@ def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[st
     return found
 
 
-def savings(run: Subject, made: Sheet, of_raw: Sheet, data: Any, batches: list[dict[str, Tensor]]) -> dict[str, float]:
+def savings(run: Subject, made: Sheet, of_raw: Sheet, data: Data, batches: list[dict[str, Tensor]]) -> dict[str, float]:
     """What work on vectors costs against work on raw input: bytes of all items, and seconds of the linear probe.
 
     Raw bytes and the backbone's seconds are those of `batches`, whole items, times as many as there are.

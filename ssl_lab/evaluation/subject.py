@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embed import in_order
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
@@ -25,14 +26,14 @@ class Subject:
     encode: Encoder
 
 
-def subject(encode: Encoder, data: Any, rows: int | None) -> Subject:
+def subject(encode: Encoder, data: Data, rows: int | None) -> Subject:
     """Embeds bank and test rows of `data`, the first `rows` of each or all."""
     embedded = {role: encode(data.loader(role, rows)) for role in ("bank", "test") if role in data.rows}
     labels = {f"{role}_labels": data.labels(role, rows) for role in embedded if data.labelled}
     return Subject(Vectors(**embedded, **labels), encode)
 
 
-def held_out_vectors(encode: Encoder, data: Any, rows: int, seed: int) -> Vectors | None:
+def held_out_vectors(encode: Encoder, data: Data, rows: int, seed: int) -> Vectors | None:
     """Of so many random rows of the bank, of which a third plays the test rows; None where these have no labels."""
     bank = data.rows["bank"]
     if bank.labels is None:
@@ -56,7 +57,7 @@ def vectors_of(found: EmbeddingSet, rows: int | None) -> Vectors:
     return Vectors(**parts)
 
 
-def raw(data: Any) -> Encoder:
+def raw(data: Data) -> Encoder:
     """The control without any model: what the data call their raw features."""
 
     return lambda batches: in_order((data.raw(batch), batch["index"]) for batch in batches)
@@ -70,20 +71,20 @@ def full_sheet(of: Subject, items: list[Batch], views: Any, protocol: Protocol, 
     return made
 
 
-def some(data: Any, items: int) -> list[Batch]:
+def some(data: Data, items: int) -> list[Batch]:
     """Raw batches of about so many items, from all over the test rows (or the bank, where there is no test)."""
     role = "test" if "test" in data.rows else "bank"
     rows = len(data.rows[role])
     return batches_of(data, role, torch.arange(rows) % max(1, rows // items) == 0)
 
 
-def batches_of(data: Any, role: str, chosen: Bool[Tensor, " n"]) -> list[Batch]:
+def batches_of(data: Data, role: str, chosen: Bool[Tensor, " n"]) -> list[Batch]:
     """The chosen ones of a role's rows, batched as all of them are; no others are read."""
     loader = data.loader(role)
     return [loader.dataset[numbers[chosen[numbers]]] for numbers in loader.sampler if chosen[numbers].any()]
 
 
-def places(data: Any, role: str, batch: Batch) -> Int[Tensor, " b"]:
+def places(data: Data, role: str, batch: Batch) -> Int[Tensor, " b"]:
     """Where a batch's items stand among the rows of a role."""
     index = data.rows[role].index
     return torch.searchsorted(index, batch["index"].to(index.device))

@@ -15,8 +15,9 @@ from transformers.utils import cached_file
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.hub import Hub
-from ssl_lab.config import build
+from ssl_lab.config import Config, build, offered
 from ssl_lab.data.base import Data, Source
+from ssl_lab.data.text import TOKENIZER
 from ssl_lab.data.tokenizer import SPECIAL, Tokenizer
 from ssl_lab.export import weights
 from ssl_lab.model import Model
@@ -59,9 +60,8 @@ class Encoder(PreTrainedModel):
         super().__init__(config)
         parts: Any = config.ssl_lab
         described = parts["data"]
-        if "tokenizer" in described:
-            file = cached_file(str(config.name_or_path), "tokenizer.json")
-            described = {**described, "tokenizer": {**described["tokenizer"], "file": file}}
+        if file := cached_file(str(config.name_or_path), TOKENIZER, _raise_exceptions_for_missing_entries=False):
+            described = offered(described["_target_"], Data).restored(described, Path(file).parent)
         with torch.device("cpu"):  # transformers builds without memory
             self.backbone = build(parts["backbone"], Backbone, **build(described, Data, Source).context)
         stored = self.backbone.state_dict()
@@ -104,7 +104,7 @@ def write(model: Model, folder: Path) -> str:
     if tokenizer := model.data.context.get("tokenizer"):
         _fast(tokenizer, model.backbone.length).save_pretrained(folder)
     else:
-        write_json(folder / "preprocessor_config.json", _preparation(model.data))
+        write_json(folder / "preprocessor_config.json", _preparation(model.config["data"]))
     output, shape = "pooler_output", f"(2, {model.width})"
     if native and tokenizer:
         output, shape = "last_hidden_state", f"(2, t, {model.width}); its mean over a text's tokens is the text's"
@@ -123,19 +123,19 @@ def _fast(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def _preparation(data: Any) -> dict[str, Any]:
+def _preparation(data: Config) -> dict[str, Any]:
     """As `ssl_lab.data.decoding.fit` does it: the shorter side resized, the middle cut out, then normalised."""
     return {
         "image_processor_type": "BitImageProcessor",
         "do_resize": True,
-        "size": {"shortest_edge": data.size},
+        "size": {"shortest_edge": data["size"]},
         "resample": int(Image.Resampling.BILINEAR),
         "do_center_crop": True,
-        "crop_size": {"height": data.size, "width": data.size},
+        "crop_size": {"height": data["size"], "width": data["size"]},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": list(data.mean),
-        "image_std": list(data.std),
-        "do_convert_rgb": data.channels == 3,
+        "image_mean": list(data["mean"]),
+        "image_std": list(data["std"]),
+        "do_convert_rgb": data["channels"] == 3,
     }

@@ -50,7 +50,7 @@ class FromRaw(nn.Module):
 
 def write(model: Model, folder: Path) -> str:
     """Gives Python that uses what was written. Raises UserError where it does not give the same vectors."""
-    name = "tokens" if "tokenizer" in model.data.context else "image"
+    name = model.data.key
     net, example = FromRaw(model, name), _items(model, name, 2, seed=0)
     free = {0: Dim("items")} | ({1: Dim("length", min=2, max=model.backbone.length)} if name == "tokens" else {})
     with warnings.catch_warnings():
@@ -76,17 +76,17 @@ def write(model: Model, folder: Path) -> str:
 
 def _facts(model: Model, name: str) -> dict[str, int]:
     if name == "tokens":
-        return {"pad": model.data.tokenizer.pad, "length": model.backbone.length}
-    return {"channels": model.data.channels, "size": model.data.size}
+        return {"pad": model.data.context["tokenizer"].pad, "length": model.backbone.length}
+    return {key: model.config["data"][key] for key in ("channels", "size")}
 
 
 def _items(model: Model, name: str, count: int, seed: int) -> Tensor:
     """Random ones, those of tokens padded and of another length for each seed."""
     draw = generator(seed)
     if name == "image":
-        size = model.data.size
-        return torch.randint(256, (count, model.data.channels, size, size), generator=draw, dtype=torch.uint8)
-    longest = model.backbone.length
-    tokens = torch.randint(model.data.tokenizer.size, (count, max(2, longest >> seed)), generator=draw)
-    tokens[-1, tokens.shape[1] // 2 :] = model.data.tokenizer.pad
+        channels, size = (model.config["data"][key] for key in ("channels", "size"))
+        return torch.randint(256, (count, channels, size, size), generator=draw, dtype=torch.uint8)
+    longest, tokenizer = model.backbone.length, model.data.context["tokenizer"]
+    tokens = torch.randint(tokenizer.size, (count, max(2, longest >> seed)), generator=draw)
+    tokens[-1, tokens.shape[1] // 2 :] = tokenizer.pad
     return tokens

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embed import embed
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.errors import UsageError
@@ -68,17 +69,17 @@ class Head(nn.Module):
         """Becomes the best classifier of these vectors."""
         raise NotImplementedError
 
-    def classes(self, data: Any) -> list[str]:
+    def classes(self, data: Data) -> list[str]:
         """The names of what there is to be told. Raises UsageError where the data tell nothing of the kind."""
         if not data.labelled:
             raise UsageError("the data have no labels to learn and to be asked: choose data=… with labels")
         return data.classes or [str(i) for i in range(int(data.labels("bank").max()) + 1)]
 
-    def strata(self, data: Any) -> Int[Tensor, " n"]:
+    def strata(self, data: Data) -> Int[Tensor, " n"]:
         """The group of each bank row: where few labels are known, they keep the groups' shares."""
         return data.labels("bank")
 
-    def examples(self, model: Model, data: Any, role: str, classes: list[str], cached: bool = True) -> Examples:
+    def examples(self, model: Model, data: Data, role: str, classes: list[str], cached: bool = True) -> Examples:
         """One vector an item; `cached`: from the cache, where they are or will be kept."""
         if cached:
             found = embedded(model, data)
@@ -91,7 +92,7 @@ class Head(nn.Module):
         """What `examples` holds, with gradients."""
         return backbone.pooled(items)
 
-    def targets(self, data: Any, role: str, classes: list[str]) -> Callable[[dict[str, Tensor]], Int[Tensor, "*n"]]:
+    def targets(self, data: Data, role: str, classes: list[str]) -> Callable[[dict[str, Tensor]], Int[Tensor, "*n"]]:
         """A function that gives the targets of a batch, in the shape of its features."""
         return lambda batch: batch["label"]
 
@@ -104,13 +105,13 @@ class Head(nn.Module):
         present = [(i, name) for i, name in enumerate(classes) if (truth == i).any()]
         return {name: asdict(accuracy(predicted[truth == i], truth[truth == i])) for i, name in present}
 
-    def control(self, data: Any, items: Int[Tensor, " m"], asked: Examples, classes: list[str], seed: int) -> Score:
+    def control(self, data: Data, items: Int[Tensor, " m"], asked: Examples, classes: list[str], seed: int) -> Score:
         """How well it goes without any model: logistic regression on the raw input."""
         bank, test = (raw_vectors(data, role) for role in ("bank", "test"))
         labels = data.labels("bank")[items]
         return accuracy(classify_raw(bank[items], labels, test, seed), asked.targets)
 
-    def majority(self, data: Any, asked: Examples, classes: list[str]) -> Score:
+    def majority(self, data: Data, asked: Examples, classes: list[str]) -> Score:
         """How well the commonest class does."""
         commonest = data.labels("bank").mode().values
         return accuracy(commonest.expand(len(asked.targets)), asked.targets)

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embed import evaluating
-from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.spans import allowed, span_f1, span_scores, viterbi
 from ssl_lab.evaluation.subject import places
@@ -51,19 +51,17 @@ class Tagger(Linear):
         with torch.no_grad():
             self.layers[-1].bias[0] -= best  # type: ignore[operator,index]
 
-    def classes(self, data: Any) -> list[str]:
-        if not hasattr(data, "tags"):
-            raise UsageError("head=tagger tags the words of sentences: choose data=wnut17, or head=linear")
+    def classes(self, data: Data) -> list[str]:
         tagged = [*data.tags("bank"), *data.tags("test")]
         types = sorted({tag[2:] for tags in tagged for tag in tags if tag != "O"})
         return ["O", *(f"{part}-{name}" for name in types for part in "BI")]
 
-    def strata(self, data: Any) -> Int[Tensor, " n"]:
+    def strata(self, data: Data) -> Int[Tensor, " n"]:
         """Sentences with entities, and those without."""
         return torch.tensor([len(set(tags) - {"O"}) > 0 for tags in data.tags("bank")]).long()
 
     @torch.no_grad()
-    def examples(self, model: Model, data: Any, role: str, classes: list[str], cached: bool = True) -> Examples:
+    def examples(self, model: Model, data: Data, role: str, classes: list[str], cached: bool = True) -> Examples:
         """A vector for every word, and zeros for one that the tokenizer knows nothing of."""
         tags = data.tags(role)
         item = torch.repeat_interleave(torch.arange(len(tags)), torch.tensor([len(words) for words in tags]))
@@ -82,7 +80,7 @@ class Tagger(Linear):
     def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "b t d"]:
         return backbone(items)
 
-    def targets(self, data: Any, role: str, classes: list[str]) -> Callable[[dict[str, Tensor]], Int[Tensor, "b t"]]:
+    def targets(self, data: Data, role: str, classes: list[str]) -> Callable[[dict[str, Tensor]], Int[Tensor, "b t"]]:
         """The number of the word's tag where a word begins, NONE elsewhere."""
         numbers = {name: i for i, name in enumerate(classes)}
         rows = [torch.tensor([numbers[tag] for tag in tags]) for tags in data.tags(role)]
@@ -102,7 +100,7 @@ class Tagger(Linear):
         scores = span_scores(truth_of(asked, classes), decoded(logits, asked, classes))
         return {name: asdict(found) for name, found in scores.items()}
 
-    def control(self, data: Any, items: Int[Tensor, " m"], asked: Examples, classes: list[str], seed: int) -> Score:
+    def control(self, data: Data, items: Int[Tensor, " m"], asked: Examples, classes: list[str], seed: int) -> Score:
         """Every word gets the tags that it had in the known sentences, a new one none."""
         words, tags = data.words("bank"), data.tags("bank")
         counts: dict[str, Counter[str]] = {}
@@ -113,7 +111,7 @@ class Tagger(Linear):
         logits = torch.tensor([[row[name] + 1e-3 for name in classes] for row in rows]).log()
         return score(logits, asked, classes)
 
-    def majority(self, data: Any, asked: Examples, classes: list[str]) -> Score:
+    def majority(self, data: Data, asked: Examples, classes: list[str]) -> Score:
         """No entities at all."""
         none = torch.eye(len(classes))[0].expand(len(asked.targets), -1)
         return score(none, asked, classes)

@@ -1,10 +1,21 @@
 """What every objective is: a backbone with all that training it takes."""
 
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
+import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Batch
+from ssl_lab.data.tokenizer import Tokenizer
+from ssl_lab.errors import UserError
+from ssl_lab.evaluation.scores import Score
+from ssl_lab.views.base import Views
+
+Counts = Callable[[], Int[Tensor, " vocabulary"]]
+"""how often each token occurs in what it has seen; asked for only where it is needed"""
 
 
 class Objective(nn.Module):
@@ -20,8 +31,23 @@ class Objective(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
+
+    def held_out(self, views: Views, unseen: Iterable[Batch], counts: Counts) -> dict[str, Score]:
+        """Scores of its own on items that it has not seen, shaped as in training; by name, `metric/protocol`."""
+        return {}
+
+    def fill(self, tokenizer: Tokenizer, batch: Batch, k: int) -> list[list[tuple[int, float]]]:
+        """The k likeliest words at each place of a text where one is hidden, by number, and their probabilities.
+
+        Raises UserError where it has not learnt to tell them, or none is hidden.
+        """
+        raise UserError("fill needs a run of objective=mlm: this one has not learnt to tell hidden words")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def after_step(self, progress: float) -> None:
         """Called once after every optimizer step (not every batch), with progress in [0, 1] through the training."""

@@ -4,6 +4,7 @@ Logits are computed at hidden positions only, with the embedding as the output m
 1608.05859), and a chunk of them at a time.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,8 +12,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Batch
+from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.distributed import average
-from ssl_lab.objective.base import Objective
+from ssl_lab.errors import UserError
+from ssl_lab.evaluation.masked import perplexity
+from ssl_lab.evaluation.scores import Score
+from ssl_lab.objective.base import Counts, Objective
+from ssl_lab.views.base import Views
 
 CHUNK = 256  # hidden positions whose logits are held at one time
 
@@ -41,6 +48,23 @@ class MLM(Objective):
         share = len(target) / n  # so that every hidden token of all processes counts alike
         loss, right = (share * mean for mean in cross_entropy(features, self.output, self.bias, target))
         return {"loss": loss, "masked_accuracy": right, "perplexity": loss.detach().exp()}
+
+    def held_out(self, views: Views, unseen: Iterable[Batch], counts: Counts) -> dict[str, Score]:
+        """Masked perplexity, beside what the counts of tokens tell."""
+        batches = list(unseen)
+        return perplexity(self, views, batches, counts(), self.device) if batches else {}
+
+    @torch.no_grad()
+    def fill(self, tokenizer: Tokenizer, batch: Batch, k: int) -> list[list[tuple[int, float]]]:
+        tokens = batch["tokens"].to(self.device)
+        hidden = (tokens == tokenizer.mask).nonzero()[None, :, 1]  # (1, n)
+        if not hidden.numel():
+            mask = tokenizer.word(tokenizer.mask)
+            raise UserError(f"there is no {mask} in the text: put one where the hidden word stands")
+        logits = torch.addmm(self.bias, self.features(tokens, hidden, None), self.output.T)
+        whole = tokenizer.starts_word & ~tokenizer.special  # a word's later pieces are no words
+        found = logits.softmax(1).masked_fill(~whole.to(self.device), 0).topk(k, dim=1)
+        return [list(zip(*one, strict=True)) for one in zip(found.indices.tolist(), found.values.tolist(), strict=True)]
 
     def features(
         self, masked: Int[Tensor, "b t"], hidden: Int[Tensor, "b k"], document: Int[Tensor, "b t"] | None

@@ -14,13 +14,13 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from ssl_lab.data.text import Text
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import Line
 from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
-from ssl_lab.model import load_model, resolve
+from ssl_lab.model import Model, load_model, resolve
 from ssl_lab.objective.mlm import MLM
 from ssl_lab.runfolder.folder import read_config
 
@@ -88,7 +88,7 @@ def gather(folder: Path, items: int) -> Gathered:
         classes=data.classes,
         sample=sample(model, data, items),
         facts={name: (folder / name).read_text() for name in ("config.yaml", "provenance.json")},
-        words=words(model) if isinstance(data, Text) else None,
+        words=words(model) if data.key == "tokens" else None,
     )
 
 
@@ -110,15 +110,15 @@ def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
     return {name: found[name] for name in sorted(found) if len(found[name][0]) > 1}
 
 
-def sample(model: Any, data: Any, items: int) -> Sample:
-    batches = [data.beginning(batch) for batch in some(data, items)]
+def sample(model: Model, data: Data, items: int) -> Sample:
+    batches = [data.truncate(batch) for batch in some(data, items)]
     order = torch.cat([batch["index"] for batch in batches]).argsort()
     looks = [look for batch in batches for look in data.show(batch)]
     labels = torch.cat([batch["label"] for batch in batches])[order] if data.labelled else None
     return Sample(embed(model.backbone, model.views, batches), labels, [html(looks[i]) for i in order.tolist()])
 
 
-def words(model: Any) -> Words:
+def words(model: Model) -> Words:
     """What it fills in is asked of masked language models only."""
     asked = HIDDEN.splitlines() if isinstance(model.objective, MLM) else []
     return Words(river_bank(model.embed_words), {sentence: model.fill(sentence)[0] for sentence in asked})

@@ -32,7 +32,7 @@ def open_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """As plain data. Raises UserError where the folder is no run folder, or one of another format."""
-    folder = _exported(folder)
+    folder = exported(folder)
     if (folder / "config.json").is_file():
         content = json.loads((folder / "config.json").read_text())
         if "ssl_lab" not in content:
@@ -47,8 +47,6 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)"
         )
     check_format(facts, folder)
-    if (folder / "tokenizer.json").is_file():  # as it was trained, wherever the folder has been moved since
-        config["data"]["tokenizer"]["file"] = str(folder / "tokenizer.json")
     return config
 
 
@@ -68,14 +66,14 @@ def checkpoint_of(path: str) -> Path:
     if given.is_file():
         return given
     read_config(given)
-    inside = _exported(given)
+    inside = exported(given)
     last = next((f for f in (inside / "model.safetensors", given / "checkpoints" / "last.ckpt") if f.is_file()), None)
     if last is None:
         raise UserError(f"{given} has no checkpoint yet: {given / 'checkpoints' / 'last.ckpt'} is not there")
     return last
 
 
-def _exported(folder: Path) -> Path:
+def exported(folder: Path) -> Path:
     """The model in the run folder of an export, or the folder itself."""
     return folder / MODEL if (folder / MODEL / "config.json").is_file() else folder
 

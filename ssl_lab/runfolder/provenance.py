@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from ssl_lab.data.base import Data
+
 LIBRARIES = (
     "ssl-lab",
     "torch",
@@ -25,7 +27,7 @@ LIBRARIES = (
 )
 
 
-def provenance(data: Any) -> dict[str, Any]:
+def provenance(data: Data) -> dict[str, Any]:
     return {
         "command": sys.argv,
         "code": _commit(),

@@ -6,12 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
-from ssl_lab.data.text import Text
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.controls import key, remembered
 from ssl_lab.evaluation.lines import Line, beside, flat, table
-from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.meaning import meaning
 from ssl_lab.evaluation.meaning import table as meaning_table
 from ssl_lab.evaluation.river_bank import river_bank
@@ -68,14 +66,15 @@ def _of_model(config: DictConfig, folder: Path) -> Scored:
     data = model.data
     open_folder(folder, resolved, provenance(data))
     before = untrained(model, config.seed)
-    first = [*beside(held_out(model, data), {}, config.seed), *_meaning(config, model, before)]
+    own = model.held_out()
+    first = [*beside(own, {}, config.seed), *_meaning(config, model, before)]
     protocol = Protocol(**plain(config.protocol))
     return score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
 
 
 def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
     """What a model of text knows of words: nothing, for other models."""
-    if not isinstance(model.data, Text):
+    if model.data.key != "tokens":
         return []
     wordnet = config.meaning.wordnet if Path(config.meaning.wordnet or "").is_dir() else None
     if config.meaning.wordnet and not wordnet:

@@ -11,7 +11,6 @@ from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.config import build, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.evaluation.lines import beside, headlines, table
-from ssl_lab.evaluation.masked import held_out
 from ssl_lab.evaluation.score_sheet import publish, score_sheet
 from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.hardware import quiet
@@ -64,7 +63,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         finish()
 
 
-def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, module: Pretraining) -> None:
+def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, module: Pretraining) -> None:
     """Says and writes down what is about to happen."""
     facts = provenance(data)
     open_folder(folder, plain(config), facts)
@@ -79,14 +78,14 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Any, modu
     )
 
 
-def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Any) -> dict[str, Any]:
+def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Data) -> dict[str, Any]:
     """The score sheet of the last checkpoint, beside both controls."""
     health = log_health(trainer, module, config.scores.health_rows)
     warn_of_collapse(health)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
-    first = beside(held_out(module, data), {}, config.seed)
     parts, run = parts_of(plain(config)), str(folder.resolve())
     model = Model(module.objective.backbone, module.views, data, parts, run, module.objective)
+    first = beside(model.held_out(), {}, config.seed)
     before, protocol = untrained(model, config.seed), Protocol(**plain(config.protocol))
     found = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)
     publish(found.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)

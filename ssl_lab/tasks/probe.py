@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ssl_lab.config import bound, build, plain
+from ssl_lab.data.base import Data
 from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import Score, mean
@@ -61,7 +62,7 @@ class Lab:
 
     config: DictConfig
     folder: Path
-    data: Any
+    data: Data
     head: Head
     classes: list[str]
 

@@ -57,7 +57,7 @@ def found(hits: Sequence[Hit], card: dict[str, Any]) -> tuple[Any, list[str | Im
     return data, [_look(data, card, int(hit.id)) for hit in hits]
 
 
-def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], data: Any, looks: list[Any], file: Path) -> None:
+def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], data: Data, looks: list[Any], file: Path) -> None:
     """`looks`: the images of the hits."""
     shown = list(looks)
     captions = [f"{label(hit, card['classes'])}<br>{hit.id} · {hit.similarity:.3f}" for hit in hits]
@@ -73,7 +73,7 @@ def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], data: Any, looks
     say(f"with thumbnails: {file}")
 
 
-def _look(data: Any, card: dict[str, Any], id: int) -> str | Image.Image:
+def _look(data: Data, card: dict[str, Any], id: int) -> str | Image.Image:
     """The item of an id, which counts the rows of the set, split after split."""
     for split, size in card["sizes"].items():
         if id < size:

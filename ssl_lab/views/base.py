@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
 from ssl_lab.config import conf, offered
+from ssl_lab.data.base import Batch
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
@@ -23,11 +24,15 @@ class Views(nn.Module):
         """Changes of an item that evaluation tries on its embedding, by name; "views" is a training view."""
         return {}
 
-    def forward(self, batch: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draw: Draw) -> Batch:
         """The batch with what an objective learns from."""
         raise NotImplementedError
 
-    def plain(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def held_out(self, batch: Batch, draw: Draw) -> Batch:
+        """As for training, but alike for every run whose scores on unseen items are to be compared."""
+        return self(batch, draw)
+
+    def plain(self, batch: Batch) -> Batch:
         """The batch with `input`: the items as they are, for evaluation, embedding and heads."""
         raise NotImplementedError
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_lab.data.base import Batch
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.randomness import Draw
 from ssl_lab.views import perturb
@@ -42,14 +43,14 @@ class MaskTokens(Views):
         }.items():
             self.register_buffer(name, value, persistent=False)
 
-    def forward(self, batch: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draw: Draw) -> Batch:
         return self._hide(batch, draw, self.rate, self.mask, self.random)
 
-    def held_out(self, batch: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+    def held_out(self, batch: Batch, draw: Draw) -> Batch:
         """As for training, but as every run is asked: 15 % hidden, all as [MASK]."""
         return self._hide(batch, draw, HELD_OUT_RATE, 1.0, 0.0)
 
-    def plain(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def plain(self, batch: Batch) -> Batch:
         """`input` (b, t): the tokens as they are."""
         return {**batch, "input": batch["tokens"]}
 
@@ -71,9 +72,7 @@ class MaskTokens(Views):
             "order": perturb.Perturbation(reorder, (0.25, 0.5, 1), "share of tokens that change places"),
         }
 
-    def _hide(
-        self, batch: Mapping[str, Tensor], draw: Draw, rate: float, mask: float, random: float
-    ) -> dict[str, Tensor]:
+    def _hide(self, batch: Batch, draw: Draw, rate: float, mask: float, random: float) -> Batch:
         tokens = batch["tokens"]
         b, t = tokens.shape
         hidden = self._choose(tokens, draw.uniform(b, t), rate)  # (b, k)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ssl_lab.data.base import Batch
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry, perturb
 from ssl_lab.views.base import Views
@@ -116,14 +117,14 @@ class TwoCrops(Views):
         view = perturb.on_images(lambda images, strength, draw: self.pair[0](images, images.shape[-1], draw))
         return {**perturb.IMAGES, "views": perturb.Perturbation(view, (1,), "as in training")}
 
-    def forward(self, batch: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draw: Draw) -> Batch:
         images = unit(batch["image"])
         made = {"views": self._stack(images, self.pair, self.size, draw)}
         if self.local_count:
             made["local"] = self._stack(images, (self.local,) * self.local_count, self.local_size, draw)
         return {**batch, **made}
 
-    def plain(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def plain(self, batch: Batch) -> Batch:
         """`input` (b, c, h, w): the images as they are, normalised as the views are."""
         return {**batch, "input": self.normalise(unit(batch["image"]))}
 
