@@ -84,6 +84,22 @@ def offered(target: str, base: type[Part]) -> type[Part]:
     return found
 
 
+def options(group: str, base: type[Part]) -> dict[str, type[Part]]:
+    """The class of each option of a group that this package has."""
+    import yaml
+
+    def kind(file: Path) -> type[Part]:  # which may stand in the option that it is based on
+        content = yaml.safe_load(file.read_text())
+        return (
+            offered(content["_target_"], base)
+            if "_target_" in content
+            else kind(file.with_stem(content["defaults"][0]))
+        )
+
+    files = sorted((conf() / group).glob("*.yaml"))
+    return {file.stem: kind(file) for file in files if not file.stem.startswith("_")}
+
+
 def _options(config: Config, inside: tuple[type, ...]) -> dict[str, Any]:
     return {key: _made(value, inside) for key, value in config.items() if key not in ("_target_", "_partial_")}
 

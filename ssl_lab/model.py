@@ -23,7 +23,7 @@ from ssl_lab.errors import UsageError, UserError
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.objective.base import Objective
 from ssl_lab.runfolder.folder import checkpoint_of, exported, read_config
-from ssl_lab.training.compose import compose
+from ssl_lab.training.compose import compose, input_parts
 from ssl_lab.views.base import Views
 
 
@@ -55,7 +55,9 @@ class Model(Encoder):
         Where the sentences are split into words already, `word` may be its position in each. Without context it is that
         of the input embedding.
         """
-        net = self.backbone if contextual else self.backbone.embedding
+        if "words" not in self.backbone.gives:
+            raise UserError("embed_words needs a model of texts, whose words have vectors: this one reads images")
+        net = self.backbone.tokens if contextual else self.backbone.words
         if isinstance(word, str):
             found = [find(sentence, word) for sentence in sentences]
             sentences, word = [words for words, _ in found], [place for _, place in found]
@@ -98,7 +100,7 @@ def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None 
 def build_model(config: Config) -> Model:
     """From the groups `data`, `views` and `backbone` alone: a pretrained encoder, or one with untrained weights."""
     data = build(config["data"], Data, Source)
-    backbone, views = build(config["backbone"], Backbone, **data.context), build(config["views"], Views, **data.context)
+    backbone, views = input_parts(config, data)
     return Model(backbone, views, data, parts_of(config))
 
 
@@ -132,7 +134,7 @@ def resolve(config: Config) -> tuple[Model, dict[str, Any]]:
     all that its input needs, or without that group the run's own. Raises UsageError where the choice makes no sense.
     """
     if bool(config["run"]) == ("backbone" in config):
-        raise UsageError("choose a run=FOLDER, or a model without one: backbone=hub backbone.name=… data=…")
+        raise UsageError("choose run=FOLDER, or a model without one: backbone=hub_text (or hub) backbone.name=… data=…")
     if config["run"]:
         model = load_model(config["run"])
         if "data" in config:

@@ -15,6 +15,11 @@ def generator(*address: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
+def set_generators(*address: int) -> None:
+    """The generators of all devices, which dropout draws from, are set as for one address."""
+    torch.manual_seed(generator(*address).initial_seed())
+
+
 class Draw:
     """The random numbers of one step: drawn on the CPU for the whole batch, of which this process takes its rows.
 

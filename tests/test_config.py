@@ -1,6 +1,5 @@
 """conf/ and ssl_lab/ are one house, and every option of every group composes and builds."""
 
-import functools
 import importlib
 import sys
 from pathlib import Path
@@ -41,7 +40,9 @@ OPTIONS = [
 ]  # fmt: skip
 TEXT = ["objective=mlm", "backbone=text_tiny", "data.path=PATH", "data.tokenizer.size=300"]
 NEEDED = {
-    "backbone=hub": ["backbone.name=x"], "data=hub": ["data.name=x"], "data=image_folder": ["data.path=x"],
+    "backbone=hub": ["backbone.name=x"],
+    "backbone=hub_text": ["backbone.name=x", "data=text_files", "objective=mlm", *TEXT[2:]],
+    "data=hub": ["data.name=x"], "data=image_folder": ["data.path=x"],
     "recipe=mlm_brown": ["data.path=PATH", "data.tokenizer.size=300"], "objective=mlm": ["data=text_files", *TEXT[1:]],
     "views=mask_tokens": ["data=text_files", *TEXT],
     **{f"backbone=text_{size}": ["data=text_files", "objective=mlm", *TEXT[2:]] for size in ("tiny", "small", "base")},
@@ -169,15 +170,25 @@ def test_a_file_of_ones_own_joins_by_the_folder_that_the_environment_names(monke
 
 
 @pytest.mark.parametrize(
-    ("needs", "hint"), [({"views"}, "choose views=grey_crops or views=two_crops"), ({"sound"}, "no views make sound")]
-)
-def test_objective_and_views_that_do_not_fit_are_named(needs, hint):
-    module = make_module(composed())
-    module.objective.needs = frozenset(needs)
-    views = module.views
-    views.makes = frozenset({"waves"})
-    with pytest.raises(UsageError, match=f"SimCLR needs {min(needs)}, and views TwoCrops make waves; {hint}"):
-        type(module)(module.objective, views, functools.partial(torch.optim.SGD), float, seed=0)
+    ("overrides", "message"),
+    [
+        (["objective=mlm", "data=digits", "views=grey_crops"],
+         "objective MLM needs tokens, words of the backbone, and ConvNet gives vector: choose backbone=hub_text or "
+         "backbone=text_base or backbone=text_small or backbone=text_tiny, with data of tokens"),
+        (["objective=simclr", *TEXT[1:], "data=text_files"],
+         "objective SimCLR needs views, and views MaskTokens make hidden, masked: choose views=grey_crops or"),
+        (["data=text_files", "data.path=PATH", "data.tokenizer.size=300", "backbone=convnet", "backbone.channels=1"],
+         "backbone ConvNet reads image, and the data give tokens: choose backbone=hub_text or"),
+        (["data=digits", "views=mask_tokens"], "views MaskTokens reads tokens, and the data give image: choose views="),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_fit_are_named_with_those_that_would(overrides, message, tmp_path):
+    for name in "abcdefghijkl":
+        (tmp_path / f"{name}.txt").write_text(topics["import"])
+    config = composed(*(override.replace("PATH", str(tmp_path)) for override in overrides))
+    with pytest.raises(UsageError) as error:
+        make_module(config)
+    assert message in str(error.value)
 
 
 def test_user_errors_have_exit_codes():

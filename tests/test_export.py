@@ -98,7 +98,7 @@ def test_transformers_prepares_images_as_the_run_does(tmp_path, channels):
 
 def test_a_model_of_the_hub_stays_one(bert, texts):  # noqa: F811
     options = [one for one in TEXT if not one.startswith(("backbone", "data.tokenizer", "data.length"))]
-    options += ["backbone=hub", f"backbone.name={bert}", "data.length=32"]
+    options += ["backbone=hub_text", f"backbone.name={bert}", "data.length=32"]
     run, _ = ssl_lab("pretrain", *options, folder=texts)
     folder = export(run, "huggingface") / "model"
     ours = load(run)
@@ -112,11 +112,11 @@ def test_a_model_of_the_hub_stays_one(bert, texts):  # noqa: F811
     with pytest.raises(UserError, match=r"backbone=hub backbone\.name="):
         load(folder)
     scored, err = ssl_lab(
-        "evaluate", "backbone=hub", f"backbone.name={folder}", *TEXT[1:3], "logger=none", folder=texts
+        "evaluate", "backbone=hub_text", f"backbone.name={folder}", *TEXT[1:3], "logger=none", folder=texts
     )
     assert "river_bank/auc" in err
     assert "perplexity" not in json.loads((scored / "summary.json").read_text())  # it was not trained to tell tokens
-    card = ssl_lab("embed", "backbone=hub", f"backbone.name={folder}", *TEXT[1:3], folder=texts)[0]
+    card = ssl_lab("embed", "backbone=hub_text", f"backbone.name={folder}", *TEXT[1:3], folder=texts)[0]
     assert (card / "embeddings" / "card.json").is_file()
 
 

@@ -327,6 +327,7 @@ def test_a_collapse_is_explained(capsys):
     data = build(config["data"], Data, Source)
     module = compose(config, data)
     data.setup()
+    capsys.readouterr()
     warn_of_collapse(measure(module, data, 100))
     assert capsys.readouterr().err == ""
     last = module.objective.backbone.layers[-1][1]  # a norm that gives every item the same features

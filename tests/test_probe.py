@@ -181,7 +181,7 @@ def test_a_word_has_the_vector_of_its_first_piece(entities):
     assert truth_of(known, classes) == tags
     pieces = model.data.tokenizer.encode_words([words[3]])[0][1]
     (batch,) = model.data.prepare([words[3]])
-    features = model.backbone(batch["tokens"])[0, 1:-1]
+    features = model.backbone.tokens(batch["tokens"])[0, 1:-1]
     first = [pieces.index(i) for i in range(len(words[3]))]
     torch.testing.assert_close(known.of(torch.tensor([3])).vectors, features[first], atol=1e-4, rtol=1e-4)
     targets = head.targets(model.data, "test", classes)
@@ -264,4 +264,4 @@ def test_probe_of_entities(probe, entities):
 def test_heads_that_do_not_fit_the_data_are_named(monkeypatch, capfd):
     code, out, err = ssl_lab(monkeypatch, capfd, "probe", "data=digits", "backbone=convnet", "head=tagger")
     assert (code, out) == (2, "")
-    assert "head=tagger tags the words of sentences: choose data=wnut17" in err
+    assert "these data have no tagged words: choose data=wnut17" in err

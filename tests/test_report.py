@@ -19,6 +19,7 @@ from ssl_lab import load
 from ssl_lab.errors import UserError
 from ssl_lab.report import figures, page
 from ssl_lab.report.gathered import Gathered, Sample, curves, distinct, gather
+from ssl_lab.runfolder.folder import open_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "</script><script>alert(1)</script><b>"
@@ -104,7 +105,7 @@ def test_logged_values_become_curves(tmp_path):
 
 
 def test_a_run_without_scores_is_said(tmp_path):
-    (tmp_path / "config.yaml").write_text("name: x\n")
+    open_folder(tmp_path, {"name": "x"}, {})
     with pytest.raises(UserError, match=r"has no scores\.json: ssl-lab evaluate run="):
         gather(tmp_path, 10)
 

@@ -18,6 +18,7 @@ from test_cli import ssl_lab
 
 from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
+from ssl_lab.runfolder.folder import FORMAT
 from ssl_lab.vectors import connection
 from ssl_lab.vectors.base import recall
 from ssl_lab.vectors.exact import Exact
@@ -47,7 +48,7 @@ def made(folder, ids=None, values=None, weights="a", key="k"):
         "key": key, "weights": weights, "width": WIDTH, "rows": len(ids), "sizes": {"train": len(ids)}, "run": None,
         "splits": {"bank": "train"}, "classes": list("abcde"), "config": {}, "data_fingerprint": "f", "date": "today",
     }  # fmt: skip
-    (folder / "card.json").write_text(json.dumps(card))
+    (folder / "card.json").write_text(json.dumps(card | FORMAT))
     return EmbeddingSet(folder)
 
 

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 import ssl_lab
-from ssl_lab.backbone.hub import Hub
+from ssl_lab.backbone.hub import HubText
 from ssl_lab.backbone.text import SHORT, TextEncoder, attention, mean_of, rotated, rotations
 from ssl_lab.callbacks.word_vectors import cooccurrence, ppmi_svd
 from ssl_lab.data import packing, tokenizer
@@ -276,10 +276,10 @@ def encoder(words, **options):
 def test_documents_in_a_row_cannot_see_each_other(words):
     net, batch = encoder(words), rows(words, b=4, padded=0)
     document = (torch.arange(32) > 19).long().expand(4, 32)
-    before = net(batch["tokens"], document)
+    before = net.tokens(batch["tokens"], document)
     changed = batch["tokens"].clone()
     changed[:, 20:] = 7
-    after = net(changed, document)
+    after = net.tokens(changed, document)
     assert torch.equal(before[:, :20], after[:, :20])
     assert not torch.allclose(before[:, 20:], after[:, 20:], atol=1e-3)
 
@@ -287,31 +287,33 @@ def test_documents_in_a_row_cannot_see_each_other(words):
 def test_a_document_has_the_same_features_wherever_it_lies(words):
     """Rotary positions are relative, so a packed document is as if it were alone."""
     net, tokens = encoder(words), rows(words, b=4, padded=0)["tokens"]
-    packed = net(tokens, (torch.arange(32) > 19).long().expand(4, 32))
-    torch.testing.assert_close(packed[:, 20:], net(tokens[:, 20:], torch.zeros(4, 12).long()), atol=1e-5, rtol=1e-4)
+    packed = net.tokens(tokens, (torch.arange(32) > 19).long().expand(4, 32))
+    torch.testing.assert_close(
+        packed[:, 20:], net.tokens(tokens[:, 20:], torch.zeros(4, 12).long()), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_padding_changes_nothing_and_order_does(words):
     net, tokens = encoder(words), rows(words, b=4, t=20, padded=0)["tokens"]
     longer = torch.cat([tokens, torch.zeros(4, 9).long()], 1)
-    torch.testing.assert_close(net.pooled(longer), net.pooled(tokens), atol=1e-6, rtol=1e-4)
-    assert not torch.allclose(net.pooled(tokens.flip(1)), net.pooled(tokens), atol=1e-4)
+    torch.testing.assert_close(net(longer), net(tokens), atol=1e-6, rtol=1e-4)
+    assert not torch.allclose(net(tokens.flip(1)), net(tokens), atol=1e-4)
 
 
 def test_long_texts_are_read_in_windows(words):
     net, tokens = encoder(words), rows(words, b=2, t=75, padded=0)["tokens"]
-    parts = [net(part, torch.zeros_like(part)) for part in tokens.split(32, dim=1)]
-    torch.testing.assert_close(net(tokens), torch.cat(parts, 1), atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(net.pooled(tokens), torch.cat(parts, 1)[:, 1:-1].mean(1), atol=1e-6, rtol=1e-4)
+    parts = [net.tokens(part, torch.zeros_like(part)) for part in tokens.split(32, dim=1)]
+    torch.testing.assert_close(net.tokens(tokens), torch.cat(parts, 1), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(net(tokens), torch.cat(parts, 1)[:, 1:-1].mean(1), atol=1e-6, rtol=1e-4)
 
 
 def test_pooling_is_of_all_tokens_or_the_first(words):
     tokens = rows(words, b=2, padded=0)["tokens"]
     net = encoder(words, pooling="cls")
-    assert torch.equal(net.pooled(tokens), net(tokens)[:, 0])
+    assert torch.equal(net(tokens), net.tokens(tokens)[:, 0])
     net = encoder(words, pooling="first_last")
     first = net.norm_embedding(net.embedding.weight[tokens])
-    torch.testing.assert_close(net.pooled(tokens), ((first + net(tokens)) / 2)[:, 1:-1].mean(1))
+    torch.testing.assert_close(net(tokens), ((first + net.tokens(tokens)) / 2)[:, 1:-1].mean(1))
     assert torch.equal(mean_of(torch.ones(1, 3, 2), torch.zeros(1, 3).bool()), torch.zeros(1, 2))
 
 
@@ -374,7 +376,10 @@ def test_the_loss_under_autocast_is_near_that_in_float32():
 def test_mlm_is_the_cross_entropy_of_a_full_model_at_hidden_places(words):
     objective = MLM(encoder(words))
     made = MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False)(rows(words), Draw(0, 0))
-    logits = objective.head(objective.backbone(made["masked"], made["document"])) @ objective.output.T + objective.bias
+    logits = (
+        objective.head(objective.backbone.tokens(made["masked"], made["document"])) @ objective.output.T
+        + objective.bias
+    )
     labels = torch.full_like(made["tokens"], -100)
     for row, places in enumerate(made["hidden"]):
         labels[row, places[places >= 0]] = made["tokens"][row, places[places >= 0]]
@@ -443,6 +448,19 @@ def test_some_training_texts_are_kept_for_scores_in_the_middle_of_a_training(cor
     if kept:
         assert data.packable["validation"].index.tolist() == kept
         assert sum((batch["document"] >= 0).sum() for batch in data.packed("validation")) > 0
+
+
+def test_texts_that_are_not_packed_are_cut_and_padded_to_one_length(corpus, capfd):
+    data = text(corpus, pack=False)
+    data.setup()
+    assert "training sees the first of them only" in capfd.readouterr().err
+    for batch in data.train_dataloader():
+        assert batch.keys() == {"tokens", "index"}
+        for row, i in zip(batch["tokens"], batch["index"].tolist(), strict=True):
+            whole = data.tokenizer.framed(data.rows["train"].tokens[i])
+            assert row.tolist() == (whole + [data.tokenizer.pad] * 32)[:32]
+    cut = sum(min(32, n) for n in data.rows["train"].lengths)
+    assert data.facts["padding"] == pytest.approx(1 - cut / (32 * len(data.rows["train"])))
 
 
 def test_tokens_are_kept_for_the_next_run_until_the_text_changes(corpus, monkeypatch):
@@ -543,11 +561,11 @@ def test_a_words_vector_is_the_mean_of_its_pieces_and_depends_on_the_context(cor
     views = MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False)
     data.tokenizer = words
     sentences = [["the", "unhashable", "type"], ["unhashable"], ["an", "import", "of", "unhashable", "types"]]
-    vectors = word_vectors(net, views, data.prepare(sentences), [1, 0, 3])
+    vectors = word_vectors(net.tokens, views, data.prepare(sentences), [1, 0, 3])
     for vector, sentence, place in zip(vectors, sentences, [1, 0, 3], strict=True):
         pieces = [words.encode([word])[0] for word in sentence]
         before = 1 + sum(map(len, pieces[:place]))
-        features = net(torch.tensor([words.framed(i for ids in pieces for i in ids)]))[0]
+        features = net.tokens(torch.tensor([words.framed(i for ids in pieces for i in ids)]))[0]
         expected = features[before : before + len(pieces[place])].mean(0)
         torch.testing.assert_close(vector, expected, atol=1e-6, rtol=1e-4)
     assert len(words.encode(["unhashable"])[0]) > 1
@@ -580,32 +598,32 @@ def bert(tmp_path_factory, words):
 
 
 def test_a_pretrained_model_reads_as_transformers_does(bert):
-    ours, theirs = Hub(str(bert), tokenizer=tokenizer.pretrained(str(bert))).eval(), AutoModel.from_pretrained(bert)
+    ours, theirs = HubText(str(bert), tokenizer=tokenizer.pretrained(str(bert))).eval(), AutoModel.from_pretrained(bert)
     sentences = ["An import of a module.", "Unhashable types, and more of them than there were before."]
     encoded = AutoTokenizer.from_pretrained(bert)(sentences, padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = theirs.eval()(**encoded).last_hidden_state
-        features = ours(encoded["input_ids"])
-        pooled = ours.pooled(encoded["input_ids"])
+        features = ours.tokens(encoded["input_ids"])
+        pooled = ours(encoded["input_ids"])
     mask = encoded["attention_mask"].bool()
     torch.testing.assert_close(features[mask], expected[mask])
     torch.testing.assert_close(pooled[0], expected[0][mask[0]].mean(0), atol=1e-6, rtol=1e-4)
 
 
 def test_a_pretrained_model_keeps_packed_documents_apart(bert, words):
-    net = Hub(str(bert), tokenizer=tokenizer.pretrained(str(bert))).eval()
+    net = HubText(str(bert), tokenizer=tokenizer.pretrained(str(bert))).eval()
     tokens = rows(words, b=2, padded=0)["tokens"]
-    packed = net(tokens, (torch.arange(32) > 19).long().expand(2, 32))
-    alone = torch.cat([net(tokens[:, :20]), net(tokens[:, 20:])], 1)
+    packed = net.tokens(tokens, (torch.arange(32) > 19).long().expand(2, 32))
+    alone = torch.cat([net.tokens(tokens[:, :20]), net.tokens(tokens[:, 20:])], 1)
     torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-4)
     longer = torch.cat([tokens, tokens], 1)  # longer than its positions
-    torch.testing.assert_close(net(longer)[:, 40:], net(longer[:, 40:]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(net.tokens(longer)[:, 40:], net.tokens(longer[:, 40:]), atol=1e-5, rtol=1e-4)
 
 
 def test_a_tokenizer_that_does_not_fit_the_model_is_said(bert):
     larger = tokenizer.trained(lambda: ENGLISH, **TRAINED | {"size": 700})
     with pytest.raises(UserError, match=r"set data\.tokenizer\.pretrained="):
-        Hub(str(bert), tokenizer=larger)
+        HubText(str(bert), tokenizer=larger)
 
 
 # word vectors to begin with
@@ -700,11 +718,12 @@ def test_resumed_goes_on_to_the_same_losses(run, tmp_path):
     """From a checkpoint after the third step, in the middle of an epoch."""
 
     def losses(*more):
-        options = ["trainer.max_steps=6", "trainer.log_every_n_steps=1", *more]
+        options = ["trainer.max_steps=6", "trainer.log_every_n_steps=1", "backbone.dropout=0.1", *more]
         folder = pretrain(tmp_path, f"data.path={run.parents[3]}/*.txt", *options)
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         return folder, {line["step"]: line["pretrain/loss"] for line in lines if "pretrain/loss" in line}
 
+    # dropout draws from the device's own generator, which no checkpoint holds
     every_third = ["callbacks.keep.every_n_epochs=null", "+callbacks.keep.every_n_train_steps=3"]
     folder, whole = losses(*every_third, "callbacks.keep.filename='{step}'")
     _, rest = losses(f"resume={folder}/checkpoints/step=3.ckpt")

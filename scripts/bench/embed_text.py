@@ -43,7 +43,7 @@ def main() -> None:
     name, folder, rounds, count = (*sys.argv[1:], *("5", "2000")[len(sys.argv) - 3 :])
     quiet()
     with initialize_config_dir(str(conf()), version_base="1.3"):
-        ours = build_model(plain(compose("embed", ["backbone=hub", f"backbone.name={name}", "data=sst2"])))
+        ours = build_model(plain(compose("embed", ["backbone=hub_text", f"backbone.name={name}", "data=sst2"])))
     theirs = SentenceTransformer(name, device="cpu")
     theirs.max_seq_length = ours.backbone.length
     texts, measured = mixed(folder, int(count)), []

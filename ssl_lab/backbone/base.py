@@ -1,21 +1,32 @@
 """What every backbone is: a net from normalised items to feature vectors of a known width."""
 
+from typing import ClassVar, Literal
+
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
-    """Called with `(b, …)` items, gives `(b, width)`, or `(b, t, width)` where the items are rows of tokens."""
+    """Called with items `(b, …)`, gives vectors `(b, width)`, which are embedded, searched and classified."""
+
+    reads: ClassVar[Literal["image", "tokens"]]
+    """the key of the items that it takes"""
+
+    gives: ClassVar[frozenset[str]] = frozenset({"vector"})
+    """besides `vector`: `tokens`, where it has `tokens(items)`, and `words`, where it has a table of them"""
 
     width: int
-    embedding: nn.Embedding
-    """of tokens, where there are any;"""
     length: int
-    """the longest text that it reads at once"""
+    """the longest text that it reads at once, in tokens"""
 
-    def pool(self, features: Tensor, items: Tensor) -> Tensor:
-        """One vector an item, `(b, width)`, of its features."""
-        return features
+    def forward(self, items: Tensor) -> Float[Tensor, "b {self.width}"]:
+        raise NotImplementedError
 
-    def pooled(self, items: Tensor) -> Tensor:
-        """What is embedded, searched and classified, `(b, width)`."""
-        return self.pool(self(items), items)
+    def tokens(self, items: Tensor, document: Int[Tensor, "b t"] | None = None) -> Float[Tensor, "b t {self.width}"]:
+        """A vector for each token or patch. Packed texts see the tokens of their own `document` only."""
+        raise NotImplementedError
+
+    @property
+    def words(self) -> nn.Embedding:
+        """The table of the input vectors of tokens."""
+        raise NotImplementedError

@@ -1,13 +1,14 @@
 """Any image or text encoder of the Hugging Face Hub, through `transformers.AutoModel` (`pip install ssl-lab[hub]`).
 
-Only safetensors are read and code from the Hub is never run.
+Only safetensors are read and code from the Hub is never run. `name` is a Hub name or a folder; without `pretrained` it
+is the architecture with random weights.
 """
 
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.text import mean_of
@@ -16,42 +17,57 @@ from ssl_lab.errors import UserError
 
 
 class Hub(Backbone):
-    """Of images `(b, c, h, w)` → `(b, width)`: the pooled output, or the mean of the tokens where there is none.
+    """Images `(b, c, h, w)` → `(b, width)`: the pooled output, or the mean of the tokens where there is none."""
 
-    With a `tokenizer`, of tokens `(b, t)` → `(b, t, width)`, in windows of the longest text that the model takes;
-    `pooled` is the mean over a text's tokens, those that frame it included, as sentence encoders are trained.
-    `name` is a Hub name or a folder. `pretrained: false` takes the architecture with random weights.
-    """
+    reads = "image"
 
-    def __init__(self, name: str, pretrained: bool = True, tokenizer: Tokenizer | None = None):
+    def __init__(self, name: str, pretrained: bool = True):
         super().__init__()
         self.model: Any = _load(name, pretrained)
-        config = self.model.config
-        self.width = config.hidden_sizes[-1] if hasattr(config, "hidden_sizes") else config.hidden_size
-        self.pad = None if tokenizer is None else tokenizer.pad
-        if tokenizer is not None:
-            self.length, self.embedding = _longest(config), self.model.get_input_embeddings()
-            if tokenizer.size > len(self.embedding.weight):
-                raise UserError(
-                    f"the tokenizer has {tokenizer.size:,} tokens and {name} embeds {len(self.embedding.weight):,}: "
-                    f"set data.tokenizer.pretrained={name}"
-                )
+        self.width = getattr(self.model.config, "hidden_sizes", [0])[-1] or self.model.config.hidden_size
 
-    def forward(self, items: Tensor, document: Int[Tensor, "b t"] | None = None) -> Tensor:
-        if self.pad is None:
-            output = self.model(pixel_values=items)
-            pooled = getattr(output, "pooler_output", None)
-            return output.last_hidden_state.mean(1) if pooled is None else pooled.flatten(1)
+    def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
+        output = self.model(pixel_values=items)
+        pooled = getattr(output, "pooler_output", None)
+        return output.last_hidden_state.mean(1) if pooled is None else pooled.flatten(1)
+
+
+class HubText(Backbone):
+    """Tokens `(b, t)` → `(b, width)`, in windows of the longest text that the model takes.
+
+    The vector is the mean over a text's tokens, those that frame it included, as sentence encoders are trained.
+    """
+
+    reads = "tokens"
+    gives = frozenset({"vector", "tokens", "words"})
+
+    def __init__(self, name: str, tokenizer: Tokenizer, pretrained: bool = True):
+        super().__init__()
+        self.model: Any = _load(name, pretrained)
+        self.width, self.length, self.pad = self.model.config.hidden_size, _longest(self.model.config), tokenizer.pad
+        if tokenizer.size > len(self.words.weight):
+            raise UserError(
+                f"the tokenizer has {tokenizer.size:,} tokens and {name} embeds {len(self.words.weight):,}: "
+                f"set data.tokenizer.pretrained={name}"
+            )
+
+    def forward(self, items: Int[Tensor, "b t"]) -> Float[Tensor, "b {self.width}"]:
+        return mean_of(self.tokens(items), items != self.pad)
+
+    def tokens(
+        self, items: Int[Tensor, "b t"], document: Int[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b t {self.width}"]:
         if document is not None:
             return self._packed(items, document)
         parts = [self._windowed(part) for part in items.split(self.length, dim=1)]
         return torch.cat(parts, 1)
 
-    def pool(self, features: Tensor, items: Tensor) -> Float[Tensor, "b {self.width}"]:
-        return features if self.pad is None else mean_of(features, items != self.pad)
+    @property
+    def words(self) -> nn.Embedding:
+        return self.model.get_input_embeddings()
 
     def _windowed(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t {self.width}"]:
-        return self.model(input_ids=tokens, attention_mask=tokens.ne(self.pad or 0).long()).last_hidden_state
+        return self.model(input_ids=tokens, attention_mask=tokens.ne(self.pad).long()).last_hidden_state
 
     def _packed(self, tokens: Int[Tensor, "b t"], document: Int[Tensor, "b t"]) -> Float[Tensor, "b t {self.width}"]:
         visible = (document[:, None, :, None] == document[:, None, None, :]) | torch.eye(

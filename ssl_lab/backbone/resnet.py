@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.backbone.convnet import memory_format
 from ssl_lab.progress import say
 
 
@@ -17,6 +18,8 @@ class ResNet(Backbone):
     "imagenet" is a strided 7 × 7 convolution and a max pool. `size` of the images is only for a warning.
     """
 
+    reads = "image"
+
     def __init__(
         self,
         channels: int,
@@ -24,6 +27,7 @@ class ResNet(Backbone):
         depths: list[int],
         stem: Literal["small", "imagenet"],
         size: int,
+        channels_last: bool = True,
     ):
         super().__init__()
         if stem == "imagenet" and size < 64:
@@ -46,9 +50,10 @@ class ResNet(Backbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         for layer in layers:  # every block starts as the identity (Goyal et al. 2017, arXiv 1706.02677, section 5.1)
             nn.init.zeros_(layer.last_norm.weight)
+        self.format = memory_format(self, channels_last)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
-        return self.layers(self.stem(images)).mean((2, 3))
+    def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
+        return self.layers(self.stem(items.contiguous(memory_format=self.format))).mean((2, 3))
 
 
 class Basic(nn.Module):

@@ -18,12 +18,14 @@ SHORT = 256  # tokens of a row
 
 
 class TextEncoder(Backbone):
-    """Tokens `(b, t)` → features `(b, t, width)`; `pooled` gives `(b, width)`.
+    """Tokens `(b, t)` → `(b, width)`, or by `tokens` a vector for each.
 
     Tokens see those of their own `document` only. Without `document`, a row is one text, read in windows of `length`
     tokens, the longest that the model was trained on; padding is known by its id.
     """
 
+    reads = "tokens"
+    gives = frozenset({"vector", "tokens", "words"})
     special: Tensor
 
     def __init__(
@@ -35,29 +37,39 @@ class TextEncoder(Backbone):
         hidden: int,
         length: int,
         pooling: Literal["mean", "first_last", "cls"],
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.width, self.length, self.pooling, self.pad = width, length, pooling, tokenizer.pad
         self.head_width = width // heads
         self.register_buffer("special", tokenizer.special, persistent=False)
         self.embedding = nn.Embedding(tokenizer.size, width)
+        self.dropout = nn.Dropout(dropout)
         self.norm_embedding, self.norm = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
-        self.layers = nn.ModuleList(Layer(width, heads, hidden) for _ in range(depth))
+        self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout) for _ in range(depth))
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
 
-    def forward(
-        self, tokens: Int[Tensor, "b t"], document: Int[Tensor, "b t"] | None = None
+    def forward(self, items: Int[Tensor, "b t"]) -> Float[Tensor, "b {self.width}"]:
+        return self.pool(self.tokens(items), items)
+
+    @property
+    def words(self) -> nn.Embedding:
+        return self.embedding
+
+    def tokens(
+        self, items: Int[Tensor, "b t"], document: Int[Tensor, "b t"] | None = None
     ) -> Float[Tensor, "b t {self.width}"]:
-        if document is None and tokens.shape[1] > self.length:
-            windows = F.pad(tokens, (0, -tokens.shape[1] % self.length), value=self.pad).unflatten(1, (-1, self.length))
-            return self(windows.flatten(0, 1)).unflatten(0, windows.shape[:2]).flatten(1, 2)[:, : tokens.shape[1]]
+        if document is None and items.shape[1] > self.length:
+            windows = F.pad(items, (0, -items.shape[1] % self.length), value=self.pad).unflatten(1, (-1, self.length))
+            found = self.tokens(windows.flatten(0, 1))
+            return found.unflatten(0, windows.shape[:2]).flatten(1, 2)[:, : items.shape[1]]
         if document is None:
-            document = -(tokens == self.pad).long()
+            document = -(items == self.pad).long()
         visible = document[:, None, :, None] == document[:, None, None, :]  # (b, 1, t, t)
-        turns = rotations(tokens.shape[1], self.head_width).to(tokens.device)
-        x = self.norm_embedding(self.embedding(tokens))
+        turns = rotations(items.shape[1], self.head_width).to(items.device)
+        x = self.dropout(self.norm_embedding(self.embedding(items)))
         for layer in self.layers:
             x = layer(x, visible, turns)
         return self.norm(x)
@@ -76,9 +88,9 @@ class TextEncoder(Backbone):
 
 
 class Layer(nn.Module):
-    def __init__(self, width: int, heads: int, hidden: int):
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
         super().__init__()
-        self.heads, self.head_width = heads, width // heads
+        self.heads, self.head_width, self.dropout = heads, width // heads, nn.Dropout(dropout)
         self.norm1, self.norm2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
         self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
         self.gate, self.down = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
@@ -88,10 +100,10 @@ class Layer(nn.Module):
     ) -> Float[Tensor, "b t d"]:
         qkv = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, b, heads, t, h)
         (q, k), v = rotated(F.layer_norm(qkv[:2], (self.head_width,)), turns), qkv[2]
-        x = x + self.out(attention(q, k, v, visible).transpose(1, 2).flatten(2))
+        x = x + self.dropout(self.out(attention(q, k, v, visible).transpose(1, 2).flatten(2)))
         x2 = self.norm2(x)
         gate, value = (F.linear(x2, half) for half in self.gate.weight.chunk(2))  # each contiguous, which is faster
-        return x + self.down(F.gelu(gate) * value)
+        return x + self.dropout(self.down(F.gelu(gate) * value))
 
 
 def attention(

@@ -5,7 +5,7 @@ patch tokens (Beyer et al. 2022, arXiv 2205.01580), so there is no class token.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +15,9 @@ from ssl_lab.errors import UserError
 
 class ViT(Backbone):
     """`(b, channels, h, w)` → `(b, width)`; the sides must be multiples of `patch`, and may differ between calls."""
+
+    reads = "image"
+    gives = frozenset({"vector", "tokens"})
 
     def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int):
         super().__init__()
@@ -27,7 +30,16 @@ class ViT(Backbone):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
+    def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
+        return self.tokens(items).mean(1)
+
+    def tokens(
+        self, items: Float[Tensor, "b c h w"], document: Int[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b t {self.width}"]:
+        return self.encode(self.patches(items))
+
+    def patches(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b t {self.width}"]:
+        """The projected patches with their positions, row by row: some of them can be left out before `encode`."""
         height, width = images.shape[2:]
         if height % self.patch or width % self.patch:
             raise UserError(
@@ -35,8 +47,10 @@ class ViT(Backbone):
                 "set data.size to a multiple of it, or backbone.patch to a divisor"
             )
         x = self.embed(images).flatten(2).mT  # (b, t, width)
-        x = x + positions(height // self.patch, width // self.patch, self.width).to(x)
-        return self.norm(self.layers(x)).mean(1)
+        return x + positions(height // self.patch, width // self.patch, self.width).to(x)
+
+    def encode(self, tokens: Float[Tensor, "b t {self.width}"]) -> Float[Tensor, "b t {self.width}"]:
+        return self.norm(self.layers(tokens))
 
 
 class Block(nn.Module):

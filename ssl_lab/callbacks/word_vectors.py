@@ -31,7 +31,7 @@ class WordVectors(Callback):
         if trainer.ckpt_path:  # a run that goes on has learnt its own
             return
         say("word vectors of the corpus …")
-        texts, weight = trainer.datamodule.rows["train"], module.objective.backbone.embedding.weight
+        texts, weight = trainer.datamodule.rows["train"], module.objective.backbone.words.weight
         near = cooccurrence([texts.tokens[i] for i in texts.index.tolist()], len(weight), self.window)
         vectors = ppmi_svd(near, weight.shape[1], self.seed)
         weight.data.copy_(vectors * (weight.std().item() / vectors.std()))

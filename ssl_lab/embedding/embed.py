@@ -22,7 +22,7 @@ def embed(
     """
     with evaluating(backbone):
         return in_order(
-            (backbone.pooled(views.plain(move_data_to_device(batch, device))["input"]).float().cpu(), batch["index"])
+            (backbone(views.plain(move_data_to_device(batch, device))["input"]).float().cpu(), batch["index"])
             for batch in batches
         )
 

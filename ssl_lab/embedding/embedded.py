@@ -84,7 +84,7 @@ def _provenance(model: Encoder, data: Data) -> dict[str, Any]:
         "width": model.width,
         "splits": data.splits,
         "classes": data.classes,
-        "pooling": f"{type(model.backbone).__name__}.pooled",
+        "backbone": type(model.backbone).__name__,
         "run": model.run,
         "config": model.config,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -110,7 +110,7 @@ class _Embedding(pl.LightningModule):
         return _Batches(self.items, list(self.todo))
 
     def predict_step(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.backbone.pooled(self.views.plain(batch)["input"]).to(self.kept_as)
+        return self.backbone(self.views.plain(batch)["input"]).to(self.kept_as)
 
     def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         columns = {name: value.cpu() for name, value in batch.items() if value.ndim == 1}

@@ -1,22 +1,22 @@
 """Contextual vectors of words: the mean over a word's pieces in its sentence."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from jaxtyping import Float
 from lightning.fabric.utilities import move_data_to_device
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_lab.backbone.text import mean_of
-from ssl_lab.embedding.embed import evaluating, in_order
+from ssl_lab.embedding.embed import in_order
 from ssl_lab.errors import UserError
 from ssl_lab.views.base import Views
 
 
 @torch.no_grad()
 def word_vectors(
-    net: nn.Module,
+    net: Callable[[Tensor], Tensor],
     views: Views,
     batches: Iterable[dict[str, Tensor]],
     positions: Sequence[int],
@@ -24,7 +24,7 @@ def word_vectors(
 ) -> Float[Tensor, "n width"]:
     """Of the word at `positions[i]` of sentence i, ascending by `index`; zero where it has no pieces.
 
-    `net` gives features (b, t, width) of tokens (b, t): an encoder, or its input embedding alone.
+    `net` gives features (b, t, width) of tokens (b, t): an encoder in eval mode, or its input embedding alone.
     """
     wanted = torch.as_tensor(positions)
 
@@ -33,8 +33,7 @@ def word_vectors(
         pieces = batch["word"] == wanted[batch["index"]][:, None]  # (b, t)
         return mean_of(net(tokens), pieces.to(device)).float().cpu(), batch["index"]
 
-    with evaluating(net):
-        return in_order(of(batch) for batch in batches)
+    return in_order(of(batch) for batch in batches)
 
 
 def split_words(sentence: str) -> list[str]:

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import cached_file
 
 from ssl_lab.backbone.base import Backbone
-from ssl_lab.backbone.hub import Hub
+from ssl_lab.backbone.hub import Hub, HubText
 from ssl_lab.config import Config, build, offered
 from ssl_lab.data.base import Data, Source
 from ssl_lab.data.text import TOKENIZER
@@ -85,9 +85,8 @@ class Encoder(PreTrainedModel):
             items = input_ids
             if attention_mask is not None:
                 items = items.masked_fill(attention_mask == 0, self.backbone.pad)
-        features = self.backbone(items)
-        pooled = self.backbone.pool(features, items)
-        return BaseModelOutputWithPooling(features if features.ndim == 3 else None, pooled)
+        features = self.backbone.tokens(items) if "tokens" in self.backbone.gives else None
+        return BaseModelOutputWithPooling(features, self.backbone(items))
 
 
 AutoConfig.register("ssl_lab", EncoderConfig)
@@ -97,7 +96,7 @@ AutoModel.register(EncoderConfig, Encoder)
 def write(model: Model, folder: Path) -> str:
     """Gives Python that uses what was written."""
     backbone: Any = model.backbone
-    if native := isinstance(backbone, Hub):
+    if native := isinstance(backbone, Hub | HubText):
         backbone.model.save_pretrained(folder)
     else:
         weights.write(model, folder)

@@ -45,7 +45,7 @@ class FromRaw(nn.Module):
         self.backbone, self.views, self.name = model.backbone, model.views, name
 
     def forward(self, items: Tensor) -> Tensor:
-        return self.backbone.pooled(self.views.plain({self.name: items})["input"])
+        return self.backbone(self.views.plain({self.name: items})["input"])
 
 
 def write(model: Model, folder: Path) -> str:

@@ -90,7 +90,7 @@ class Head(nn.Module):
 
     def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "*n d"]:
         """What `examples` holds, with gradients."""
-        return backbone.pooled(items)
+        return backbone(items)
 
     def targets(self, data: Data, role: str, classes: list[str]) -> Callable[[dict[str, Tensor]], Int[Tensor, "*n"]]:
         """A function that gives the targets of a batch, in the shape of its features."""

@@ -78,7 +78,7 @@ class Tagger(Linear):
         return Examples(vectors, targets, item)
 
     def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "b t d"]:
-        return backbone(items)
+        return backbone.tokens(items)
 
     def targets(self, data: Data, role: str, classes: list[str]) -> Callable[[dict[str, Tensor]], Int[Tensor, "b t"]]:
         """The number of the word's tag where a word begins, NONE elsewhere."""

@@ -27,6 +27,9 @@ class Objective(nn.Module):
     needs: ClassVar[frozenset[str]]
     """the keys of the batch that it reads; the views must make them"""
 
+    needs_of_backbone: ClassVar[frozenset[str]] = frozenset({"vector"})
+    """what the backbone must give"""
+
     def __init__(self, backbone: Backbone):
         super().__init__()
         self.backbone = backbone

@@ -28,6 +28,7 @@ class MLM(Objective):
     """Untrained, it loses about log(vocabulary)."""
 
     needs = frozenset({"masked", "hidden"})
+    needs_of_backbone = frozenset({"tokens", "words"})
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
@@ -39,7 +40,7 @@ class MLM(Objective):
     @property
     def output(self) -> Float[Tensor, "v d"]:
         """The output matrix: the backbone's own embedding."""
-        return self.backbone.embedding.weight
+        return self.backbone.words.weight
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         features = self.features(batch["masked"], batch["hidden"], batch.get("document"))
@@ -70,7 +71,7 @@ class MLM(Objective):
         self, masked: Int[Tensor, "b t"], hidden: Int[Tensor, "b k"], document: Int[Tensor, "b t"] | None
     ) -> Float[Tensor, "n d"]:
         """What the output matrix gets at the n hidden places; those of -1 are none."""
-        features = self.backbone(masked, document)
+        features = self.backbone.tokens(masked, document)
         rows, places = (hidden >= 0).nonzero()[:, 0], hidden[hidden >= 0]
         return self.head(features[rows, places])
 

@@ -36,7 +36,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if (folder / "config.json").is_file():
         content = json.loads((folder / "config.json").read_text())
         if "ssl_lab" not in content:
-            raise UserError(f"{folder} holds a model of another package: backbone=hub backbone.name={folder} takes it")
+            raise UserError(
+                f"{folder} holds a model of another package: backbone=hub backbone.name={folder} takes it, or hub_text"
+            )
         facts, config = content, content["ssl_lab"]
     elif (folder / "config.yaml").is_file():
         provenance = folder / "provenance.json"

@@ -1,30 +1,77 @@
 """From a config to what is trained: the objective around its backbone, the views, the optimizer and the schedule."""
 
+from collections.abc import Iterable
+
 from torch.optim import Optimizer
 
 from ssl_lab.backbone.base import Backbone
-from ssl_lab.config import Config, bound, build
+from ssl_lab.config import Config, bound, build, offered, options
 from ssl_lab.data.base import Data
+from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
 from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.views.base import Views
 
+INPUT: dict[str, type[Backbone] | type[Views]] = {"backbone": Backbone, "views": Views}
+
 
 def compose(config: Config, data: Data) -> Pretraining:
-    """The module that a config describes for its data, with untrained weights."""
+    """The module that a config describes for its data, with untrained weights.
+
+    Raises UsageError where parts do not fit each other, and names those which would.
+    """
     scale = 1.0
     if config["lr_for_batch"]:
         batch_size = config["data"]["batch_size"] * config["trainer"]["accumulate_grad_batches"]
         scale = batch_size / config["lr_for_batch"]
-    backbone = build(config["backbone"], Backbone, **data.context)
+    backbone, views = input_parts(config, data)
+    _check(offered(config["objective"]["_target_"], Objective), backbone, views)
     optimizer = {**config["optimizer"], "lr": scale * config["optimizer"]["lr"]}
     return Pretraining(
         objective=build(config["objective"], Objective, backbone=backbone),
-        views=build(config["views"], Views, **data.context),
+        views=views,
         optimizer=bound(optimizer, Optimizer),
         schedule=build(config["schedule"], Schedule),
         seed=config["seed"],
-        channels_last=config["channels_last"],
         compile=config["compile"],
     )
+
+
+def input_parts(config: Config, data: Data) -> tuple[Backbone, Views]:
+    """What items pass first. Raises UsageError where a part does not read what the data give."""
+    backbone, views = (offered(config[group]["_target_"], base) for group, base in INPUT.items())
+    for group, kind in {"backbone": backbone, "views": views}.items():
+        if kind.reads != data.key:
+            fit = [f"{group}={name}" for name, one in options(group, INPUT[group]).items() if one.reads == data.key]
+            raise UsageError(
+                f"{group} {kind.__name__} reads {kind.reads}, and the data give {data.key}: choose {' or '.join(fit)}"
+            )
+    return build(config["backbone"], Backbone, **data.context), build(config["views"], Views, **data.context)
+
+
+def _check(objective: type[Objective], backbone: Backbone, views: Views) -> None:
+    if lacking := objective.needs_of_backbone - backbone.gives:
+        fit = {
+            name: one for name, one in options("backbone", Backbone).items() if objective.needs_of_backbone <= one.gives
+        }
+        reads = " or ".join(sorted({one.reads for one in fit.values()}))
+        raise UsageError(
+            f"objective {objective.__name__} needs {_listed(lacking)} of the backbone, and {type(backbone).__name__} "
+            f"gives {_listed(backbone.gives)}: {_choice('backbone', fit)}, with data of {reads}"
+        )
+    if lacking := objective.needs - views.makes:
+        fitting = [name for name, one in options("views", Views).items() if objective.needs <= one.makes]
+        raise UsageError(
+            f"objective {objective.__name__} needs {_listed(lacking)}, and views {type(views).__name__} make "
+            f"{_listed(views.makes)}: {_choice('views', fitting)}"
+        )
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _choice(group: str, names: Iterable[str]) -> str:
+    fit = " or ".join(f"{group}={name}" for name in names)
+    return f"choose {fit}" if fit else f"no {group} would do: choose another objective=…"

@@ -9,12 +9,11 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
 from ssl_lab.optimizer.groups import parameter_groups
-from ssl_lab.randomness import Draw
+from ssl_lab.randomness import Draw, set_generators
 from ssl_lab.training.steps import scheduled, total_steps
-from ssl_lab.views.base import Views, fitting
+from ssl_lab.views.base import Views
 
 
 class Pretraining(pl.LightningModule):
@@ -27,32 +26,21 @@ class Pretraining(pl.LightningModule):
         optimizer: partial,
         schedule: Callable[[float], float],
         seed: int,
-        channels_last: bool = False,
         compile: bool = False,
     ):
         super().__init__()
-        missing = objective.needs - views.makes
-        if missing:
-            raise UsageError(
-                f"objective {type(objective).__name__} needs {', '.join(sorted(missing))}, and views "
-                f"{type(views).__name__} make {', '.join(sorted(views.makes))}; {fitting(objective.needs)}"
-            )
         self.objective, self.views = objective, views
         self.make_optimizer, self.schedule, self.seed = optimizer, schedule, seed
-        self.format = torch.channels_last if channels_last else torch.contiguous_format
-        if channels_last:
-            self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
             self.objective.compile()
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         trainer = self.trainer
-        made = self.views(
-            batch, Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)
-        )
-        return {key: self._formatted(value) for key, value in made.items()}
+        draw = Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)
+        return self.views(batch, draw)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        set_generators(self.seed, self._batches_seen, self.trainer.global_rank)
         scalars = self.objective(batch)
         self.log_dict({f"pretrain/{name}": value.detach() for name, value in scalars.items()}, sync_dist=True)
         return scalars["loss"]
@@ -84,8 +72,3 @@ class Pretraining(pl.LightningModule):
     def _batches_seen(self) -> int:
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         return self.trainer.current_epoch * int(self.trainer.num_training_batches) + batches
-
-    def _formatted(self, value: Tensor) -> Tensor:
-        if value.ndim != 5 or self.format is torch.contiguous_format:
-            return value
-        return value.flatten(0, 1).contiguous(memory_format=self.format).unflatten(0, value.shape[:2])

@@ -1,13 +1,10 @@
 """What every kind of views is: it shows a raw batch as an objective needs it, or plainly."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-import yaml
 from torch import nn
 
-from ssl_lab.config import conf, offered
 from ssl_lab.data.base import Batch
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
@@ -15,6 +12,9 @@ from ssl_lab.views.perturb import Perturbation
 
 class Views(nn.Module):
     """Works on the training device on whole batches; knows nothing of objectives."""
+
+    reads: ClassVar[Literal["image", "tokens"]]
+    """the key of the items that it takes"""
 
     makes: ClassVar[frozenset[str]]
     """the keys that it can add to a batch"""
@@ -35,18 +35,3 @@ class Views(nn.Module):
     def plain(self, batch: Batch) -> Batch:
         """The batch with `input`: the items as they are, for evaluation, embedding and heads."""
         raise NotImplementedError
-
-
-def fitting(needs: frozenset[str]) -> str:
-    """What to write instead of views that do not make what an objective needs."""
-    options = sorted((conf() / "views").glob("*.yaml"))
-    fit = [f"views={file.stem}" for file in options if needs <= _class(file).makes]
-    return (
-        "choose " + " or ".join(fit) if fit else f"no views make {', '.join(sorted(needs))}: choose another objective=…"
-    )
-
-
-def _class(file: Path) -> type[Views]:
-    """The class of an option, which may stand in the option that it is based on."""
-    config = yaml.safe_load(file.read_text())
-    return offered(config["_target_"], Views) if "_target_" in config else _class(file.with_stem(config["defaults"][0]))

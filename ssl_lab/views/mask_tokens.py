@@ -27,6 +27,7 @@ class MaskTokens(Views):
     With `whole_words` all pieces of a word are hidden or none.
     """
 
+    reads = "tokens"
     makes = frozenset({"masked", "hidden"})
     special: Tensor
     starts_word: Tensor

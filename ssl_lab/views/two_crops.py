@@ -90,6 +90,7 @@ class TwoCrops(Views):
     `second` and `local` say only what differs from `augment`; `local` has `count` and `size` besides.
     """
 
+    reads = "image"
     makes = frozenset({"views", "local"})
     mean: Tensor
     std: Tensor
