@@ -26,13 +26,13 @@ def gather(x: Tensor) -> Tensor:
     return torch.cat(all_gather(x.contiguous())) if world() > 1 else x
 
 
-def average(number: float, device: torch.device) -> float:
-    """Over the processes."""
+def average(x: Tensor) -> Tensor:
+    """The mean over the processes, without gradients."""
     if world() == 1:
-        return number
-    total = torch.tensor(float(number), device=device)
+        return x
+    total = x.detach().clone()
     distributed.all_reduce(total)
-    return total.item() / world()
+    return total / world()
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):

@@ -88,13 +88,15 @@ def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None 
     module = compose(config, data)
     try:
         if file.suffix == ".safetensors":
-            safetensors.torch.load_model(module.objective, str(file))
+            lacking, unknown = module.objective.load_state_dict(safetensors.torch.load_file(file), strict=False)
+            if wrong := [*unknown, *(name for name in lacking if name.startswith(module.objective.product))]:
+                raise UserError(f"{file} does not fit its config: {wrong[0]} is in one of them only")
         else:
             module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
     except (UnpicklingError, SafetensorError) as error:
         raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
     folder = str(Path(run).expanduser().resolve())
-    return Model(module.objective.backbone, module.views, data, parts_of(config), folder, module.objective)
+    return Model(module.objective.encoder, module.views, data, parts_of(config), folder, module.objective)
 
 
 def build_model(config: Config) -> Model:

@@ -298,11 +298,11 @@ def test_a_run_prepares_other_data_as_its_own(run, tmp_path, monkeypatch, capfd)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "choose a run=FOLDER, or a model"),
+        ([], "choose run=FOLDER, or a model"),
         (["backbone=convnet"], "backbone.channels is taken from data.channels, which is not there"),
         (["backbone=hub", "backbone.name=x"], "a model without a run needs data="),
         (["run=nowhere"], "nowhere is no run folder"),
-        (["run=nowhere", "backbone=convnet", "data=digits"], "choose a run=FOLDER, or a model"),
+        (["run=nowhere", "backbone=convnet", "data=digits"], "choose run=FOLDER, or a model"),
     ],
 )
 def test_a_choice_that_makes_no_sense(monkeypatch, capfd, arguments, message):

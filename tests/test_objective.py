@@ -12,9 +12,11 @@ from torch import nn
 from ssl_lab.backbone.convnet import ConvNet
 from ssl_lab.backbone.text import TextEncoder
 from ssl_lab.data import tokenizer
-from ssl_lab.objective.byol import BYOL, momentum, regression
+from ssl_lab.objective.byol import BYOL, regression
+from ssl_lab.objective.cross_entropy import cross_entropy
 from ssl_lab.objective.mlm import MLM
 from ssl_lab.objective.simclr import SimCLR, nt_xent
+from ssl_lab.objective.teacher import rising
 from ssl_lab.randomness import Draw
 from ssl_lab.views.mask_tokens import MaskTokens
 
@@ -51,7 +53,7 @@ def make(name):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_loss_is_a_finite_scalar_with_gradients_to_all_that_is_trained(name):
     objective = make(name)
-    loss = objective(batch_for(name)[0])["loss"]
+    loss = objective(batch_for(name)[0], 0.0)["loss"]
     loss.backward()
     assert loss.ndim == 0
     assert loss.isfinite()
@@ -69,13 +71,13 @@ def test_loss_when_all_embeddings_are_the_same(name):
             nn.init.zeros_(module.weight)
             if module.bias is not None:
                 nn.init.ones_(module.bias)
-    assert objective(batch_for(name)[0])["loss"].item() == pytest.approx(expected, abs=1e-5)
+    assert objective(batch_for(name)[0], 0.0)["loss"].item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_loss_is_float32_under_bfloat16(name):
     with torch.autocast("cpu", torch.bfloat16):
-        assert make(name)(batch_for(name)[0])["loss"].dtype == torch.float32
+        assert make(name)(batch_for(name)[0], 0.0)["loss"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -83,7 +85,31 @@ def test_the_order_of_the_items_does_not_matter(name):
     (items, dim), objective = batch_for(name), make(name)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
     shuffled = {key: value.index_select(dim, order) for key, value in items.items()}
-    torch.testing.assert_close(objective(items)["loss"], objective(shuffled)["loss"])
+    torch.testing.assert_close(objective(items, 0.0)["loss"], objective(shuffled, 0.0)["loss"])
+
+
+@pytest.mark.parametrize("n", [3, 256, 700])
+@pytest.mark.parametrize("temperature", [1.0, 0.2])
+@pytest.mark.parametrize("excluded", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cross_entropy_in_chunks_is_that_of_all_logits(n, temperature, excluded, dtype):
+    draw = torch.Generator().manual_seed(n)
+    inputs = [torch.randn(*shape, generator=draw, dtype=dtype) for shape in ((n, 16), (500, 16), (500,))]
+    x, weight, bias = (value.requires_grad_() for value in inputs)
+    target = torch.randint(250, (n,), generator=draw)
+    out = torch.randint(250, 500, (n,), generator=draw) if excluded else None
+    loss, right = cross_entropy(x, weight, target, bias, out, temperature, chunk=256)
+    logits = (x @ weight.T + bias) / temperature
+    if excluded:
+        logits = logits.scatter(1, out[:, None], -torch.inf)
+    expected = nn.functional.cross_entropy(logits, target)
+    tolerance = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 1e-12, "rtol": 1e-12}
+    torch.testing.assert_close(loss, expected, **tolerance)  # of the same type
+    assert right == (logits.argmax(1) == target).to(dtype).mean()
+    for ours, theirs in zip(
+        torch.autograd.grad(2 * loss, inputs), torch.autograd.grad(2 * expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, **tolerance)
 
 
 def algorithm_1(z1, z2, temperature):
@@ -153,7 +179,7 @@ def test_byol_compares_each_views_prediction_with_the_teachers_other_view():
         2 - 2 * torch.cosine_similarity(student(views[i]), objective.teacher(views[1 - i]), dim=1).mean()
         for i in (0, 1)
     )
-    torch.testing.assert_close(objective({"views": views})["loss"], expected)
+    torch.testing.assert_close(objective({"views": views}, 0.0)["loss"], expected)
 
 
 def test_teacher_is_the_exponential_average_of_the_students():
@@ -167,14 +193,14 @@ def test_teacher_is_the_exponential_average_of_the_students():
         objective.after_step(progress)
         tau = 1 - (1 - 0.9) * (math.cos(math.pi * progress) + 1) / 2
         average = tau * average + (1 - tau) * weights[0].detach().double()
-    torch.testing.assert_close(objective.teacher[0].layers[0][0].weight.double(), average, atol=1e-6, rtol=0)
+    torch.testing.assert_close(objective.teacher.net[0].layers[0][0].weight.double(), average, atol=1e-6, rtol=0)
 
 
 def test_momentum_goes_from_its_start_to_one():
-    assert [momentum(0.99, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.99, 0.995, 1.0])
+    assert [rising(0.99, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.99, 0.995, 1.0])
 
 
 def test_teacher_gets_no_gradient():
     objective = make("byol")
-    objective(batch())["loss"].backward()
+    objective(batch(), 0.0)["loss"].backward()
     assert all(p.grad is None and not p.requires_grad for p in objective.teacher.parameters())

@@ -223,7 +223,7 @@ class Follow(Callback):
     """Where the teacher should be after every optimizer step, and which steps' draws the views were given."""
 
     def __init__(self, module, steps):
-        self.student, self.teacher = module.objective.projector[0].weight, module.objective.teacher[1][0].weight
+        self.student, self.teacher = module.objective.projector[0].weight, module.objective.teacher.net[1][0].weight
         self.expected, self.steps, self.done = self.teacher.detach().double().clone(), steps, 0
 
     def on_train_batch_end(self, trainer, *_):
@@ -328,10 +328,10 @@ def test_a_collapse_is_explained(capsys):
     module = compose(config, data)
     data.setup()
     capsys.readouterr()
-    warn_of_collapse(measure(module, data, 100))
+    warn_of_collapse(measure(module, data, 100), module.objective.advice)
     assert capsys.readouterr().err == ""
     last = module.objective.backbone.layers[-1][1]  # a norm that gives every item the same features
     nn.init.zeros_(last.weight)
     nn.init.ones_(last.bias)
-    warn_of_collapse(measure(module, data, 100))
+    warn_of_collapse(measure(module, data, 100), module.objective.advice)
     assert "the features have collapsed" in capsys.readouterr().err

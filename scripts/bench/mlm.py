@@ -61,7 +61,7 @@ def ours(made: Tokenizer, tokens: Tokens, autocast: bool, share: float) -> Itera
         batch = rows[torch.randint(len(rows), (BATCH,))]
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = objective(views(batch, Draw(0, step)))["loss"]
+            loss = objective(views(batch, Draw(0, step)), 0.0)["loss"]
         loss.backward()
         optimizer.step()
         yield int((batch["document"] >= 0).sum())

@@ -19,7 +19,7 @@ class Health(Occasional):
 
     def look(self, trainer: Any, module: Any) -> None:
         values = log_health(trainer, module, self.rows)
-        self.warned = self.warned or warn_of_collapse(values)
+        self.warned = self.warned or warn_of_collapse(values, module.objective.advice)
 
 
 def log_health(trainer: Any, module: Any, rows: int) -> dict[str, float]:
@@ -28,13 +28,12 @@ def log_health(trainer: Any, module: Any, rows: int) -> dict[str, float]:
     return values
 
 
-def warn_of_collapse(values: dict[str, float]) -> bool:
-    """Whether there was one to warn of."""
+def warn_of_collapse(values: dict[str, float], advice: str) -> bool:
+    """Whether there was one to warn of; `advice`: what to try then."""
     collapsed = values["feature_std"] < COLLAPSED
     if collapsed:
         say(
             f"warning: the features have collapsed (health/feature_std {values['feature_std']:.3f}, RankMe "
-            f"{values['rankme']:.1f}): all items get nearly the same vector. Try a lower optimizer.lr, a longer "
-            "schedule.warmup, a larger data.batch_size or, with objective=byol, a higher objective.momentum."
+            f"{values['rankme']:.1f}): all items get nearly the same vector. Try {advice}."
         )
     return collapsed

@@ -25,7 +25,7 @@ class Online(Occasional):
         self.rows = rows
 
     def look(self, trainer: Any, module: Any) -> None:
-        encode = partial(embed, module.objective.backbone, module.views, device=module.device)
+        encode = partial(embed, module.objective.encoder, module.views, device=module.device)
         vectors = held_out_vectors(encode, trainer.datamodule, self.rows, module.seed)
         if vectors and (asked := vectors.asked):
             record(trainer, on_holdout(classification(*asked).scores))

@@ -14,7 +14,7 @@ from ssl_lab.randomness import Draw
 @torch.no_grad()
 def measure(module: Any, data: Data, rows: int) -> dict[str, float]:
     """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items."""
-    backbone, views = module.objective.backbone, module.views
+    backbone, views = module.objective.encoder, module.views
     batches = list(data.loader("train", rows))
     x = embed(backbone, views, batches, module.device)
     values = geometry.spread(x)

@@ -35,7 +35,7 @@ def perplexity(
     with evaluating(objective):
         for i, batch in enumerate(batches):
             asked = views.held_out(move_data_to_device(batch, device), Draw(0, i, device=device))
-            scalars, hidden = objective(asked), asked["hidden"].cpu()
+            scalars, hidden = objective(asked, 1.0), asked["hidden"].cpu()
             targets = batch["tokens"].gather(1, hidden.clamp(min=0))[hidden >= 0]
             means = scalars["loss"], scalars["masked_accuracy"], surprise[targets].mean()
             told.append([float(value) for value in means] + [len(targets)])

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 
 from ssl_lab.model import Model
 from ssl_lab.runfolder.files import replace, write_json
@@ -20,7 +20,8 @@ vectors = model.embed(ITEMS)  # float32, (2, {width})
 def write(model: Model, folder: Path) -> str:
     """Gives Python that uses what was written."""
     objective: Any = model.objective
-    replace(folder / "model.safetensors", lambda file: save_model(objective, str(file)))
+    kept = {name: value.clone() for name, value in objective.state_dict().items() if name.startswith(objective.product)}
+    replace(folder / "model.safetensors", lambda file: save_file(kept, str(file)))
     describe(model, folder)
     return USE.format(width=model.width)
 

@@ -1,7 +1,7 @@
 """What every objective is: a backbone with all that training it takes."""
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
@@ -12,6 +12,7 @@ from ssl_lab.data.base import Batch
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.scores import Score
+from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.views.base import Views
 
 Counts = Callable[[], Int[Tensor, " vocabulary"]]
@@ -19,7 +20,7 @@ Counts = Callable[[], Int[Tensor, " vocabulary"]]
 
 
 class Objective(nn.Module):
-    """Called with a batch, gives a dict of scalars, of which `loss` is minimised and all are logged.
+    """Called with a batch, gives a dict of scalars, of which `loss` is minimised and all but `weight` are logged.
 
     It owns its backbone, projector, predictor and teacher, and knows nothing of data, optimizers or trainers.
     """
@@ -30,12 +31,32 @@ class Objective(nn.Module):
     needs_of_backbone: ClassVar[frozenset[str]] = frozenset({"vector"})
     """what the backbone must give"""
 
+    product: ClassVar[tuple[str, ...]] = ("backbone.",)
+    """beginnings of the names of the weights that an export carries: of the encoder, and of what `fill` needs"""
+
+    advice: ClassVar[str] = "a lower optimizer.lr, a longer schedule.warmup or a larger data.batch_size"
+    """what to try where the features collapse"""
+
     def __init__(self, backbone: Backbone):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """`progress` in [0, 1] through the training. Losses are computed in at least float32.
+
+        `weight` is the number of terms that the loss is a mean over, 1 where it is left out: a step's gradient is the
+        mean weighted by it, over all processes and accumulated batches, so that it is that of the whole batch.
+        """
         raise NotImplementedError
+
+    @property
+    def encoder(self) -> Backbone:
+        """The net that is the product."""
+        return self.backbone
+
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """What learns at another rate or does not decay, as groups of parameters for the optimizer."""
+        return parameter_groups(self, weight_decay)
 
     def held_out(self, views: Views, unseen: Iterable[Batch], counts: Counts) -> dict[str, Score]:
         """Scores of its own on items that it has not seen, shaped as in training; by name, `metric/protocol`."""

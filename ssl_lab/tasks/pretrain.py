@@ -70,10 +70,10 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, mod
     data.save(folder)
     for logger in trainer.loggers:
         logger.log_hyperparams({**plain(config), "provenance": facts})
-    parameters = sum(p.numel() for p in module.objective.backbone.parameters())
+    parameters = sum(p.numel() for p in module.objective.encoder.parameters())
     say(
         f"{config.name}: {data.description}, {type(module.objective).__name__}, "
-        f"{type(module.objective.backbone).__name__} of {parameters / 1e6:.2f} M parameters, "
+        f"{type(module.objective.encoder).__name__} of {parameters / 1e6:.2f} M parameters, "
         f"{type(trainer.accelerator).__name__.removesuffix('Accelerator')}, {trainer.precision}\n{folder}"
     )
 
@@ -81,10 +81,10 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, mod
 def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Data) -> dict[str, Any]:
     """The score sheet of the last checkpoint, beside both controls."""
     health = log_health(trainer, module, config.scores.health_rows)
-    warn_of_collapse(health)
+    warn_of_collapse(health, module.objective.advice)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
     parts, run = parts_of(plain(config)), str(folder.resolve())
-    model = Model(module.objective.backbone, module.views, data, parts, run, module.objective)
+    model = Model(module.objective.encoder, module.views, data, parts, run, module.objective)
     first = beside(model.held_out(), {}, config.seed)
     before, protocol = untrained(model, config.seed), Protocol(**plain(config.protocol))
     found = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)

@@ -35,6 +35,7 @@ def compose(config: Config, data: Data) -> Pretraining:
         schedule=build(config["schedule"], Schedule),
         seed=config["seed"],
         compile=config["compile"],
+        weight_decay=build(decay, Schedule) if (decay := config.get("weight_decay_schedule")) else None,
     )
 
 

@@ -9,41 +9,61 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from ssl_lab.data.base import Batch
+from ssl_lab.distributed import average
 from ssl_lab.objective.base import Objective
-from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.randomness import Draw, set_generators
+from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.steps import scheduled, total_steps
 from ssl_lab.views.base import Views
 
 
 class Pretraining(pl.LightningModule):
-    """`optimizer` makes one from parameter groups, `schedule` with progress in [0, 1] gives the factor on its rate."""
+    """`optimizer` makes one from parameter groups, `schedule` gives the factor on its rate.
+
+    `weight_decay` gives that on the optimizer's weight decay, which is constant without it.
+    """
 
     def __init__(
         self,
         objective: Objective,
         views: Views,
         optimizer: partial,
-        schedule: Callable[[float], float],
+        schedule: Schedule,
         seed: int,
         compile: bool = False,
+        weight_decay: Schedule | None = None,
     ):
         super().__init__()
         self.objective, self.views = objective, views
         self.make_optimizer, self.schedule, self.seed = optimizer, schedule, seed
+        self.weight_decay = weight_decay
+        self.weight: Tensor | float = 0.0  # of the batches since the last step
         if compile:
             self.objective.compile()
 
-    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         trainer = self.trainer
         draw = Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)
         return self.views(batch, draw)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         set_generators(self.seed, self._batches_seen, self.trainer.global_rank)
-        scalars = self.objective(batch)
+        scalars = self.objective(batch, self.progress)
+        weight = scalars.pop("weight", None)
         self.log_dict({f"pretrain/{name}": value.detach() for name, value in scalars.items()}, sync_dist=True)
-        return scalars["loss"]
+        self.weight += 1.0 if weight is None else weight.detach()
+        return scalars["loss"] if weight is None else scalars["loss"] * weight
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients are so far the mean, over processes and accumulated batches, of those of weight · loss."""
+        weight = average(self.weight) if isinstance(self.weight, Tensor) else self.weight
+        mean = weight / self.trainer.accumulate_grad_batches
+        torch._foreach_div_([p.grad for p in self.objective.parameters() if p.grad is not None], mean)
+        self.weight = 0.0
+        if self.weight_decay is not None:
+            for group, decay in zip(optimizer.param_groups, self.decays, strict=True):
+                group["weight_decay"] = decay * self.weight_decay(self.progress)
 
     def optimizer_step(
         self,
@@ -56,9 +76,9 @@ class Pretraining(pl.LightningModule):
         self.objective.after_step(self.progress)
 
     def configure_optimizers(self) -> Any:
-        decay = self.make_optimizer.keywords.get("weight_decay", 0.0)
-        optimizer = self.make_optimizer(parameter_groups(self.objective, decay))
-        return scheduled(optimizer, self.schedule, self.trainer)
+        groups = self.objective.groups(self.make_optimizer.keywords.get("weight_decay", 0.0))
+        self.decays = [group["weight_decay"] for group in groups]
+        return scheduled(self.make_optimizer(groups), self.schedule, self.trainer)
 
     @property
     def total_steps(self) -> float:
