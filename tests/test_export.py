@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from test_cli import ssl_lab as ssl_lab_here
 from test_evaluate import PRETRAIN, SMALL, ssl_lab
 from test_text import ENGLISH, bert, words  # noqa: F401  fixtures
@@ -54,6 +55,9 @@ def test_this_package_loads_what_it_has_exported(runs, kind, tmp_path):
         theirs = load(place)
         assert np.array_equal(theirs.embed(items), ours.embed(items))
         assert theirs.weights == ours.weights
+    with safe_open(moved / "model.safetensors", "pt") as weights:  # no projector, which nothing needs any more
+        parts = {name.split(".")[0] for name in weights.keys()}  # noqa: SIM118
+    assert parts == ({"backbone", "head", "bias"} if kind == "text" else {"backbone"})
     assert {"README.md", "config.json", "model.safetensors"} <= {file.name for file in moved.iterdir()}
     if kind == "text":
         assert theirs.fill("The [MASK] statement.") == ours.fill("The [MASK] statement.")

@@ -50,6 +50,15 @@ def test_parameters_are_grouped_by_kind_and_vectors_do_not_decay():
     assert decay == {"kernel": 0.1, "matrix": 0.1, "embedding": 0.1, "vector": 0.0}
 
 
+def test_positions_norms_and_single_tokens_do_not_decay_whatever_their_rank():
+    net = nn.Module()
+    net.pos_embed, net.cls_token, net.mask_token = (nn.Parameter(torch.zeros(1, n, 4)) for n in (5, 1, 1))
+    net.embeddings = nn.ModuleDict({"position_embeddings": nn.Embedding(5, 4), "word_embeddings": nn.Embedding(9, 4)})
+    net.norm, net.classifier = nn.LayerNorm([2, 4]), nn.Linear(4, 2, bias=False)
+    decaying = [p for group in parameter_groups(net, 0.1) for p in group["params"] if group["weight_decay"]]
+    assert {id(p) for p in decaying} == {id(net.embeddings["word_embeddings"].weight), id(net.classifier.weight)}
+
+
 def muon(net, **options):
     defaults = {
         "lr": 0.02,

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from test_config import composed
 from torch import nn
+from torch.utils.data import DataLoader
 
 import ssl_lab
 from ssl_lab import cli
@@ -182,6 +184,45 @@ def test_a_checkpoint_that_would_run_code_is_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"evil\.ckpt .* holds more than weights"):
         ssl_lab.load(str(run[0]), checkpoint=str(tmp_path / "evil.ckpt"))
     assert not Path("pwned").exists()
+
+
+def test_the_objective_that_the_readme_shows_trains_from_a_folder_of_its_own(pretrain, tmp_path, monkeypatch):
+    text = (Path(ssl_lab.__file__).parent / "objective" / "README.md").read_text()
+    code, described, command = re.findall(r"```(?:python|yaml)?\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mine" / "objective").mkdir(parents=True)
+    (tmp_path / "mine" / "align.py").write_text(code)
+    (tmp_path / "mine" / "objective" / "align.yaml").write_text(described)
+    trust, program, task, *options = command.split()
+    assert (program, task) == ("ssl-lab", "pretrain")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv(*trust.split("="))
+    (run,), _ = pretrain(*options, "debug=one_batch", "trainer=cpu", "logger=none")
+    assert json.loads((run / "summary.json").read_text())["loss"] > 0
+    monkeypatch.delenv("SSL_LAB_TRUST")
+    _, err = pretrain(*options, "debug=one_batch", "trainer=cpu", "logger=none", code=2)
+    assert "_target_: align.Align is not allowed here" in err
+
+
+def test_weight_decay_follows_its_schedule_and_that_of_vectors_stays_zero():
+    module = compose(composed("data=digits", "optimizer.weight_decay=0.1", "schedule@weight_decay_schedule=cosine",
+                              "weight_decay_schedule.warmup=0", "weight_decay_schedule.final=10"),
+                     build(composed("data=digits")["data"], Data, Source))  # fmt: skip
+    seen = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            seen.append([group["weight_decay"] for group in trainer.optimizers[0].param_groups])
+
+    batches = [{"image": torch.zeros(8, 1, 8, 8, dtype=torch.uint8)}] * 5
+    trainer = Trainer(
+        max_steps=5, callbacks=[Watch()], accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(batches, batch_size=None))
+    for step, decays in enumerate(seen):
+        expected = 0.1 * (10 - 9 * (1 + math.cos(math.pi * step / 5)) / 2)
+        assert sorted(set(decays)) == pytest.approx([0.0, expected])
 
 
 class StopAt(Callback):

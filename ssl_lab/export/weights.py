@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from ssl_lab.model import Model
@@ -20,7 +21,8 @@ vectors = model.embed(ITEMS)  # float32, (2, {width})
 def write(model: Model, folder: Path) -> str:
     """Gives Python that uses what was written."""
     objective: Any = model.objective
-    kept = {name: value.clone() for name, value in objective.state_dict().items() if name.startswith(objective.product)}
+    own = {name: value for name, value in objective.state_dict().items() if name.startswith(objective.product)}
+    kept = {name: value.clone(memory_format=torch.contiguous_format) for name, value in own.items()}
     replace(folder / "model.safetensors", lambda file: save_file(kept, str(file)))
     describe(model, folder)
     return USE.format(width=model.width)
