@@ -1,30 +1,17 @@
 """The command line: help, exit codes, literal values, nearest names."""
 
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command import ssl_lab
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from ssl_lab import cli
 from ssl_lab.cli.overrides import literal, split
 from ssl_lab.errors import UsageError
-
-
-def ssl_lab(monkeypatch, capfd, *arguments):
-    """Exit code, stdout and stderr of the command in this process."""
-    monkeypatch.setattr(sys, "argv", ["ssl-lab", *arguments])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        code = cli.main()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    out, err = capfd.readouterr()
-    return code, out, err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], [], ["pretrain", "--help"], ["--version"]])
@@ -45,11 +32,11 @@ def test_composing_does_not_import_torch(arguments):
 
 
 def test_help_lists_tasks_groups_options_and_examples(monkeypatch, capfd):
-    _, out, _ = ssl_lab(monkeypatch, capfd, "--help")
+    _, out, _ = ssl_lab("--help")
     for word in ("pretrain", "objective", "byol", "simclr", "fashion_mnist", "resnet50", "examples"):
         assert word in out
     assert "_images" not in out
-    _, out, _ = ssl_lab(monkeypatch, capfd, "pretrain", "--help")
+    _, out, _ = ssl_lab("pretrain", "--help")
     assert "SimCLR (Chen et al. 2020)" in out
 
 
@@ -71,7 +58,7 @@ def test_help_lists_tasks_groups_options_and_examples(monkeypatch, capfd):
     ],
 )
 def test_misspelt_names_are_usage_errors_with_the_nearest_ones(monkeypatch, capfd, arguments, message):
-    code, out, err = ssl_lab(monkeypatch, capfd, *arguments)
+    code, out, err = ssl_lab(*arguments, code=None)
     assert message in err
     assert code == 2
     assert out == ""
@@ -91,7 +78,7 @@ def test_misspelt_names_are_usage_errors_with_the_nearest_ones(monkeypatch, capf
     ],
 )
 def test_what_is_wrong_with_the_input_is_one_line_and_no_half_made_run(monkeypatch, capfd, arguments, message):
-    code, out, err = ssl_lab(monkeypatch, capfd, "pretrain", *arguments)
+    code, out, err = ssl_lab("pretrain", *arguments, code=None)
     assert message in err
     assert code == 1
     assert out == ""
@@ -102,7 +89,7 @@ def test_what_is_wrong_with_the_input_is_one_line_and_no_half_made_run(monkeypat
 def test_a_traceback_only_when_asked_for(monkeypatch, capfd):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(Exception, match="nonsense"):
-        ssl_lab(monkeypatch, capfd, "pretrain", "objective=nonsense")
+        ssl_lab("pretrain", "objective=nonsense")
 
 
 AWKWARD = [
@@ -159,6 +146,6 @@ def test_groups_of_ones_own(monkeypatch, capfd, tmp_path):
     (tmp_path / "mine" / "objective").mkdir(parents=True)
     (tmp_path / "mine" / "objective" / "warm.yaml").write_text("defaults: [simclr]\ntemperature: 0.77\n")
     arguments = ["pretrain", "--config-dir", str(tmp_path / "mine"), "objective=warm", "--cfg", "job"]
-    code, out, _ = ssl_lab(monkeypatch, capfd, *arguments)
+    code, out, _ = ssl_lab(*arguments, code=None)
     assert code == 0
     assert "temperature: 0.77" in out

@@ -176,7 +176,7 @@ def test_a_file_of_ones_own_joins_by_the_folder_that_the_environment_names(monke
          "objective MLM needs tokens, words of the backbone, and ConvNet gives vector: choose backbone=hub_text or "
          "backbone=text_base or backbone=text_small or backbone=text_tiny, with data of tokens"),
         (["objective=simclr", *TEXT[1:], "data=text_files"],
-         "objective SimCLR needs views, and views MaskTokens make hidden, masked: choose views=grey_crops or"),
+         "objective SimCLR needs views, and views MaskTokens give hidden, masked: choose views=grey_crops or"),
         (["data=text_files", "data.path=PATH", "data.tokenizer.size=300", "backbone=convnet", "backbone.channels=1"],
          "backbone ConvNet reads image, and the data give tokens: choose backbone=hub_text or"),
         (["data=digits", "views=mask_tokens"], "views MaskTokens reads tokens, and the data give image: choose views="),

@@ -1,13 +1,11 @@
 """Two gloo processes compute what one does: losses, gradients, and the weights after some steps."""
 
 import functools
-import os
-import subprocess
-import sys
 from pydoc_data.topics import topics
 
 import pytest
 import torch
+from command import started
 from lightning.pytorch import Trainer
 from test_objective import OBJECTIVES, TOKENIZER, batch_for, make
 from torch import distributed, nn
@@ -76,18 +74,13 @@ def test_weights_after_three_steps(name, tmp_path):
     states = []
     (tmp_path / "x.txt").write_text(topics["import"])
     for devices in (1, 2):
-        command = [
-            sys.executable, "-m", "ssl_lab", "pretrain", f"objective={name}", *TRAINED_ON[OBJECTIVES[name][2]],
+        done = started(
+            "pretrain", f"objective={name}", *TRAINED_ON[OBJECTIVES[name][2]],
             "trainer=ddp", "logger=none", "trainer.accelerator=cpu", f"trainer.devices={devices}",
             "trainer.precision=32", "data.batch_size=32", "optimizer.lr=0.01", "debug=one_batch", "trainer.max_steps=3",
-            "schedule.warmup=0.0",
-        ]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-        assert done.returncode == 0, done.stderr
-        folder = done.stdout.strip().splitlines()[-1]
-        states.append(torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+            "schedule.warmup=0.0", folder=tmp_path, OMP_NUM_THREADS="1",
+        )  # fmt: skip
+        states.append(torch.load(done.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
     assert states[0].keys() == states[1].keys()
     for key, one in states[0].items():
         torch.testing.assert_close(

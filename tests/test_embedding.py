@@ -1,10 +1,7 @@
 """Embedding sets: the same rows however they are made, opened by other libraries, whole or not there."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
@@ -14,8 +11,8 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 import torch
+from command import ssl_lab, started
 from PIL import Image
-from test_cli import ssl_lab
 from test_config import composed
 
 import ssl_lab as package
@@ -262,19 +259,14 @@ def run(tmp_path_factory):
 
 
 def command(folder, *arguments):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "SSL_LAB_CACHE": str(folder / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-m", "ssl_lab", *arguments], cwd=folder, capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1]
+    return started(*arguments, folder=folder, OMP_NUM_THREADS="1").folder
 
 
 def test_two_processes_give_the_rows_of_one(run, tmp_path, monkeypatch, capfd):
     arguments = ("embed", f"run={run}", "shard_rows=500", "trainer.accelerator=cpu")
     two = tmp_path / command(tmp_path, *arguments, "trainer.devices=2", "trainer.strategy=ddp")
     monkeypatch.setenv("SSL_LAB_CACHE", "another")
-    _, out, _ = ssl_lab(monkeypatch, capfd, *arguments, "trainer.devices=1")
+    _, out, _ = ssl_lab(*arguments, "trainer.devices=1")
     for split in ("train", "test"):
         torch.testing.assert_close(EmbeddingSet(two).vectors(split), EmbeddingSet(out.strip()).vectors(split))
     assert json.loads((two / "summary.json").read_text())["rows"] == 1797
@@ -285,7 +277,7 @@ def test_a_run_prepares_other_data_as_its_own(run, tmp_path, monkeypatch, capfd)
     for i, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (5, 30, 40, 3), np.uint8)):
         Image.fromarray(pixels).save(images / f"{i}.png")
     arguments = ("data=image_folder", f"data.path={images}", "data.batch_size=1")
-    _, out, _ = ssl_lab(monkeypatch, capfd, "embed", f"run={run}", *arguments)
+    _, out, _ = ssl_lab("embed", f"run={run}", *arguments)
     found = EmbeddingSet(out.strip())
     expected = package.load(str(run)).embed([images / f"{i}.png" for i in range(5)])
     order = [int(Path(name).stem) for name in found.column("file")]  # the first is held out
@@ -306,7 +298,7 @@ def test_a_run_prepares_other_data_as_its_own(run, tmp_path, monkeypatch, capfd)
     ],
 )
 def test_a_choice_that_makes_no_sense(monkeypatch, capfd, arguments, message):
-    code, out, err = ssl_lab(monkeypatch, capfd, "embed", *arguments)
+    code, out, err = ssl_lab("embed", *arguments, code=None)
     assert message in err
     assert code in (1, 2)
     assert out == ""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import ssl_lab, started
 from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
 from PIL import Image
@@ -20,8 +21,7 @@ from test_config import composed
 from torch import nn
 from torch.utils.data import DataLoader
 
-import ssl_lab
-from ssl_lab import cli
+import ssl_lab as package
 from ssl_lab.callbacks.health import warn_of_collapse
 from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
@@ -38,21 +38,10 @@ SMALL = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def pretrain(monkeypatch, capfd):
-    """Runs the command in this process; gives the run folders that it printed, and stderr."""
-
-    def run(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["ssl-lab", "pretrain", *arguments])
-        capfd.readouterr()
-        got = cli.main()
-        out, err = capfd.readouterr()
-        assert got == code, err
-        return [Path(line) for line in out.splitlines()], err
-
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
+def pretrain(*arguments, code=0):
+    """The run folders that the command printed, and what it said."""
+    done = ssl_lab("pretrain", *arguments, code=code)
+    return done.folders, done.err
 
 
 def metrics(run):
@@ -73,10 +62,8 @@ def run(tmp_path_factory):
         "callbacks.online.every_n_epochs=1",
         "callbacks.health.every_n_epochs=1",
     ]
-    command = [sys.executable, "-m", "ssl_lab", "pretrain", *SMALL, *options, "trainer.log_every_n_steps=5"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip().splitlines()[-1]), done.stderr
+    done = started("pretrain", *SMALL, *options, "trainer.log_every_n_steps=5", folder=folder)
+    return done.folder, done.err
 
 
 def test_the_run_folder_holds_what_it_should(run):
@@ -139,7 +126,7 @@ def test_wandb_has_the_same_metrics(run):
     assert theirs == metrics(run[0])
 
 
-def test_the_config_composes_again(run, pretrain):
+def test_the_config_composes_again(run):
     folder, _ = run
     config = OmegaConf.load(folder / "config.yaml")
     (again,), _ = pretrain("--config-dir", str(folder), "--config-name", "config", "trainer.max_epochs=1")
@@ -155,7 +142,7 @@ def test_provenance_names_code_data_libraries_and_machine(run):
 
 
 def test_a_run_is_loaded_and_embeds_images(run, tmp_path):
-    model = ssl_lab.load(str(run[0]))
+    model = package.load(str(run[0]))
     images = [np.full((8, 8), value, np.uint8) for value in (0, 100, 255)]
     vectors = model.embed(images)
     assert (vectors.shape, vectors.dtype) == ((3, 16), np.float32)
@@ -170,9 +157,9 @@ def test_a_run_is_loaded_and_embeds_images(run, tmp_path):
 
 def test_what_is_no_run_or_no_image_is_said(run, tmp_path):
     with pytest.raises(UserError, match="is no run folder"):
-        ssl_lab.load(str(tmp_path))
+        package.load(str(tmp_path))
     with pytest.raises(UserError, match=r"gone\.png is no image that can be read"):
-        ssl_lab.load(str(run[0])).embed(["gone.png"])
+        package.load(str(run[0])).embed(["gone.png"])
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(run, tmp_path):
@@ -182,12 +169,12 @@ def test_a_checkpoint_that_would_run_code_is_refused(run, tmp_path):
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(UserError, match=r"evil\.ckpt .* holds more than weights"):
-        ssl_lab.load(str(run[0]), checkpoint=str(tmp_path / "evil.ckpt"))
+        package.load(str(run[0]), checkpoint=str(tmp_path / "evil.ckpt"))
     assert not Path("pwned").exists()
 
 
-def test_the_objective_that_the_readme_shows_trains_from_a_folder_of_its_own(pretrain, tmp_path, monkeypatch):
-    text = (Path(ssl_lab.__file__).parent / "objective" / "README.md").read_text()
+def test_the_objective_that_the_readme_shows_trains_from_a_folder_of_its_own(tmp_path, monkeypatch):
+    text = (Path(package.__file__).parent / "objective" / "README.md").read_text()
     code, described, command = re.findall(r"```(?:python|yaml)?\n(.*?)```", text, re.DOTALL)
     (tmp_path / "mine" / "objective").mkdir(parents=True)
     (tmp_path / "mine" / "align.py").write_text(code)
@@ -240,7 +227,7 @@ class StopAt(Callback):
     "options", [["objective=simclr", "optimizer=adamw"], ["objective=byol", "trainer.accumulate_grad_batches=2"]]
 )
 @pytest.mark.parametrize("batch", [14, 21])
-def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, batch, pretrain, monkeypatch):
+def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, batch, monkeypatch):
     monkeypatch.setenv("SSL_LAB_TRUST", str(Path(__file__).parent))
     options = [*SMALL, *options, "logger=none", "trainer.max_epochs=3", "scores.rows=50"]
     (whole,), _ = pretrain(*options)
@@ -343,14 +330,14 @@ def test_a_run_folder_is_never_written_into_twice(tmp_path):
     assert read_config(tmp_path / "run")["seed"] == 1
 
 
-def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job(pretrain):
+def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job():
     folders, err = pretrain("-m", "debug=one_batch", *SMALL, "objective=simclr,byol", "data.batch_size=32,5000", code=1)
     assert err.count("data.batch_size=5000 is larger") == 2
     assert [OmegaConf.load(folder / "config.yaml").name for folder in folders] == ["simclr-digits", "byol-digits"]
     assert len({file.name for folder in folders for file in folder.glob("wandb/offline-run-*/*.wandb")}) == 2
 
 
-def test_unlabelled_images_train_and_get_label_free_scores(tmp_path, pretrain):
+def test_unlabelled_images_train_and_get_label_free_scores(tmp_path):
     (tmp_path / "my photos [new]").mkdir()
     for i in range(20):
         pixels = np.random.default_rng(i).integers(0, 255, (30, 40, 3), dtype=np.uint8)

@@ -8,13 +8,13 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from command import ssl_lab
 from safetensors.torch import load_file
 from seqeval.metrics import f1_score
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
-from test_cli import ssl_lab
 from test_config import composed
 from torch import nn
 
@@ -222,7 +222,7 @@ def probe(monkeypatch, capfd):
     """Runs the command; gives its summary, its folder and stderr."""
 
     def run(*overrides):
-        code, out, err = ssl_lab(monkeypatch, capfd, "probe", "trainer=cpu", *overrides)
+        code, out, err = ssl_lab("probe", "trainer=cpu", *overrides, code=None)
         assert code == 0, err
         folder = Path(out.strip().splitlines()[-1])
         return json.loads((folder / "summary.json").read_text()), folder, err
@@ -262,6 +262,6 @@ def test_probe_of_entities(probe, entities):
 
 
 def test_heads_that_do_not_fit_the_data_are_named(monkeypatch, capfd):
-    code, out, err = ssl_lab(monkeypatch, capfd, "probe", "data=digits", "backbone=convnet", "head=tagger")
+    code, out, err = ssl_lab("probe", "data=digits", "backbone=convnet", "head=tagger", code=None)
     assert (code, out) == (2, "")
     assert "these data have no tagged words: choose data=wnut17" in err

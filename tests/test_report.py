@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_evaluate import SMALL, ssl_lab
+from command import ssl_lab
+from test_evaluate import SMALL
 from test_export import TEXT
 from test_text import ENGLISH
 
@@ -168,8 +169,8 @@ def test_the_browser_check_sees_errors_and_requests(tmp_path):
 def test_hidden_words_and_the_bank_of_a_text_run_are_on_its_page(tmp_path):
     for i, document in enumerate(ENGLISH[:8]):
         (tmp_path / f"{i}.txt").write_text(document)
-    run, _ = ssl_lab("pretrain", *TEXT, "data.holdout=0.5", folder=tmp_path)
-    made, _ = ssl_lab("report", f"runs={run}", "sample=4", "queries=1", "logger=none", folder=tmp_path)
+    run = ssl_lab("pretrain", *TEXT, "data.holdout=0.5", folder=tmp_path).folder
+    made = ssl_lab("report", f"runs={run}", "sample=4", "queries=1", "logger=none", folder=tmp_path).folder
     text = (made / "report.html").read_text()
     assert {"Hidden words", "“bank” in twenty sentences"} <= set(re.findall("<h2>(.*?)</h2>", text))
     (word, probability), *_ = load(run).fill("she opened an [MASK] at the bank .")[0]
@@ -184,11 +185,10 @@ def test_hidden_words_and_the_bank_of_a_text_run_are_on_its_page(tmp_path):
 
 def test_two_runs_make_one_page(tmp_path):
     options = ["data=digits", "trainer=cpu", "backbone.widths=[8,16]", "trainer.max_epochs=2", *SMALL]
-    run, _ = ssl_lab(
-        "pretrain", *options, "callbacks.health.every_n_epochs=1", "trainer.log_every_n_steps=5", folder=tmp_path
-    )
-    other, _ = ssl_lab("evaluate", f"run={run}", *SMALL, folder=tmp_path)
-    made, _ = ssl_lab("report", f"runs=[{run},{other}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path)
+    options += ["callbacks.health.every_n_epochs=1", "trainer.log_every_n_steps=5"]
+    run = ssl_lab("pretrain", *options, folder=tmp_path).folder
+    other = ssl_lab("evaluate", f"run={run}", *SMALL, folder=tmp_path).folder
+    made = ssl_lab("report", f"runs=[{run},{other}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path).folder
     text = (made / "report.html").read_text()
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert headings == [

@@ -1,7 +1,6 @@
 """The same rows, hits and errors from exact search, Milvus Lite and a real Milvus server."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_cli import ssl_lab
+from command import ssl_lab
 
 from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
@@ -239,11 +238,7 @@ def digits(tmp_path_factory):
         printed = {}
 
         def run(*arguments):
-            done = subprocess.run(
-                [sys.executable, "-m", "ssl_lab", *arguments], capture_output=True, text=True, env=os.environ
-            )
-            assert done.returncode == 0, done.stderr
-            return done.stdout.strip().splitlines()[-1]
+            return ssl_lab(*arguments).out.strip()
 
         printed["run"] = run("pretrain", "data=digits", "logger=none", "debug=one_batch")
         printed["embed"] = run("embed", f"run={printed['run']}")
@@ -262,7 +257,7 @@ def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
     for query in ("query.id=1439", "query=it's [a] digit=9.png", "it's [a] digit.png"):
         if query.endswith("digit.png"):
             Path("it's [a] digit=9.png").rename("it's [a] digit.png")
-        code, out, err = ssl_lab(monkeypatch, capfd, "search", collection, query, "k=4", "output=json")
+        code, out, err = ssl_lab("search", collection, query, "k=4", "output=json", code=None)
         assert code == 0, err
         hits, folder = out.strip().splitlines()
         hits = json.loads(hits)
@@ -271,7 +266,7 @@ def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
         assert hits[0]["similarity"] == pytest.approx(1, abs=1e-4)
         assert len(hits) == 4
         assert Path(folder, "hits.html").read_text().count("data:image/png;base64,") == 4 + ("id" not in query)
-    code, out, err = ssl_lab(monkeypatch, capfd, "search", collection, "query.id=5", "k=3", "filter=label == 3")
+    code, out, err = ssl_lab("search", collection, "query.id=5", "k=3", "filter=label == 3", code=None)
     assert len(out.splitlines()) == 1
     assert "similarity" in err
 
@@ -289,7 +284,7 @@ def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
     ],
 )  # fmt: skip
 def test_searches_that_cannot_be(digits, arguments, message, code, monkeypatch, capfd):
-    found, out, err = ssl_lab(monkeypatch, capfd, "search", f"collection={digits['embed']}", *arguments)
+    found, out, err = ssl_lab("search", f"collection={digits['embed']}", *arguments, code=None)
     assert message in err
     assert found == code
     assert out == ""

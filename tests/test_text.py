@@ -3,13 +3,12 @@
 import json
 import math
 import shutil
-import subprocess
-import sys
 from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
 import torch
+from command import ssl_lab
 from largest import Largest
 from transformers import (
     AutoModel,
@@ -20,7 +19,7 @@ from transformers import (
     DataCollatorForLanguageModeling,
 )
 
-import ssl_lab
+import ssl_lab as package
 from ssl_lab.backbone.hub import HubText
 from ssl_lab.backbone.text import SHORT, TextEncoder, attention, mean_of, rotated, rotations
 from ssl_lab.callbacks.word_vectors import cooccurrence, ppmi_svd
@@ -653,10 +652,7 @@ PRETRAIN = [
 
 
 def pretrain(folder, *options):
-    command = [sys.executable, "-m", "ssl_lab", "pretrain", *PRETRAIN, *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder / done.stdout.strip().splitlines()[-1]
+    return ssl_lab("pretrain", *PRETRAIN, *options, folder=folder).folder
 
 
 @pytest.fixture(scope="module")
@@ -677,7 +673,7 @@ def test_the_summary_of_masked_language_modelling(run):
 
 def test_a_run_carries_its_tokenizer_wherever_it_goes(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
-    one, other = ssl_lab.load(str(run)), ssl_lab.load(str(moved))
+    one, other = package.load(str(run)), package.load(str(moved))
     sentences = ["An import of a module.", "Types.", "A name that is bound to a module, " * 9]
     vectors = one.embed(sentences)
     assert vectors.shape == (3, 128)
@@ -689,13 +685,13 @@ def test_a_run_carries_its_tokenizer_wherever_it_goes(run, tmp_path):
 
 
 def test_fill_tells_the_likeliest_words(run):
-    (told,) = ssl_lab.load(str(run)).fill("the name of the [MASK] .", k=3)
+    (told,) = package.load(str(run)).fill("the name of the [MASK] .", k=3)
     shares = [share for _, share in told]
     assert len(shares) == 3
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1
     with pytest.raises(UserError, match=r"there is no \[MASK\] in the text"):
-        ssl_lab.load(str(run)).fill("nothing hidden")
+        package.load(str(run)).fill("nothing hidden")
 
 
 def test_resumed_goes_on_to_the_same_losses(run, tmp_path):

@@ -23,7 +23,7 @@ class LookAtViews(Callback):
 
     @torch.no_grad()
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        if not trainer.is_global_zero or "views" not in module.views.makes:
+        if not trainer.is_global_zero or "views" not in module.views.gives:
             return
         batch = next(iter(trainer.datamodule.loader("train", self.columns)))
         views = module.views

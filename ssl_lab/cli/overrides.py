@@ -104,8 +104,10 @@ def _nearest_key(key: str, conf: Path, task: str, overrides: list[str]) -> str:
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    from omegaconf import OmegaConf
+
     for key in config:
         yield f"{prefix}{key}"
         node = config._get_node(key)
-        if hasattr(node, "keys"):
+        if OmegaConf.is_dict(node):
             yield from _keys(node, f"{prefix}{key}.")

@@ -18,7 +18,7 @@ def measure(module: Any, data: Data, rows: int) -> dict[str, float]:
     batches = list(data.loader("train", rows))
     x = embed(backbone, views, batches, module.device)
     values = geometry.spread(x)
-    if "views" in views.makes:
+    if "views" in views.gives:
         first, second = _pairs(backbone, views, batches, module.device)
         values["alignment"] = geometry.alignment(first, second)
         values["cosine_two_views"], values["cosine_two_items"] = geometry.cosines(first, second)

@@ -19,7 +19,6 @@ from ssl_lab.views.perturb import Perturbation
 
 Batch = dict[str, Tensor]
 Encoder = Callable[[Iterable[Batch]], Tensor]
-KEPT, BROKEN = ("colour", 0.8), ("shuffle", 4)  # of images: the looks change, the shape is gone
 
 
 def invariance(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Score:
@@ -60,8 +59,11 @@ def of_changes(
         scores[f"invariance_{name}/auc_mean_{'_'.join(strengths)}"] = mean(curve.mean(0))
         if len(strengths) > 1:
             scores |= {f"invariance_{name}/auc_{s}": mean(row) for s, row in zip(strengths, curve, strict=True)}
-    if KEPT in made and BROKEN in made:
-        scores["shape_over_texture/colour0.8_shuffle4"] = prefers(x, made[KEPT], made[BROKEN])
+    strongest = {change.shape: (name, change.strengths[-1]) for name, change in perturbations.items()}
+    if "kept" in strongest and "broken" in strongest:
+        kept, broken = strongest["kept"], strongest["broken"]
+        which = "_".join(f"{name}{strength:g}" for name, strength in (kept, broken))
+        scores[f"shape_over_texture/{which}"] = prefers(x, made[kept], made[broken])
     if "views" in perturbations:
         scores |= of_views(torch.stack([changed("views", 1, number) for number in range(views)], 1))
     return scores

@@ -96,7 +96,7 @@ AutoModel.register(EncoderConfig, Encoder)
 def write(model: Model, folder: Path) -> str:
     """Gives Python that uses what was written."""
     backbone: Any = model.backbone
-    if native := isinstance(backbone, Hub | HubText):
+    if native := isinstance(backbone, Hub | HubText):  # which transformers itself writes
         backbone.model.save_pretrained(folder)
     else:
         weights.write(model, folder)

@@ -61,11 +61,11 @@ def _check(objective: type[Objective], backbone: Backbone, views: Views) -> None
             f"objective {objective.__name__} needs {_listed(lacking)} of the backbone, and {type(backbone).__name__} "
             f"gives {_listed(backbone.gives)}: {_choice('backbone', fit)}, with data of {reads}"
         )
-    if lacking := objective.needs - views.makes:
+    if lacking := objective.needs - views.gives:
         fitting = [name for name, one in options("views", Views).items() if objective.needs <= one.makes]
         raise UsageError(
-            f"objective {objective.__name__} needs {_listed(lacking)}, and views {type(views).__name__} make "
-            f"{_listed(views.makes)}: {_choice('views', fitting)}"
+            f"objective {objective.__name__} needs {_listed(lacking)}, and views {type(views).__name__} give "
+            f"{_listed(views.gives)}: {_choice('views', fitting)}"
         )
 
 

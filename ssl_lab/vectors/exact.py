@@ -62,8 +62,5 @@ class Exact(Store):
         return self.vectors[rows[0]]
 
     def _hit(self, row: int, similarity: float) -> Hit:
-        values = {
-            name: column[row].item() if hasattr(column[row], "item") else column[row]
-            for name, column in self.columns.items()
-        }
+        values = {name: column[row : row + 1].tolist()[0] for name, column in self.columns.items()}
         return Hit(values.pop("id"), similarity, values)

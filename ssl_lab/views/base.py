@@ -20,6 +20,11 @@ class Views(nn.Module):
     """the keys that it can add to a batch"""
 
     @property
+    def gives(self) -> frozenset[str]:
+        """Those that it adds, as it was made."""
+        return self.makes
+
+    @property
     def perturbations(self) -> Mapping[str, Perturbation]:
         """Changes of an item that evaluation tries on its embedding, by name; "views" is a training view."""
         return {}

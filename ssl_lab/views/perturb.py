@@ -5,6 +5,7 @@ A change goes from a raw batch to a raw batch, so that everything that takes ite
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,11 +19,15 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Perturbation:
-    """`apply(batch, strength, draw)` gives the changed batch; `unit` says what the strengths count."""
+    """`apply(batch, strength, draw)` gives the changed batch; `unit` says what the strengths, weakest first, count.
+
+    `shape` says of some whether they leave the item's shape as it is, and change its looks alone, or break it.
+    """
 
     apply: Callable[[Batch, float, Draw], Batch]
     strengths: tuple[float, ...]
     unit: str
+    shape: Literal["kept", "broken"] | None = None
 
 
 def on_images(change: Callable[[Tensor, float, Draw], Tensor]) -> Callable[[Batch, float, Draw], Batch]:
@@ -107,7 +112,7 @@ IMAGES: Mapping[str, Perturbation] = {
     "crop": Perturbation(on_images(crop), (0.2, 0.4, 0.6, 0.8), "share of the area cut away"),
     "rotation": Perturbation(on_images(rotate), (10, 20, 45, 90), "degrees"),
     "flip": Perturbation(on_images(flip), (1,), "left for right"),
-    "colour": Perturbation(on_images(recolour), (0.2, 0.4, 0.6, 0.8), "strength of the jitter"),
+    "colour": Perturbation(on_images(recolour), (0.2, 0.4, 0.6, 0.8), "strength of the jitter", "kept"),
     "blur": Perturbation(on_images(blur), (0.02, 0.04, 0.08), "sigma as a share of the side"),
-    "shuffle": Perturbation(on_images(shuffle_patches), (2, 4), "patches a side"),
+    "shuffle": Perturbation(on_images(shuffle_patches), (2, 4), "patches a side", "broken"),
 }

@@ -114,6 +114,10 @@ class TwoCrops(Views):
         self.local = Augment(**{**augment, **local})
 
     @property
+    def gives(self) -> frozenset[str]:
+        return self.makes if self.local_count else frozenset({"views"})
+
+    @property
     def perturbations(self) -> Mapping[str, perturb.Perturbation]:
         view = perturb.on_images(lambda images, strength, draw: self.pair[0](images, images.shape[-1], draw))
         return {**perturb.IMAGES, "views": perturb.Perturbation(view, (1,), "as in training")}
