@@ -1,4 +1,4 @@
-"""How tests run the command `ssl-lab`: in this process, since importing Lightning takes seconds, or in one of its own."""
+"""How tests run the command `ssl-lab`: in this process, since importing Lightning takes seconds, or in another."""
 
 import contextlib
 import io
