@@ -54,9 +54,9 @@ def build(config: Config, base: type[Part], *inside: type, **arguments: Any) -> 
 
     Raises UsageError where the config names anything else, or options that the class does not take.
     """
-    kind, options = offered(config["_target_"], base), _options(config, inside)
+    kind, chosen = offered(config["_target_"], base), _chosen(config, inside)
     try:
-        return kind(**options, **arguments)
+        return kind(**chosen, **arguments)
     except UserError:
         raise
     except Exception as error:
@@ -65,7 +65,7 @@ def build(config: Config, base: type[Part], *inside: type, **arguments: Any) -> 
 
 def bound(config: Config, base: type[Part], **arguments: Any) -> "functools.partial[Part]":
     """The class that `config` describes, with these options, to be called with the others."""
-    return functools.partial(offered(config["_target_"], base), **_options(config, ()), **arguments)
+    return functools.partial(offered(config["_target_"], base), **_chosen(config, ()), **arguments)
 
 
 def offered(target: str, base: type[Part]) -> type[Part]:
@@ -100,7 +100,7 @@ def options(group: str, base: type[Part]) -> dict[str, type[Part]]:
     return {file.stem: kind(file) for file in files if not file.stem.startswith("_")}
 
 
-def _options(config: Config, inside: tuple[type, ...]) -> dict[str, Any]:
+def _chosen(config: Config, inside: tuple[type, ...]) -> dict[str, Any]:
     return {key: _made(value, inside) for key, value in config.items() if key not in ("_target_", "_partial_")}
 
 
@@ -122,11 +122,13 @@ def _module(name: str, part: str) -> ModuleType | None:
     """The module of that name, if a config may take `part` from it; no other is imported."""
     if name.startswith("ssl_lab.") or THIRD_PARTY.get(part) == name:
         return importlib.import_module(name)
-    for folder in filter(None, os.environ.get(TRUST, "").split(os.pathsep)):
-        path = Path(folder).expanduser().resolve().joinpath(*name.split("."))
+    for given in filter(None, os.environ.get(TRUST, "").split(os.pathsep)):
+        folder = Path(given).expanduser().resolve()
+        path = folder.joinpath(*name.split("."))
         if not (file := next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)):
             continue
-        sys.path.append(str(Path(folder).expanduser().resolve()))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
         module = importlib.import_module(name)
         if Path(str(module.__file__)).resolve() != file:
             raise ImportError(f"{name} is {module.__file__}, not {file}: give that file another name")

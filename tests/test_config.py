@@ -23,6 +23,7 @@ from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.head.base import Head
 from ssl_lab.objective.base import Objective
+from ssl_lab.randomness import Draw
 from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.compose import compose as composed_module
 from ssl_lab.views.base import Views
@@ -102,6 +103,8 @@ def test_every_option_composes_and_builds(option, tmp_path):
     if group in ("backbone", "objective", "views", "optimizer", "schedule", "recipe") and "hub" not in option:
         module = make_module(config)
         assert module.objective.needs <= module.views.makes
+        made = module.views(build(config["data"], Data, Source).example(), Draw(0, 0))
+        assert module.objective(made, 0.0)["loss"].isfinite()
 
 
 def test_every_option_is_explained_in_its_first_comment():

@@ -208,7 +208,7 @@ def labels_of(values: list, feature: Any) -> tuple[Int[Tensor, " n"] | None, lis
 def _files(rows: Any, image: str) -> dict[str, np.ndarray]:
     """The column `file`, where each image is a file of its own."""
     paths = pc.struct_field(rows.with_format("arrow")[image], "path").to_pylist() if rows.num_rows else []
-    return {"file": np.array(paths)} if paths and all(path and Path(path).is_file() for path in paths) else {}
+    return {"file": np.array(paths)} if paths and all(paths) and Path(paths[0]).is_file() else {}
 
 
 def _datasets() -> Any:

@@ -66,8 +66,7 @@ def _of_model(config: DictConfig, folder: Path) -> Scored:
     data = model.data
     open_folder(folder, resolved, provenance(data))
     before = untrained(model, config.seed)
-    own = model.held_out()
-    first = [*beside(own, {}, config.seed), *_meaning(config, model, before)]
+    first = [*beside(model.held_out(), {}, config.seed), *_meaning(config, model, before)]
     protocol = Protocol(**plain(config.protocol))
     return score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
 

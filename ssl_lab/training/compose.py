@@ -41,13 +41,12 @@ def compose(config: Config, data: Data) -> Pretraining:
 
 def input_parts(config: Config, data: Data) -> tuple[Backbone, Views]:
     """What items pass first. Raises UsageError where a part does not read what the data give."""
-    backbone, views = (offered(config[group]["_target_"], base) for group, base in INPUT.items())
-    for group, kind in {"backbone": backbone, "views": views}.items():
+    for group, base in INPUT.items():
+        kind = offered(config[group]["_target_"], base)
         if kind.reads != data.key:
-            fit = [f"{group}={name}" for name, one in options(group, INPUT[group]).items() if one.reads == data.key]
-            raise UsageError(
-                f"{group} {kind.__name__} reads {kind.reads}, and the data give {data.key}: choose {' or '.join(fit)}"
-            )
+            fit = [name for name, one in options(group, base).items() if one.reads == data.key]
+            what = f"{group} {kind.__name__} reads {kind.reads}, and the data give {data.key}"
+            raise UsageError(f"{what}: {_choice(group, fit)}")
     return build(config["backbone"], Backbone, **data.context), build(config["views"], Views, **data.context)
 
 

@@ -59,7 +59,8 @@ class Pretraining(pl.LightningModule):
         """Gradients are so far the mean, over processes and accumulated batches, of those of weight · loss."""
         weight = average(self.weight) if isinstance(self.weight, Tensor) else self.weight
         mean = weight / self.trainer.accumulate_grad_batches
-        torch._foreach_div_([p.grad for p in self.objective.parameters() if p.grad is not None], mean)
+        if isinstance(mean, Tensor) or mean != 1:  # a tensor is not looked at: that would wait for the device
+            torch._foreach_div_([p.grad for p in self.objective.parameters() if p.grad is not None], mean)
         self.weight = 0.0
         if self.weight_decay is not None:
             for group, decay in zip(optimizer.param_groups, self.decays, strict=True):
