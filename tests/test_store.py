@@ -45,7 +45,8 @@ def made(folder, ids=None, values=None, weights="a", key="k"):
     pq.write_table(table.replace_schema_metadata({KEY: key}), folder / "train-00000-of-00001.parquet")
     card = {
         "key": key, "weights": weights, "width": WIDTH, "rows": len(ids), "sizes": {"train": len(ids)}, "run": None,
-        "splits": {"bank": "train"}, "classes": list("abcde"), "config": {}, "data_fingerprint": "f", "date": "today",
+        "splits": {"bank": "train"}, "classes": list("abcde"), "config": {}, "stored": {}, "data_fingerprint": "f",
+        "date": "today",
     }  # fmt: skip
     (folder / "card.json").write_text(json.dumps(card | FORMAT))
     return EmbeddingSet(folder)
@@ -265,7 +266,7 @@ def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
         assert hits[0]["label"] == 9
         assert hits[0]["similarity"] == pytest.approx(1, abs=1e-4)
         assert len(hits) == 4
-        assert Path(folder, "hits.html").read_text().count("data:image/png;base64,") == 4 + ("id" not in query)
+        assert Path(folder, "hits.html").read_text().count("data:image/webp;base64,") == 4 + ("id" not in query)
     code, out, err = ssl_lab("search", collection, "query.id=5", "k=3", "filter=label == 3", code=None)
     assert len(out.splitlines()) == 1
     assert "similarity" in err

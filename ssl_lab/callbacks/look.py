@@ -1,50 +1,66 @@
-"""What the model sees: a few images, each above its augmented views; in `views.png` and in loggers that take images."""
+"""What the model sees: a few items, each with its views; in `views.png` or `views.txt`, and in loggers that take it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import UInt8
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
+from ssl_lab.preview import Preview
 from ssl_lab.randomness import Draw
+
+SIDE, GAP = 96, 4  # pixels that a picture has at least, and between two
 
 
 class LookAtViews(Callback):
-    """A column for each of `columns` images, drawn once before the training."""
+    """Drawn once before the training: a column of pictures, or some lines of text, for each of `columns` items."""
 
     def __init__(self, columns: int):
         self.columns = columns
 
     @torch.no_grad()
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        if not trainer.is_global_zero or "views" not in module.views.gives:
+        if not trainer.is_global_zero:
             return
-        batch = next(iter(trainer.datamodule.loader("train", self.columns)))
-        views = module.views
-        made = views(move_data_to_device(batch, module.device), Draw(module.seed, 0))
-        rows = [views.plain(made)["input"], *made["views"]]
-        picture = grid([(255 * views.restore(row)).round().clamp(0, 255).byte().cpu() for row in rows])
-        image = Image.fromarray(picture.numpy())
-        image.save(Path(trainer.default_root_dir) / "views.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("views", [image], step=0)
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("views", picture, 0, dataformats="HWC")
+        items = trainer.datamodule.training()
+        batch = items[torch.arange(min(self.columns, len(items)))]
+        rows = module.views.preview(module.views(move_data_to_device(batch, module.device), Draw(module.seed, 0)))
+        folder = Path(trainer.default_root_dir)
+        if pictures := [[one.picture for one in row if one.picture] for row in rows if row[0].picture]:
+            log_pictures(grid(pictures), folder, trainer.loggers)
+        else:
+            log_lines(rows, folder, trainer.loggers)
 
 
-def grid(rows: list[UInt8[Tensor, "n c h w"]], side: int = 96, gap: int = 4) -> UInt8[Tensor, "height width 3"]:
-    """Rows of images enlarged to at least `side` pixels, white lines in between."""
-    scale = max(1, side // rows[0].shape[3])
-    lines = []
-    for row in rows:
-        colour = row.expand(-1, 3, -1, -1).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-        padded = F.pad(colour, (0, gap, 0, gap), value=255)
-        lines.append(torch.cat(list(padded), dim=2))
-    return torch.cat(lines, dim=1).permute(1, 2, 0).contiguous()
+def log_pictures(image: Image.Image, folder: Path, loggers: Sequence[Any]) -> None:
+    image.save(folder / "views.png")
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image("views", [image], step=0)
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image("views", np.asarray(image), 0, dataformats="HWC")
+
+
+def log_lines(rows: Sequence[Sequence[Preview]], folder: Path, loggers: Sequence[Any]) -> None:
+    """Each item followed by its views, then a gap."""
+    lines = [[one.line for one in views] for views in zip(*rows, strict=True)]
+    (folder / "views.txt").write_text("\n\n".join("\n".join(item) for item in lines) + "\n")
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_table("views", ["item", *(f"view {i}" for i in range(1, len(rows)))], lines, step=0)
+
+
+def grid(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Small pictures are enlarged by a whole number; white lines in between."""
+    scaled = [[one.resize([max(1, SIDE // one.width) * n for n in one.size], 0) for one in row] for row in rows]
+    width, height = (max(size) for size in zip(*(one.size for row in scaled for one in row), strict=True))
+    whole = Image.new("RGB", (len(rows[0]) * (width + GAP), len(rows) * (height + GAP)), "white")
+    for y, row in enumerate(scaled):
+        for x, one in enumerate(row):
+            whole.paste(one, (x * (width + GAP), y * (height + GAP)))
+    return whole

@@ -11,12 +11,12 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssl_lab.data.order import Batches, EpochOrder, Order, shared_order
 from ssl_lab.errors import UsageError, UserError, nearest
+from ssl_lab.preview import Preview
 from ssl_lab.progress import say
 
 Batch = dict[str, Tensor]
@@ -24,6 +24,9 @@ Batch = dict[str, Tensor]
 `word` (b, t) where they came split into words; always `index` int64 (b,), and `label` int64 (b,) where there is one."""
 
 HOLDOUT = "holdout"
+ROW = "row"
+"""the column with the number that a row has in the split of its source"""
+
 UNNAMED = ("test", "validation", "dev")
 """the splits that are looked at, in this order, where the user names none to be scored on"""
 
@@ -48,7 +51,8 @@ class Items(Dataset[Batch]):
 class Rows(Items):
     """Some rows of a split: `labels` of its whole split, or None, and `index`, their places there, ascending.
 
-    `columns`: what else is known of the rows of the whole split, numbers or strings, and goes into embedding sets.
+    `columns`: what else is known of the rows of the whole split, numbers or strings, and goes into embedding sets:
+    `ROW`, and what the source gives.
     """
 
     labels: Int[Tensor, " n"] | None
@@ -71,6 +75,10 @@ class Stored:
     labels: Int[Tensor, " n"] | None = None
     classes: list[str] | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def preview(self, row: int) -> Preview:
+        """What people look at of one row, which alone is read."""
+        raise NotImplementedError
 
 
 Split = TypeVar("Split", bound=Stored)
@@ -141,8 +149,8 @@ class Data(pl.LightningDataModule, Generic[Split]):
         """The control without any model: what embeddings must beat."""
         raise NotImplementedError
 
-    def show(self, batch: Batch) -> Sequence[str | Image.Image]:
-        """The items for people to look at."""
+    def show(self, batch: Batch) -> Sequence[Preview]:
+        """The items for people to look at, as a model reads them."""
         raise NotImplementedError
 
     def unseen(self, role: str) -> Iterable[Batch]:
@@ -213,6 +221,13 @@ class Data(pl.LightningDataModule, Generic[Split]):
         train, bank = (str(self.names[role]) for role in ("train", "bank"))
         test = self.names["test"] or self._unnamed(train, bank)
         return {"train": train, "bank": bank} | ({"test": test} if test != HOLDOUT or self.every else {})
+
+    def split_of(self, name: str) -> Split:
+        """What the source stores of a split of these data, the hold-out included."""
+        stored = self.splits["bank"] if name == HOLDOUT else name
+        if stored not in self.stored:
+            raise UserError(f"there is no split {stored!r}: {nearest(stored, self.stored)}")
+        return self.stored[stored]
 
     @property
     def held_out(self) -> bool:

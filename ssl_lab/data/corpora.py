@@ -11,21 +11,34 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ssl_lab.data.base import Source, Stored
 from ssl_lab.data.conll import read_conll
 from ssl_lab.data.sources import column, existing, labels_of, load_hub, load_tables
 from ssl_lab.errors import UserError
+from ssl_lab.preview import TextPreview
+
+
+@runtime_checkable
+class Texts(Protocol):
+    """In their order, from the first or one alone."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def __getitem__(self, row: int, /) -> str: ...
 
 
 @dataclass(frozen=True)
 class TextSplit(Stored):
     """The texts of a split and what is known of them; where they are split into words, the words may carry tags."""
 
-    texts: Iterable[str]
+    texts: Texts
     words: list[list[str]] | None = None
     tags: list[list[str]] | None = None
+
+    def preview(self, row: int) -> TextPreview:
+        return TextPreview(self.texts[row])
 
 
 class TextFiles(Source[TextSplit]):
@@ -126,7 +139,7 @@ class TextTable(Source[TextSplit]):
         if text is None:
             raise UserError(f"{where} has no column of strings; its columns: {', '.join(features)}")
         if self.streaming:
-            return TextSplit(_Column(rows, text), identity=f"{where}/{self.config}/{text}")
+            return TextSplit(_Stream(rows, text), identity=f"{where}/{self.config}/{text}")
         numbers, classes = (None, None) if label is None else labels_of(list(rows[label]), features[label])
         return TextSplit(_Column(rows, text), identity=f"{rows._fingerprint}/{text}", labels=numbers, classes=classes)
 
@@ -142,13 +155,26 @@ class _Column:
         for batch in self.rows.select_columns([self.name]).iter(1000):
             yield from (text or "" for text in batch[self.name])
 
+    def __getitem__(self, row: int) -> str:
+        return self.rows[row][self.name] or ""
+
+
+class _Stream(_Column):
+    """The same of what comes from far away: one row is found by reading those before it."""
+
+    def __getitem__(self, row: int) -> str:
+        return next(itertools.islice(self, row, None))
+
 
 @dataclass(frozen=True)
 class _Chain:
-    parts: Sequence[Iterable[str]]
+    parts: Sequence[Texts]
 
     def __iter__(self) -> Iterator[str]:
         return itertools.chain.from_iterable(self.parts)
+
+    def __getitem__(self, row: int) -> str:
+        return next(itertools.islice(self, row, None))
 
 
 def _together(corpora: Sequence[dict[str, TextSplit]]) -> dict[str, TextSplit]:

@@ -1,7 +1,6 @@
 """From stored images to one uint8 array: decoded once, in parallel, and kept on disk for the next run."""
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -12,38 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from ssl_lab.data.caching import cached
+from ssl_lab.data.pixels import decode
 from ssl_lab.data.sources import ImageSplit
 from ssl_lab.errors import UserError
 from ssl_lab.progress import progress, say
 
 PART = 256  # images that one thread decodes at a time
 VERSION = 1  # of what `decode` gives; a new one makes old cache folders useless
-
-
-def decode(stored: dict[str, Any], size: int, channels: int) -> UInt8[np.ndarray, "{channels} {size} {size}"]:
-    """One stored image, fitted."""
-    with Image.open(io.BytesIO(stored["bytes"]) if stored.get("bytes") else stored["path"]) as image:
-        image.draft(_mode(channels), (size, size))  # JPEG: decodes no more pixels than needed
-        return fit(image, size, channels)
-
-
-def fit(image: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "{channels} {size} {size}"]:
-    """Upright, as `channels` 1 (grey) or 3 (RGB), its shorter side resized to `size` and the middle cut out."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert(_mode(channels))
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
-
-
-def _mode(channels: int) -> str:
-    return "RGB" if channels == 3 else "L"
 
 
 def decoded(split: ImageSplit, size: int, channels: int, max_bad: int) -> tuple[UInt8[Tensor, "n c h w"], Tensor, str]:

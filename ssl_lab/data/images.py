@@ -15,11 +15,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_lab.data.base import Batch, Data, Rows, Source
-from ssl_lab.data.decoding import decode, decoded, fingerprint, fit
+from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
+from ssl_lab.data.decoding import decoded, fingerprint
 from ssl_lab.data.order import InOrder
+from ssl_lab.data.pixels import decode, fit, pillow
 from ssl_lab.data.sources import ImageSplit
 from ssl_lab.errors import UserError
+from ssl_lab.preview import ImagePreview
 from ssl_lab.randomness import generator
 
 
@@ -98,16 +100,17 @@ class Images(Data[ImageSplit]):
 
     def read(self, split: ImageSplit) -> ImageRows:
         index = torch.arange(len(split))
+        columns = {**split.columns, ROW: index.numpy()}
         if isinstance(split.images, Tensor):
             self.fingerprint += fingerprint(split.images)
-            return DecodedRows(split.labels, index, split.columns, split.images)
+            return DecodedRows(split.labels, index, columns, split.images)
         if len(split) * self.channels * self.size**2 > self.memory_gb * 1e9:
             self.fingerprint += split.identity
-            return EncodedRows(split.labels, index, split.columns, split, self.size, self.channels, self.workers)
+            return EncodedRows(split.labels, index, columns, split, self.size, self.channels, self.workers)
         images, index, digest = decoded(split, self.size, self.channels, self.max_bad)
         self.fingerprint += digest
         labels = None if split.labels is None else split.labels[index]
-        columns = {name: values[index.numpy()] for name, values in split.columns.items()}
+        columns = {name: values[index.numpy()] for name, values in columns.items()}
         return DecodedRows(labels, torch.arange(len(images)), columns, images)
 
     def in_order(self, rows: Rows) -> InOrder:
@@ -131,9 +134,8 @@ class Images(Data[ImageSplit]):
         pixels = torch.randint(256, shape, generator=generator(0), dtype=torch.uint8)
         return {"image": pixels, "index": torch.arange(items), "label": torch.arange(items) % 2}
 
-    def show(self, batch: Batch) -> list[Image.Image]:
-        """The items for people to look at."""
-        return [Image.fromarray(image.movedim(0, 2).squeeze(2).numpy()) for image in batch["image"]]
+    def show(self, batch: Batch) -> list[ImagePreview]:
+        return [ImagePreview(pillow(image)) for image in batch["image"]]
 
     def prepare(self, items: Sequence[Any], batch_size: int = 256) -> Iterator[Batch]:
         """Batches of new images, fitted as the set's own: paths, PIL images, or uint8 arrays (h, w) or (h, w, c)."""

@@ -16,7 +16,9 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ssl_lab.data.base import Source, Stored
+from ssl_lab.data.pixels import pillow, thumbnail
 from ssl_lab.errors import UserError
+from ssl_lab.preview import ImagePreview
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class ImageSplit(Stored):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def preview(self, row: int) -> ImagePreview:
+        stored = self.images[row]
+        return ImagePreview(pillow(stored) if isinstance(stored, Tensor) else thumbnail(stored["image"]))
 
 
 class HuggingFace(Source[ImageSplit]):

@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.data import packing, tokenizer
-from ssl_lab.data.base import Batch, Data, Items, Rows, Source
+from ssl_lab.data.base import ROW, Batch, Data, Items, Rows, Source
 from ssl_lab.data.corpora import TextSplit, digest
 from ssl_lab.data.order import Batches, ByLength, InOrder
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
 from ssl_lab.errors import UserError
+from ssl_lab.preview import TextPreview
 from ssl_lab.progress import say
 
 # in a batch for evaluation, padding included; on a CPU it should stay in the caches: MiniLM takes half the time so
@@ -171,7 +172,8 @@ class Text(Data[TextSplit]):
         self.fingerprint += split.identity
         if not len(tokens.flat):
             raise UserError(f"{split.identity}: all {len(tokens):,} texts are empty")
-        return Texts(split.labels, torch.arange(len(tokens)), {}, tokens, self.tokenizer)
+        index = torch.arange(len(tokens))
+        return Texts(split.labels, index, {ROW: index.numpy()}, tokens, self.tokenizer)
 
     def in_order(self, rows: Texts) -> ByLength:  # type: ignore[override]
         return ByLength(rows.lengths, TOKENS)
@@ -295,9 +297,9 @@ class Text(Data[TextSplit]):
         tokens = self.tokenizer.padded([self.tokenizer.framed(row.tolist()) for row in rows])
         return {"tokens": tokens, "document": torch.zeros_like(tokens), "index": torch.arange(items)}
 
-    def show(self, batch: Batch) -> list[str]:
-        """The texts for people to read, as the tokenizer spells them."""
-        return [self.tokenizer.backend.decode(row) for row in batch["tokens"].tolist()]
+    def show(self, batch: Batch) -> list[TextPreview]:
+        """As the tokenizer spells them."""
+        return [TextPreview(self.tokenizer.text(row)) for row in batch["tokens"].tolist()]
 
     @functools.cached_property
     def _rarity(self) -> Float[Tensor, " vocabulary"]:

@@ -59,6 +59,11 @@ class Tokenizer:
         tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
         return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=self.pad)
 
+    def text(self, ids: Sequence[int]) -> str:
+        """For people to read, without the tokens that frame and fill it."""
+        quiet = {self.pad, *self.prefix, *self.suffix}
+        return self.backend.decode([i for i in ids if i not in quiet], skip_special_tokens=False)
+
     def word(self, number: int) -> str:
         return self.backend.decode([number], skip_special_tokens=False).strip()
 

@@ -28,7 +28,7 @@ from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.training.trainer import make_trainer
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
-VERSION = 4  # of how vectors are made; a new one makes old cache folders useless
+VERSION = 5  # of how vectors are made; a new one makes old cache folders useless
 
 
 def embedded(
@@ -83,6 +83,7 @@ def _provenance(model: Encoder, data: Data) -> dict[str, Any]:
     return {
         "width": model.width,
         "splits": data.splits,
+        "stored": {name: data.split_of(name).identity for name in data.splits.values()},
         "classes": data.classes,
         "backbone": type(model.backbone).__name__,
         "run": model.run,

@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_lab.data.base import Batch
 from ssl_lab.evaluation import geometry
 from ssl_lab.evaluation.scores import Score, mean, over_samples, share
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
-Batch = dict[str, Tensor]
 Encoder = Callable[[Iterable[Batch]], Tensor]
 
 
@@ -43,7 +43,7 @@ def of_changes(
 ) -> dict[str, Score]:
     """A score for each perturbation, the mean over its strengths, followed by one for each strength.
 
-    Of "views", `views` are drawn of each item, for alignment and LiDAR.
+    Of one that is `drawn`, there are `views` of each item, for alignment and LiDAR.
     """
     x = encode(batches)
 
@@ -64,8 +64,9 @@ def of_changes(
         kept, broken = strongest["kept"], strongest["broken"]
         which = "_".join(f"{name}{strength:g}" for name, strength in (kept, broken))
         scores[f"shape_over_texture/{which}"] = prefers(x, made[kept], made[broken])
-    if "views" in perturbations:
-        scores |= of_views(torch.stack([changed("views", 1, number) for number in range(views)], 1))
+    for name in (name for name, change in perturbations.items() if change.drawn):
+        strength = perturbations[name].strengths[-1]
+        scores |= of_views(torch.stack([changed(name, strength, number) for number in range(views)], 1))
     return scores
 
 

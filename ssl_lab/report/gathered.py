@@ -1,17 +1,13 @@
 """What a report tells of one run: its scores and curves from files, and vectors of some of its test items."""
 
-import base64
-import io
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 
 from ssl_lab.data.base import Data
@@ -35,7 +31,7 @@ the President of the United [MASK] spoke in Washington ."""
 
 @dataclass(frozen=True)
 class Sample:
-    """Some test items: their vectors, labels where there are any, and each as a piece of HTML."""
+    """Some test items: their vectors, labels where there are any, and each as a piece of HTML, escaped."""
 
     vectors: Float[Tensor, "n d"]
     labels: Int[Tensor, " n"] | None
@@ -113,21 +109,12 @@ def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
 def sample(model: Model, data: Data, items: int) -> Sample:
     batches = [data.truncate(batch) for batch in some(data, items)]
     order = torch.cat([batch["index"] for batch in batches]).argsort()
-    looks = [look for batch in batches for look in data.show(batch)]
+    shown = [preview for batch in batches for preview in data.show(batch)]
     labels = torch.cat([batch["label"] for batch in batches])[order] if data.labelled else None
-    return Sample(embed(model.backbone, model.views, batches), labels, [html(looks[i]) for i in order.tolist()])
+    return Sample(embed(model.backbone, model.views, batches), labels, [shown[i].html for i in order.tolist()])
 
 
 def words(model: Model) -> Words:
     """What it fills in is asked of masked language models only."""
     asked = HIDDEN.splitlines() if isinstance(model.objective, MLM) else []
     return Words(river_bank(model.embed_words), {sentence: model.fill(sentence)[0] for sentence in asked})
-
-
-def html(look: str | Image.Image) -> str:
-    """A text as it is, an image within the page."""
-    if isinstance(look, str):
-        return f"<q>{escape(look)}</q>"
-    file = io.BytesIO()
-    look.save(file, "WEBP", quality=80)
-    return f'<img alt="" src="data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}">'

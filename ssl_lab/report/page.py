@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds all it needs, and whose content policy forbids it to fetch anything."""
+"""The page: one HTML file that holds all it needs."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ import torch
 from plotly.offline import get_plotlyjs
 from torch.nn import functional as F
 
+from ssl_lab import preview
 from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, long, short
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.randomness import generator
 from ssl_lab.report.gathered import Gathered
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 NEIGHBOURS = 8
 
 
@@ -24,13 +24,8 @@ def page(runs: Sequence[Gathered], sections: dict[str, str]) -> str:
     css, js = ((files("ssl_lab.report") / name).read_text() for name in ("page.css", "page.js"))
     title = " · ".join(dict.fromkeys(run.title for run in runs))
     body = "".join(f"<section><h2>{name}</h2>{text}</section>" for name, text in sections.items() if text)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<link rel="icon" href="data:,"><title>{escape(title)}</title>
-<style>{css}</style><script>{get_plotlyjs()}</script></head>
-<body><h1>{escape(title)}</h1>{body}<div id="look"></div><script>{js}</script></body></html>
-"""
+    body += '<div id="look"></div>'
+    return preview.page(title, body, css, head=f"<script>{get_plotlyjs()}</script>", script=js)
 
 
 def figures(made: dict[str, go.Figure], wide: bool = False, looks: str = "") -> str:
@@ -131,9 +126,9 @@ def _cell(value: float | None, first: dict, own: dict) -> str:
 
 def _item(run: Gathered, row: int, text: str, asks: int, kind: str = "") -> str:
     labels = run.sample.labels
-    name = "" if labels is None else escape(run.classes[labels[row]] if run.classes else str(int(labels[row])))
+    name = "" if labels is None else run.classes[labels[row]] if run.classes else str(int(labels[row]))
     kind += " other" if labels is not None and labels[row] != labels[asks] else ""
-    return f'<div class="item {kind}">{run.sample.looks[row]} {name} {text}</div>'
+    return preview.item(run.sample.looks[row], f"{name} {text}".strip(), kind)
 
 
 def _json(value: object) -> str:

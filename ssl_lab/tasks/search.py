@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
-from PIL import Image
 from torch import Tensor
 
 from ssl_lab.config import plain
 from ssl_lab.errors import UsageError
 from ssl_lab.hardware import quiet
 from ssl_lab.model import model_of
+from ssl_lab.preview import Preview
 from ssl_lab.progress import say
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.vectors import hits as shown
@@ -21,12 +20,13 @@ from ssl_lab.vectors.opening import open_store
 
 
 def search(config: DictConfig, folder: Path) -> None:
-    """Prints the hits, and writes them to hits.json and, for images, as a page with thumbnails."""
+    """Prints the hits, and writes them to hits.json and, as a page with the items, to hits.html."""
     quiet()
     if config.output not in ("table", "json"):
         raise UsageError(f"output={config.output}: choose table or json")
     store = open_store(config.collection, config.vectors.uri)
-    (hits,) = store.search(_query(config.query, store)[None], config.k, config.filter)
+    vector, query = _query(config.query, store)
+    (hits,) = store.search(vector[None], config.k, config.filter)
     if len(hits) < config.k:
         say(f"only {len(hits)} rows fit the filter")
     open_folder(folder, plain(config), {"collection": store.card})
@@ -35,16 +35,19 @@ def search(config: DictConfig, folder: Path) -> None:
     (folder / "hits.json").write_text(text + "\n")
     if config.output == "json":
         print(text)
-    data, looks = shown.found(hits, store.card)
+    found, classes = shown.items(hits, store.card), store.card["classes"]
     if config.output == "table":
-        say(shown.table(hits, store.card["classes"], looks))
-    if looks and isinstance(looks[0], Image.Image):
-        shown.page(config.query, hits, store.card, data, looks, folder / "hits.html")
+        say(shown.table(hits, classes, found))
+    asked = config.query if query else config.query.id
+    shown.write(folder / "hits.html", asked, query, hits, found, classes)
 
 
-def _query(query: Any, store: Store) -> Tensor:
+def _query(query: Any, store: Store) -> tuple[Tensor, Preview | None]:
+    """The vector of what is asked, and how it looks where it is none of the collection."""
     if isinstance(query, str):
-        return torch.from_numpy(model_of(store.card).embed([query]))[0]
+        model = model_of(store.card)
+        (batch,) = model.data.prepare([query])
+        return model.encode([batch])[0], model.data.show(batch)[0]
     if query.id is None:
         raise UsageError("nothing is asked: query=FILE, query='a sentence', or query.id=ID of the collection")
-    return store.vector(query.id)
+    return store.vector(query.id), None

@@ -1,42 +1,29 @@
-"""The hits of a search as a table, with texts, and of images as a page with thumbnails that opens offline."""
+"""The hits of a search as a table, and as a page that opens offline."""
 
-import base64
-import html
-import io
-import itertools
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from PIL import Image
-
-from ssl_lab.config import build
-from ssl_lab.data.base import Data, Source
+from ssl_lab.config import Config, build
+from ssl_lab.data.base import ROW, Data, Source
 from ssl_lab.errors import UserError
+from ssl_lab.preview import Preview, item, page
 from ssl_lab.progress import say
 from ssl_lab.vectors.base import Hit
 
-TEXT = 90  # letters of a text in the table
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>
-:root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif }} body {{ margin: 2rem }}
-main {{ display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)) }}
-figure {{ margin: 0 }} img {{ width: 100%; image-rendering: pixelated; border-radius: 4px }}
-</style><h1>{title}</h1><main>{figures}</main></html>
+STYLE = """
+:root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif } body { margin: 2rem }
+main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)) }
+main:has(q) { grid-template-columns: minmax(auto, 80ch) } q { display: block }
+.item { opacity: 0.9; overflow-wrap: anywhere } img { width: 100%; image-rendering: pixelated; border-radius: 4px }
 """
 
 
-def table(hits: Sequence[Hit], classes: list[str] | None, looks: Sequence[str | Image.Image] = ()) -> str:
-    rows = [
-        ("id", "label", "similarity"),
-        *((str(hit.id), label(hit, classes), f"{hit.similarity:.4f}") for hit in hits),
-    ]
+def table(hits: Sequence[Hit], classes: list[str] | None, shown: Sequence[Preview | None]) -> str:
+    """A line for each hit, with what letters tell of its item."""
+    rows = [("id", "label", "similarity"), *((str(h.id), label(h, classes), f"{h.similarity:.4f}") for h in hits)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    texts = ["", *(textwrap.shorten(look, TEXT) if isinstance(look, str) else "" for look in looks)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(f"{line}  {text}".rstrip() for line, text in itertools.zip_longest(lines, texts, fillvalue=""))
+    return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(lines, ["", *map(_line, shown)], strict=True))
 
 
 def label(hit: Hit, classes: list[str] | None) -> str:
@@ -46,44 +33,34 @@ def label(hit: Hit, classes: list[str] | None) -> str:
     return classes[number] if classes and 0 <= number < len(classes) else str(number)
 
 
-def found(hits: Sequence[Hit], card: dict[str, Any]) -> tuple[Any, list[str | Image.Image]]:
-    """The data that the vectors were made from, and what people look at of each hit, where it is still there."""
-    data = build(card["config"]["data"], Data, Source)
+def items(hits: Sequence[Hit], card: Config) -> list[Preview | None]:
+    """What people look at of each hit; None where it cannot be had. Nothing but these items is read."""
     try:
-        data.setup()
+        data = build(card["config"]["data"], Data, Source)
+        for name, identity in card["stored"].items():
+            if data.split_of(name).identity != identity:
+                raise UserError(f"the split {name!r} has changed since it was embedded")
+        return [data.split_of(hit.columns["split"]).preview(hit.columns[ROW]) for hit in hits]
     except UserError as error:
         say(f"the items themselves cannot be shown: {error}")
-        return data, []
-    return data, [_look(data, card, int(hit.id)) for hit in hits]
+        return [None] * len(hits)
 
 
-def page(query: Any, hits: Sequence[Hit], card: dict[str, Any], data: Data, looks: list[Any], file: Path) -> None:
-    """`looks`: the images of the hits."""
-    shown = list(looks)
-    captions = [f"{label(hit, card['classes'])}<br>{hit.id} · {hit.similarity:.3f}" for hit in hits]
-    if isinstance(query, str):
-        shown[:0] = data.show(next(data.prepare([query])))
-        captions.insert(0, "the query")
-    figures = [
-        f'<figure><img src="{_inline(image)}" alt=""><figcaption>{text}</figcaption></figure>'
-        for image, text in zip(shown, captions, strict=True)
-    ]
-    title = html.escape(f"nearest to {query if isinstance(query, str) else query.id}")
-    file.write_text(PAGE.format(title=title, figures="".join(figures)))
-    say(f"with thumbnails: {file}")
+def write(
+    file: Path,
+    asked: str,
+    query: Preview | None,
+    hits: Sequence[Hit],
+    found: Sequence[Preview | None],
+    classes: list[str] | None,
+) -> None:
+    """`asked`: what the query was, in words."""
+    parts = [] if query is None else [item(query.html, "the query")]
+    for hit, one in zip(hits, found, strict=True):
+        parts.append(item(one.html if one else "", f"{label(hit, classes)} · {hit.id} · {hit.similarity:.3f}"))
+    file.write_text(page(f"nearest to {asked}", f"<main>{''.join(parts)}</main>", STYLE))
+    say(f"as a page: {file}")
 
 
-def _look(data: Data, card: dict[str, Any], id: int) -> str | Image.Image:
-    """The item of an id, which counts the rows of the set, split after split."""
-    for split, size in card["sizes"].items():
-        if id < size:
-            role = next(role for role, name in card["splits"].items() if name == split)
-            return data.show(data.rows[role][torch.tensor([id])])[0]
-        id -= size
-    raise UserError(f"the data have no row of id {id}")
-
-
-def _inline(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _line(preview: Preview | None) -> str:
+    return preview.line if preview else ""

@@ -20,7 +20,7 @@ from ssl_lab.vectors.base import Hit, Store, check_k
 from ssl_lab.vectors.connection import connect, message
 
 PROPERTY = "ssl_lab"  # of a collection: the card of its set, how to search, and what was measured
-CARD = ("key", "weights", "width", "sizes", "splits", "classes", "run", "config", "data_fingerprint", "date")
+CARD = ("key", "weights", "width", "sizes", "splits", "stored", "classes", "run", "config", "data_fingerprint", "date")
 
 
 class Milvus(Store):

@@ -1,17 +1,22 @@
 """What every kind of views is: it shows a raw batch as an objective needs it, or plainly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from torch import nn
 
 from ssl_lab.data.base import Batch
+from ssl_lab.preview import Preview
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
 
 class Views(nn.Module):
-    """Works on the training device on whole batches; knows nothing of objectives."""
+    """Works on the training device on whole batches; knows nothing of objectives, and keeps nothing from step to step.
+
+    What it draws, it draws from `draw` alone. Where it mixes items, it takes the partner of an item from the same block
+    of rows of the global batch, of a size that divides what each process has, so that any number of them mix alike.
+    """
 
     reads: ClassVar[Literal["image", "tokens"]]
     """the key of the items that it takes"""
@@ -26,7 +31,7 @@ class Views(nn.Module):
 
     @property
     def perturbations(self) -> Mapping[str, Perturbation]:
-        """Changes of an item that evaluation tries on its embedding, by name; "views" is a training view."""
+        """Changes of an item that evaluation tries on its embedding, by name."""
         return {}
 
     def forward(self, batch: Batch, draw: Draw) -> Batch:
@@ -39,4 +44,8 @@ class Views(nn.Module):
 
     def plain(self, batch: Batch) -> Batch:
         """The batch with `input`: the items as they are, for evaluation, embedding and heads."""
+        raise NotImplementedError
+
+    def preview(self, made: Batch) -> Sequence[Sequence[Preview]]:
+        """What people look at of a batch that went through these views: rows of as many items, the plain ones first."""
         raise NotImplementedError

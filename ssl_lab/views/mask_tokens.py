@@ -4,22 +4,20 @@ The rate of 0.30 is that of ModernBERT (Warner et al. 2024, arXiv 2412.13663): a
 (Wettig et al. 2023, arXiv 2202.08005).
 """
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
 from ssl_lab.data.tokenizer import Tokenizer
+from ssl_lab.preview import TextPreview
 from ssl_lab.randomness import Draw
-from ssl_lab.views import perturb
-from ssl_lab.views.base import Views
+from ssl_lab.views.tokens import TokenViews
 
 HELD_OUT_RATE = 0.15  # of what is asked for perplexity, all of it as [MASK]: comparable between runs
 
 
-class MaskTokens(Views):
+class MaskTokens(TokenViews):
     """Adds `masked` (b, t), the tokens with some changed, and `hidden` (b, round(rate · t)), where they are.
 
     Of the hidden, the share `mask` becomes [MASK], `random` any token, and the rest stays. Special tokens are never
@@ -27,18 +25,14 @@ class MaskTokens(Views):
     With `whole_words` all pieces of a word are hidden or none.
     """
 
-    reads = "tokens"
     makes = frozenset({"masked", "hidden"})
-    special: Tensor
     starts_word: Tensor
     ordinary: Tensor
 
     def __init__(self, tokenizer: Tokenizer, rate: float, mask: float, random: float, whole_words: bool):
-        super().__init__()
+        super().__init__(tokenizer)
         self.rate, self.mask, self.random, self.whole_words = rate, mask, random, whole_words
-        self.mask_id = tokenizer.mask
         for name, value in {
-            "special": tokenizer.special,
             "starts_word": tokenizer.starts_word | tokenizer.special,
             "ordinary": (~tokenizer.special).nonzero()[:, 0],
         }.items():
@@ -51,27 +45,9 @@ class MaskTokens(Views):
         """As for training, but as every run is asked: 15 % hidden, all as [MASK]."""
         return self._hide(batch, draw, HELD_OUT_RATE, 1.0, 0.0)
 
-    def plain(self, batch: Batch) -> Batch:
-        """`input` (b, t): the tokens as they are."""
-        return {**batch, "input": batch["tokens"]}
-
-    @property
-    def perturbations(self) -> Mapping[str, perturb.Perturbation]:
-        """Tokens hidden at random, and tokens that change places."""
-
-        def hide(batch: perturb.Batch, strength: float, draw: Draw) -> perturb.Batch:
-            tokens = batch["tokens"]
-            chosen = (draw.uniform(*tokens.shape) < strength) & ~self.special.cpu()[tokens]
-            return {**batch, "tokens": torch.where(chosen, self.mask_id, tokens)}
-
-        def reorder(batch: perturb.Batch, strength: float, draw: Draw) -> perturb.Batch:
-            movable = ~self.special.cpu()[batch["tokens"]]
-            return {**batch, "tokens": perturb.reorder(batch["tokens"], movable, strength, draw)}
-
-        return {
-            "dropout": perturb.Perturbation(hide, (0.1, 0.2, 0.4), "share of tokens hidden"),
-            "order": perturb.Perturbation(reorder, (0.25, 0.5, 1), "share of tokens that change places"),
-        }
+    def preview(self, made: Batch) -> list[list[TextPreview]]:
+        """The texts, then what is shown of them."""
+        return [self.texts(made["tokens"]), self.texts(made["masked"])]
 
     def _hide(self, batch: Batch, draw: Draw, rate: float, mask: float, random: float) -> Batch:
         tokens = batch["tokens"]
@@ -81,7 +57,7 @@ class MaskTokens(Views):
         how, which = draw.uniform(b, hidden.shape[1]), draw.uniform(b, hidden.shape[1])
         anything = self.ordinary[(which * len(self.ordinary)).long()]
         shown = torch.where(how < mask + random, anything, tokens.gather(1, hidden.clamp(min=0)))
-        shown = torch.where(how < mask, self.mask_id, shown)
+        shown = torch.where(how < mask, self.tokenizer.mask, shown)
         masked = torch.cat([tokens, tokens[:, :1]], 1).scatter(1, places, shown)[:, :-1]
         return {**batch, "masked": masked, "hidden": hidden}
 

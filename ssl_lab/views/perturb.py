@@ -11,23 +11,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ssl_lab.data.base import Batch
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry
-
-Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Perturbation:
     """`apply(batch, strength, draw)` gives the changed batch; `unit` says what the strengths, weakest first, count.
 
-    `shape` says of some whether they leave the item's shape as it is, and change its looks alone, or break it.
+    `shape` says of some whether they leave the item's shape as it is, and change its looks alone, or break it. `drawn`
+    is a view as an objective learns from: several are drawn of each item, to see how far apart they lie.
     """
 
     apply: Callable[[Batch, float, Draw], Batch]
     strengths: tuple[float, ...]
     unit: str
     shape: Literal["kept", "broken"] | None = None
+    drawn: bool = False
 
 
 def on_images(change: Callable[[Tensor, float, Draw], Tensor]) -> Callable[[Batch, float, Draw], Batch]:

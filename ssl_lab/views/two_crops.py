@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry, perturb
-from ssl_lab.views.base import Views
+from ssl_lab.views.images import ImageViews, unit
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,13 @@ class Augment:
         return colour.greyscale((draw.uniform(b) < self.grey).to(views.dtype)) @ matrix
 
 
-class TwoCrops(Views):
+class TwoCrops(ImageViews):
     """`views` (2, b, c, size, size), and `local` (v, b, c, s, s) where `local` asks for smaller crops (multi-crop).
 
     `second` and `local` say only what differs from `augment`; `local` has `count` and `size` besides.
     """
 
-    reads = "image"
     makes = frozenset({"views", "local"})
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -104,10 +101,8 @@ class TwoCrops(Views):
         second: dict | None = None,
         local: dict | None = None,
     ):
-        super().__init__()
+        super().__init__(mean, std)
         self.size = size
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         self.pair = Augment(**augment), Augment(**{**augment, **(second or {})})
         local = dict(local or {})
         self.local_count, self.local_size = local.pop("count", 0), local.pop("size", size)
@@ -120,7 +115,7 @@ class TwoCrops(Views):
     @property
     def perturbations(self) -> Mapping[str, perturb.Perturbation]:
         view = perturb.on_images(lambda images, strength, draw: self.pair[0](images, images.shape[-1], draw))
-        return {**perturb.IMAGES, "views": perturb.Perturbation(view, (1,), "as in training")}
+        return {**super().perturbations, "views": perturb.Perturbation(view, (1,), "as in training", drawn=True)}
 
     def forward(self, batch: Batch, draw: Draw) -> Batch:
         images = unit(batch["image"])
@@ -129,21 +124,5 @@ class TwoCrops(Views):
             made["local"] = self._stack(images, (self.local,) * self.local_count, self.local_size, draw)
         return {**batch, **made}
 
-    def plain(self, batch: Batch) -> Batch:
-        """`input` (b, c, h, w): the images as they are, normalised as the views are."""
-        return {**batch, "input": self.normalise(unit(batch["image"]))}
-
-    def normalise(self, images: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
-        return (images - self.mean) / self.std
-
-    def restore(self, views: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
-        """The opposite of `normalise`, to look at what the model sees."""
-        return views * self.std + self.mean
-
     def _stack(self, images: Tensor, augments: tuple[Augment, ...], size: int, draw: Draw) -> Tensor:
         return torch.stack([self.normalise(augment(images, size, draw)) for augment in augments])
-
-
-def unit(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """From 0 … 255 to [0, 1]."""
-    return images.float() / 255

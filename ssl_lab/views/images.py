@@ -1,0 +1,57 @@
+"""What all views of images share: the plain image, the changes that evaluation tries, and a way back to pixels."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from ssl_lab.data.base import Batch
+from ssl_lab.preview import ImagePreview
+from ssl_lab.views import perturb
+from ssl_lab.views.base import Views
+
+
+class ImageViews(Views):
+    """Of images normalised by the `mean` and `std` of each channel, which are those of values in [0, 1]."""
+
+    reads = "image"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: list[float], std: list[float]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    @property
+    def perturbations(self) -> Mapping[str, perturb.Perturbation]:
+        return perturb.IMAGES
+
+    def plain(self, batch: Batch) -> Batch:
+        """`input` (b, c, h, w): the images as they are, normalised as the views are."""
+        return {**batch, "input": self.normalise(unit(batch["image"]))}
+
+    def normalise(self, images: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        return (images - self.mean) / self.std
+
+    def restore(self, views: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
+        """The opposite of `normalise`, to look at what the model sees."""
+        return views * self.std + self.mean
+
+    def preview(self, made: Batch) -> list[list[ImagePreview]]:
+        """The images, then their views, a row each."""
+        rows = [self.plain(made)["input"], *made["views"], *made.get("local", ())]
+        return [[ImagePreview(picture(image)) for image in self.restore(row)] for row in rows]
+
+
+def unit(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """From 0 … 255 to [0, 1]."""
+    return images.float() / 255
+
+
+def picture(image: Float[Tensor, "c h w"]) -> Image.Image:
+    """Of values in [0, 1]."""
+    pixels = (255 * image).round().clamp(0, 255).byte().cpu()
+    return Image.fromarray(pixels.movedim(0, 2).squeeze(2).numpy())
