@@ -33,6 +33,13 @@ def test_there_is_no_circle_of_imports():
     TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the circle
 
 
+def test_there_is_no_circle_of_rooms():
+    rooms = {room(name): set() for name in GRAPH}
+    for name, others in GRAPH.items():
+        rooms[room(name)] |= {room(other) for other in others} - {room(name)}
+    TopologicalSorter(rooms).prepare()
+
+
 def test_nothing_below_the_tasks_imports_one_and_nothing_below_the_command_line_imports_that():
     reaching = {
         (name, other)

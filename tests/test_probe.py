@@ -18,16 +18,19 @@ from sklearn.preprocessing import StandardScaler
 from test_config import composed
 from torch import nn
 
+from ssl_lab.backbone.vit import ViT
 from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.raw_input import classify_raw
-from ssl_lab.evaluation.spans import spans
-from ssl_lab.head.base import NONE, Examples
+from ssl_lab.evaluation.spans import span_f1, spans
 from ssl_lab.head.linear import Linear
 from ssl_lab.head.mlp import MLP
-from ssl_lab.head.tagger import Tagger, decoded, truth_of
+from ssl_lab.head.tagger import Tagger
 from ssl_lab.model import build_model
+from ssl_lab.problem.base import NONE, Examples
+from ssl_lab.problem.labels import Labels
+from ssl_lab.problem.tags import Tags, decoded, truth_of
 from ssl_lab.training.finetuning import Known, Probing, factors
 
 CLASSES = ["O", "B-x", "I-x"]
@@ -69,7 +72,7 @@ def test_linear_head_is_the_linear_probe():
     head = Linear()
     head.fit(known, ["a", "b", "c"], seed=0)
     assert head(asked.vectors).argmax(1).equal(linear_probe(known.vectors, known.targets)(asked.vectors))
-    assert head.judge(head(asked.vectors), asked, ["a", "b", "c"]).value > 0.85
+    assert (head(asked.vectors).argmax(1) == asked.targets).float().mean() > 0.85
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -126,7 +129,7 @@ def test_tagger_keeps_to_bio_and_is_judged_as_seqeval_does():
     assert truth[0] == [CLASSES[i] for i in asked.targets[:4]]
     for tags in predicted:
         assert all(tag != "I-x" or (i and tags[i - 1] != "O") for i, tag in enumerate(tags))
-    score = head.judge(logits, asked, CLASSES)
+    score = span_f1(truth, predicted)
     assert score.value == pytest.approx(f1_score(truth, predicted))
     assert score.n == sum(len(spans(tags)) for tags in truth)
 
@@ -136,18 +139,19 @@ def test_an_offset_finds_the_entities_that_are_rare():
     for name, offsets in (("none", [0.0]), ("chosen", [0.0, 0.5, 1.0, 1.5, 2.0])):
         head = Tagger(offsets)
         head.fit(tagged(600, 0), CLASSES, seed=0)
-        scores[name] = head.judge(head(tagged(2000, 1).vectors), tagged(2000, 1), CLASSES).value
+        asked = tagged(2000, 1)
+        scores[name] = span_f1(truth_of(asked, CLASSES), decoded(head(asked.vectors), asked, CLASSES)).value
     assert scores["chosen"] > scores["none"] + 0.01
 
 
 def test_layers_learn_slower_with_each_step_from_the_head():
-    backbone = nn.ModuleDict(
-        {"embed": nn.Linear(2, 2), "layers": nn.ModuleList([nn.Linear(2, 2)] * 1 + [nn.Linear(2, 2)])}
-    )
-    head = nn.Linear(2, 2)
+    backbone = ViT(channels=1, patch=4, width=8, depth=2, heads=2)
+    head = Linear()
+    head.fit(blobs(30, 2), ["a", "b"], seed=0)
     by_id = {id(p): factor for p, factor in factors(backbone, head, 0.5)}
-    got = [by_id[id(p)] for net in (backbone["embed"], *backbone["layers"], head) for p in net.parameters()]
-    assert got == [0.125] * 2 + [0.25] * 2 + [0.5] * 2 + [1] * 2
+    for net, expected in ((backbone.embed, 0.125), *zip(backbone.layers, (0.25, 0.5), strict=True), (head, 1.0)):
+        assert {by_id[id(p)] for p in net.parameters()} == {expected}
+    assert {by_id[id(p)] for p in backbone.norm.parameters()} == {0.5}  # what follows the last layer goes with it
 
 
 CONLL = {"train": 60, "test": 30}
@@ -170,13 +174,13 @@ def entities(tmp_path):
     return ["data=wnut17", f"data.path={tmp_path / 'conll'}", "data.tokenizer.size=60", "backbone=text_tiny"]
 
 
-def test_a_word_has_the_vector_of_its_first_piece(entities):
+def test_a_word_has_the_vector_of_its_first_piece_computed_once(entities, monkeypatch):
     model = build_model(composed(*entities))
     model.data.setup()
-    head = Tagger([0.0])
-    classes = head.classes(model.data)
+    problem = Tags(model.data)
+    classes = problem.classes
     assert classes == ["O", "B-place", "I-place"]
-    known = head.examples(model, model.data, "test", classes)
+    known = problem.examples(model, "test")
     words, tags = model.data.words("test"), model.data.tags("test")
     assert truth_of(known, classes) == tags
     pieces = model.data.tokenizer.encode_words([words[3]])[0][1]
@@ -184,7 +188,9 @@ def test_a_word_has_the_vector_of_its_first_piece(entities):
     features = model.backbone.tokens(batch["tokens"])[0, 1:-1]
     first = [pieces.index(i) for i in range(len(words[3]))]
     torch.testing.assert_close(known.of(torch.tensor([3])).vectors, features[first], atol=1e-4, rtol=1e-4)
-    targets = head.targets(model.data, "test", classes)
+    monkeypatch.setattr(model.backbone, "tokens", lambda *_: pytest.fail("it is computed again"))
+    assert problem.examples(model, "test").vectors.equal(known.vectors)
+    targets = problem.targets("test")
     for batch in model.data.loader("test"):
         made = targets(batch)
         for row, item in enumerate(batch["index"].tolist()):
@@ -196,22 +202,22 @@ def test_finetuning_moves_copies_and_lowers_the_loss(tmp_path):
     model = build_model(composed("data=digits", "backbone=convnet", "backbone.widths=[4,6]"))
     model.data.setup()
     before = [p.clone() for p in model.backbone.parameters()]
-    head = Linear()
-    bank = head.examples(model, model.data, "bank", [], cached=False)
+    head, problem = Linear(), Labels(model.data)
+    bank = problem.examples(model, "bank", cached=False)
     head.fit(bank, [str(i) for i in range(10)], seed=0)
     optimizer = functools.partial(torch.optim.AdamW, lr=1e-3)
-    module = Probing(model.backbone, model.views, head, optimizer, lambda progress: 1.0, layer_decay=0.9)
+    module = Probing(model.backbone, model.views, problem, head, optimizer, lambda progress: 1.0, layer_decay=0.9)
     trainer = pl.Trainer(
         max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
         enable_model_summary=False,
     )  # fmt: skip
     items = torch.arange(0, 1400, 2)
-    known = Known(model.data.rows["bank"], items, head.targets(model.data, "bank", []))
+    known = Known(model.data.rows["bank"], items, problem.targets("bank"))
     trainer.fit(module.train(), known.batches(32, seed=0))
     assert trainer.global_step == 2 * (700 // 32)
     assert all(p.equal(q) for p, q in zip(before, model.backbone.parameters(), strict=True))
     tuned = type(model)(module.backbone, model.views, model.data, model.config)
-    after = head.examples(tuned, model.data, "bank", [], cached=False).of(items)
+    after = problem.examples(tuned, "bank", cached=False).of(items)
     assert head.loss(module.head(after.vectors), after.targets) < 0.85 * head.loss(
         head(bank.of(items).vectors), bank.of(items).targets
     )

@@ -1,5 +1,6 @@
 """What every backbone is: a net from normalised items to feature vectors of a known width."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from jaxtyping import Float, Int
@@ -24,6 +25,11 @@ class Backbone(nn.Module):
 
     def tokens(self, items: Tensor, document: Int[Tensor, "b t"] | None = None) -> Float[Tensor, "b t {self.width}"]:
         """A vector for each token or patch. Packed texts see the tokens of their own `document` only."""
+        raise NotImplementedError
+
+    @property
+    def stack(self) -> Sequence[nn.Module]:
+        """Its layers, from the input up, for what learns at a rate of its own in each."""
         raise NotImplementedError
 
     @property

@@ -25,6 +25,10 @@ class ConvNet(Backbone):
 
         self.format = memory_format(self, channels_last)
 
+    @property
+    def stack(self) -> Sequence[nn.Module]:
+        return list(self.layers)
+
     def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
         return self.layers(items.contiguous(memory_format=self.format)).mean((2, 3))
 

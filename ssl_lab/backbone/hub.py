@@ -4,6 +4,7 @@ Only safetensors are read and code from the Hub is never run. `name` is a Hub na
 is the architecture with random weights.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,6 +26,10 @@ class Hub(Backbone):
         super().__init__()
         self.model: Any = _load(name, pretrained)
         self.width = getattr(self.model.config, "hidden_sizes", [0])[-1] or self.model.config.hidden_size
+
+    @property
+    def stack(self) -> Sequence[nn.Module]:
+        return _stack(self.model)
 
     def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
         output = self.model(pixel_values=items)
@@ -63,6 +68,10 @@ class HubText(Backbone):
         return torch.cat(parts, 1)
 
     @property
+    def stack(self) -> Sequence[nn.Module]:
+        return _stack(self.model)
+
+    @property
     def words(self) -> nn.Embedding:
         return self.model.get_input_embeddings()
 
@@ -91,6 +100,12 @@ def _load(name: str, pretrained: bool) -> Any:
         return AutoModel.from_config(AutoConfig.from_pretrained(name, trust_remote_code=False), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"backbone.name={name} could not be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _stack(model: nn.Module) -> Sequence[nn.Module]:
+    """The list of modules that holds most of the parameters: every architecture calls it by another name."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=lambda layers: sum(p.numel() for p in layers.parameters()), default=()))
 
 
 def _longest(config: Any) -> int:

@@ -1,5 +1,6 @@
 """ResNet (He et al. 2016, arXiv 1512.03385), v1.5: the stride of a bottleneck sits in its 3 × 3 convolution."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from jaxtyping import Float
@@ -51,6 +52,10 @@ class ResNet(Backbone):
         for layer in layers:  # every block starts as the identity (Goyal et al. 2017, arXiv 1706.02677, section 5.1)
             nn.init.zeros_(layer.last_norm.weight)
         self.format = memory_format(self, channels_last)
+
+    @property
+    def stack(self) -> Sequence[nn.Module]:
+        return list(self.layers)
 
     def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
         return self.layers(self.stem(items.contiguous(memory_format=self.format))).mean((2, 3))

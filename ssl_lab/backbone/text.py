@@ -4,6 +4,7 @@ Pre-norm, rotary positions (Su et al. 2021, arXiv 2104.09864), gated MLP (Shazee
 queries and keys (Dehghani et al. 2023, arXiv 2302.05442), no biases. Attention is PyTorch's fused one.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -53,6 +54,10 @@ class TextEncoder(Backbone):
 
     def forward(self, items: Int[Tensor, "b t"]) -> Float[Tensor, "b {self.width}"]:
         return self.pool(self.tokens(items), items)
+
+    @property
+    def stack(self) -> Sequence[nn.Module]:
+        return list(self.layers)
 
     @property
     def words(self) -> nn.Embedding:

@@ -4,6 +4,8 @@ The positions are those of MoCo v3 (Chen et al. 2021, arXiv 2104.02057, section 
 patch tokens (Beyer et al. 2022, arXiv 2205.01580), so there is no class token.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -29,6 +31,10 @@ class ViT(Backbone):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+
+    @property
+    def stack(self) -> Sequence[nn.Module]:
+        return list(self.layers)
 
     def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
         return self.tokens(items).mean(1)

@@ -279,6 +279,10 @@ class Data(pl.LightningDataModule, Generic[Split]):
             raise UserError(f"the {role} rows have no labels")
         return chosen.labels[chosen.index[:rows]]
 
+    def places(self, role: str, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """Where items of these numbers stand among the rows of a role."""
+        return torch.searchsorted(self.rows[role].index.to(index.device), index)
+
     def _batches(self, items: Items, order: Order | EpochOrder) -> Batches:
         return Batches(items, order, items.workers)
 

@@ -25,7 +25,7 @@ from ssl_lab.progress import progress, say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import FORMAT
 from ssl_lab.runfolder.provenance import provenance
-from ssl_lab.training.trainer import make_trainer
+from ssl_lab.trainer import make_trainer
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
 VERSION = 5  # of how vectors are made; a new one makes old cache folders useless
@@ -54,7 +54,7 @@ def embedded(
         "precision": loop.precision,
         "shard_rows": shard_rows,
     }
-    card["key"] = _key(card, model, data)
+    card["key"] = key_of([VERSION, card, *depends_on(model, data)])
     folder = cache() / "embeddings" / card["key"]
     shards = list(plan(folder, data, shard_rows, card["sizes"]))
     with alone(folder) if loop.world_size == 1 else contextlib.nullcontext():
@@ -72,11 +72,10 @@ def embedded(
     return EmbeddingSet(folder)
 
 
-def _key(card: dict[str, Any], model: Encoder, data: Data) -> str:
-    """Changes with all that the vectors depend on."""
+def depends_on(model: Encoder, data: Data) -> list[Any]:
+    """All that vectors of items depend on, as plain data."""
     carried = {key: model.config["data"][key] for key in data.carried}
-    made_from = [VERSION, card, model.config["backbone"], model.config["views"], carried, data.identity]
-    return key_of(made_from)
+    return [model.weights, model.config["backbone"], model.config["views"], carried, data.identity]
 
 
 def _provenance(model: Encoder, data: Data) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from ssl_lab.data.base import Data
@@ -82,9 +82,3 @@ def batches_of(data: Data, role: str, chosen: Bool[Tensor, " n"]) -> list[Batch]
     """The chosen ones of a role's rows, batched as all of them are; no others are read."""
     loader = data.loader(role)
     return [loader.dataset[numbers[chosen[numbers]]] for numbers in loader.sampler if chosen[numbers].any()]
-
-
-def places(data: Data, role: str, batch: Batch) -> Int[Tensor, " b"]:
-    """Where a batch's items stand among the rows of a role."""
-    index = data.rows[role].index
-    return torch.searchsorted(index, batch["index"].to(index.device))

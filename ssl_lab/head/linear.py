@@ -4,14 +4,20 @@ import torch
 from torch import nn
 
 from ssl_lab.evaluation.linear import linear_probe
-from ssl_lab.head.base import Examples, Head, Standardised
+from ssl_lab.head.base import Head, Standardised
+from ssl_lab.problem.base import Examples
 
 
 class Linear(Head):
     def fit(self, known: Examples, classes: list[str], seed: int) -> None:
-        probe = linear_probe(known.vectors, known.targets, seed, len(classes))
-        last = nn.Linear(len(probe.mean), len(classes))
-        with torch.no_grad():
-            last.weight.copy_(probe.weights)
-            last.bias.copy_(probe.bias)
-        self.layers = nn.Sequential(Standardised(probe.mean, probe.std), last)
+        self.layers = nn.Sequential(*regression(known, len(classes), seed))
+
+
+def regression(known: Examples, classes: int, seed: int) -> tuple[Standardised, nn.Linear]:
+    """Its two layers."""
+    probe = linear_probe(known.vectors, known.targets, seed, classes)
+    last = nn.Linear(len(probe.mean), classes)
+    with torch.no_grad():
+        last.weight.copy_(probe.weights)
+        last.bias.copy_(probe.bias)
+    return Standardised(probe.mean, probe.std), last

@@ -8,7 +8,8 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
 from ssl_lab.evaluation.linear import standardisation
-from ssl_lab.head.base import Examples, Head, Standardised
+from ssl_lab.head.base import Head, Standardised
+from ssl_lab.problem.base import Examples
 
 ENOUGH = 100  # labels, to hold some of them out
 

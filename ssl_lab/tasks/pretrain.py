@@ -21,11 +21,11 @@ from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import checkpoint_of, open_folder
 from ssl_lab.runfolder.provenance import provenance
+from ssl_lab.trainer import make_trainer
 from ssl_lab.training.compose import compose
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.training.progress import Speed, progress_bar
 from ssl_lab.training.stop import StopBetweenSteps
-from ssl_lab.training.trainer import make_trainer
 
 
 def pretrain(config: DictConfig, folder: Path) -> None:

@@ -21,17 +21,18 @@ from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.scores import Score, mean
 from ssl_lab.hardware import quiet
-from ssl_lab.head.base import Examples, Head
+from ssl_lab.head.base import Head
 from ssl_lab.model import Model, resolve, untrained
+from ssl_lab.problem.base import Examples, Problem
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.runfolder.metrics import JsonlLogger
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.schedule.base import Schedule
+from ssl_lab.trainer import make_trainer
 from ssl_lab.training.finetuning import Known, Probing
 from ssl_lab.training.progress import progress_bar
-from ssl_lab.training.trainer import make_trainer
 
 
 def probe(config: DictConfig, folder: Path) -> None:
@@ -39,18 +40,18 @@ def probe(config: DictConfig, folder: Path) -> None:
     quiet()
     model, resolved = resolve(plain(config))
     data, head = model.data, build(plain(config.head), Head)
-    lab = Lab(config, folder, data, head, head.classes(data))
+    lab = Lab(config, folder, data, head, head.problem(data))
     several = isinstance(config.labels, ListConfig)
     counts = [how_many(asked, len(lab.strata)) for asked in (config.labels if several else [config.labels])]
     if config.seeds < 1:
         raise UsageError(f"seeds={config.seeds}: at least one draw of the labels is needed")
     open_folder(folder, resolved, provenance(data))
     subjects = {"score": model, "score_untrained": untrained(model, config.seed)}
-    examples = {name: [lab.examples(one, role) for role in ("bank", "test")] for name, one in subjects.items()}
+    examples = {name: [lab.problem.examples(one, role) for role in ("bank", "test")] for name, one in subjects.items()}
     rows = []
     for count in counts:
         rows.append(lab.row(count, subjects, examples))
-        say(table(lab.metric, head.control_name, rows[-1]))
+        say(table(lab.metric, lab.problem.control_name, rows[-1]))
     summary = {key: [row[key] for row in rows] if several else rows[0][key] for key in rows[0]}
     summary = {"metric": lab.metric, **summary, "seeds": config.seeds}
     write_json(folder / "summary.json", summary)
@@ -64,15 +65,12 @@ class Lab:
     folder: Path
     data: Data
     head: Head
-    classes: list[str]
+    problem: Problem
 
     def __post_init__(self) -> None:
-        self.strata = self.head.strata(self.data)
+        self.strata = self.problem.strata()
         how = "finetuned" if self.config.finetune else "frozen"
-        self.metric = f"{self.head.metric}/{how}_{type(self.head).__name__.lower()}"
-
-    def examples(self, model: Model, role: str) -> Examples:
-        return self.head.examples(model, self.data, role, self.classes)
+        self.metric = f"{self.problem.metric}/{how}_{type(self.head).__name__.lower()}"
 
     def row(self, count: int, subjects: dict[str, Model], examples: dict[str, list[Examples]]) -> dict[str, Any]:
         """The scores with `count` labels, by the names of summary.json."""
@@ -86,7 +84,7 @@ class Lab:
                 start = time.perf_counter()
                 found[name].append(self.trained(model, bank, test, items, seed, keep=name == "score"))
                 seconds += (time.perf_counter() - start) * (name == "score")
-            found["score_control"].append(self.head.control(self.data, items, asked, self.classes, seed))
+            found["score_control"].append(self.problem.control(items, asked, seed))
         score = over_seeds(found["score"])
         return {
             "labels": count,
@@ -94,7 +92,7 @@ class Lab:
             "low": score.low,
             "high": score.high,
             **{name: over_seeds(found[name]).value for name in ("score_untrained", "score_control")},
-            "score_majority": self.head.majority(self.data, asked, self.classes).value,
+            "score_majority": self.problem.majority(asked).value,
             "seconds": round(seconds / self.config.seeds, 2),
         }
 
@@ -103,38 +101,38 @@ class Lab:
     ) -> Score:
         """The score of a head that knows the labels of `items`; `keep`: it is what this task makes."""
         head = copy.deepcopy(self.head)
-        head.fit(bank.of(items), self.classes, seed)
+        head.fit(bank.of(items), self.problem.classes, seed)
         weights: dict[str, torch.nn.Module] = {"head": head}
         if self.config.finetune:
             tuned = self.finetuned(model, head, items, seed)
             head, weights = tuned.head, {"head": tuned.head, "backbone": tuned.backbone}
             model = Model(tuned.backbone, model.views, self.data, model.config)
-            asked = head.examples(model, self.data, "test", self.classes, cached=False)
+            asked = self.problem.examples(model, "test", cached=False)
         with torch.no_grad():
             logits = head(asked.vectors)
         if keep:
-            self.keep(weights, head.details(logits, asked, self.classes))
-        return head.judge(logits, asked, self.classes)
+            self.keep(weights, self.problem.details(logits, asked))
+        return self.problem.judge(logits, asked)
 
     def keep(self, weights: dict[str, torch.nn.Module], details: dict[str, Any]) -> None:
         """Writes the last model: probe.safetensors, and scores.json with what it tells by class or type."""
         named = {f"{part}.{k}": v for part, net in weights.items() for k, v in net.state_dict().items()}
         named = {name: value.contiguous().cpu() for name, value in named.items()}
-        save_file(named, self.folder / "probe.safetensors", {"classes": json.dumps(self.classes)})
+        save_file(named, self.folder / "probe.safetensors", {"classes": json.dumps(self.problem.classes)})
         write_json(self.folder / "scores.json", details)
 
     def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int) -> Probing:
         config, rows = self.config, self.data.rows["bank"]
         pl.seed_everything(seed, workers=True, verbose=False)
         optimizer, schedule = bound(plain(config.optimizer), Optimizer), build(plain(config.schedule), Schedule)
-        module = Probing(model.backbone, model.views, head, optimizer, schedule, config.layer_decay)
+        module = Probing(model.backbone, model.views, self.problem, head, optimizer, schedule, config.layer_decay)
         trainer = make_trainer(
             plain(config.trainer),
             logger=JsonlLogger(self.folder),
             callbacks=[progress_bar()],
             enable_checkpointing=False,
         )
-        known = Known(rows, items, head.targets(self.data, "bank", self.classes))
+        known = Known(rows, items, self.problem.targets("bank"))
         trainer.fit(module.train(), known.batches(config.batch_size, seed))
         return module.eval()
 

@@ -6,7 +6,6 @@ al. 2022, arXiv 2202.10054). With `layer_decay` d, a layer learns at d times the
 """
 
 import copy
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,10 +18,9 @@ from torch.utils.data import Dataset
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.order import Batches, EpochOrder
 from ssl_lab.head.base import Head
+from ssl_lab.problem.base import Problem
 from ssl_lab.training.steps import scheduled, total_steps
 from ssl_lab.views.base import Views
-
-LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|stages?|h)\.(\d+)\.")
 
 
 class Probing(pl.LightningModule):
@@ -32,6 +30,7 @@ class Probing(pl.LightningModule):
         self,
         backbone: Backbone,
         views: Views,
+        problem: Problem,
         head: Head,
         optimizer: partial,
         schedule: Callable[[float], float],
@@ -39,7 +38,7 @@ class Probing(pl.LightningModule):
     ):
         super().__init__()
         self.backbone, self.head = copy.deepcopy(backbone).requires_grad_(True), copy.deepcopy(head)
-        self.views = views
+        self.views, self.problem = views, problem
         self.make_optimizer, self.schedule, self.layer_decay = optimizer, schedule, layer_decay
 
     def train(self, mode: bool = True) -> "Probing":
@@ -51,7 +50,7 @@ class Probing(pl.LightningModule):
         return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        features = self.head.features(self.backbone, self.views.plain(batch)["input"])
+        features = self.problem.features(self.backbone, self.views.plain(batch)["input"])
         loss = self.head.loss(self.head(features), batch["target"])
         self.log("probe/loss", loss.detach())
         return loss
@@ -70,18 +69,18 @@ class Probing(pl.LightningModule):
         return total_steps(self.trainer)
 
 
-def factors(backbone: nn.Module, head: nn.Module, decay: float) -> list[tuple[nn.Parameter, float]]:
+def factors(backbone: Backbone, head: Head, decay: float) -> list[tuple[nn.Parameter, float]]:
     """Each parameter with the factor on its rate: 1 for the head, less by `decay` with each layer further away.
 
     What stands in no layer counts as the input if it comes before the layers, else as the last of them.
     """
+    depth_of = {id(p): depth for depth, layer in enumerate(backbone.stack, 1) for p in layer.parameters()}
     depths: list[tuple[nn.Parameter, int]] = []
     depth = 0
-    for name, parameter in backbone.named_parameters():
-        found = LAYER.search(name)
-        depth = int(found[1]) + 1 if found else depth
+    for parameter in backbone.parameters():
+        depth = depth_of.get(id(parameter), depth)
         depths.append((parameter, depth))
-    top = max((depth for _, depth in depths), default=0) + 1
+    top = len(backbone.stack) + 1
     return [(p, decay ** (top - depth)) for p, depth in depths] + [(p, 1.0) for p in head.parameters()]
 
 

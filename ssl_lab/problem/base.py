@@ -1,0 +1,79 @@
+"""What a head is fitted to: which vectors have a target, which targets there are, and how well they are told."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Batch, Data
+from ssl_lab.embedding.encoder import Encoder
+from ssl_lab.evaluation.scores import Score
+
+NONE = -1  # the target of what is not asked
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Vectors with the numbers of their classes; `item` is the place among the role's rows that each belongs to."""
+
+    vectors: Float[Tensor, "n d"]
+    targets: Int[Tensor, " n"]
+    item: Int[Tensor, " n"]
+
+    def of(self, items: Int[Tensor, " m"]) -> "Examples":
+        chosen = torch.isin(self.item, items)
+        return replace(self, vectors=self.vectors[chosen], targets=self.targets[chosen], item=self.item[chosen])
+
+
+class Problem(ABC):
+    """Of data that are set up: the labels of the rows of "bank" may be known, those of "test" are asked.
+
+    Raises UserError where the data tell nothing of the kind.
+    """
+
+    metric: ClassVar[str]
+    control_name: ClassVar[str]
+
+    def __init__(self, data: Data):
+        self.data = data
+        self.classes = self.names()
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The classes, in the order of their numbers."""
+
+    @abstractmethod
+    def strata(self) -> Int[Tensor, " n"]:
+        """The group of each bank row: where few labels are known, they keep the groups' shares."""
+
+    @abstractmethod
+    def examples(self, model: Encoder, role: str, cached: bool = True) -> Examples:
+        """All that has a target; `cached`: from the cache, where vectors are or will be kept."""
+
+    @abstractmethod
+    def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "*n d"]:
+        """What `examples` holds, with gradients."""
+
+    @abstractmethod
+    def targets(self, role: str) -> Callable[[Batch], Int[Tensor, "*n"]]:
+        """A function that gives the targets of a batch, in the shape of its features; NONE where nothing is asked."""
+
+    @abstractmethod
+    def judge(self, logits: Float[Tensor, "n k"], asked: Examples) -> Score: ...
+
+    @abstractmethod
+    def details(self, logits: Float[Tensor, "n k"], asked: Examples) -> dict[str, Any]:
+        """How well each class is told, for scores.json."""
+
+    @abstractmethod
+    def control(self, items: Int[Tensor, " m"], asked: Examples, seed: int) -> Score:
+        """How well it goes without any model, knowing the labels of `items` of the bank."""
+
+    @abstractmethod
+    def majority(self, asked: Examples) -> Score:
+        """How well it goes without looking."""

@@ -1,0 +1,64 @@
+"""The label of an item: classification, by accuracy."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Batch
+from ssl_lab.embedding.embedded import embedded
+from ssl_lab.embedding.encoder import Encoder
+from ssl_lab.errors import UsageError
+from ssl_lab.evaluation.raw_input import classify_raw, raw_vectors
+from ssl_lab.evaluation.scores import Score, accuracy
+from ssl_lab.problem.base import Examples, Problem
+
+
+class Labels(Problem):
+    """One vector an item. The control is logistic regression on the raw input, the majority the commonest class."""
+
+    metric = "accuracy"
+    control_name = "raw input"
+
+    def names(self) -> list[str]:
+        if not self.data.labelled:
+            raise UsageError("the data have no labels to learn and to be asked: choose data=… with labels")
+        return self.data.classes or [str(i) for i in range(int(self.data.labels("bank").max()) + 1)]
+
+    def strata(self) -> Int[Tensor, " n"]:
+        return self.data.labels("bank")
+
+    def examples(self, model: Encoder, role: str, cached: bool = True) -> Examples:
+        if cached:
+            found = embedded(model, self.data)
+            vectors = found.vectors(found.splits[role])
+        else:
+            vectors = model.encode(self.data.loader(role))
+        return Examples(vectors, self.data.labels(role), torch.arange(len(vectors)))
+
+    def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "b d"]:
+        return backbone(items)
+
+    def targets(self, role: str) -> Callable[[Batch], Int[Tensor, " b"]]:
+        return lambda batch: batch["label"]
+
+    def judge(self, logits: Float[Tensor, "n k"], asked: Examples) -> Score:
+        return accuracy(logits.argmax(1), asked.targets)
+
+    def details(self, logits: Float[Tensor, "n k"], asked: Examples) -> dict[str, Any]:
+        predicted, truth = logits.argmax(1), asked.targets
+        present = [(i, name) for i, name in enumerate(self.classes) if (truth == i).any()]
+        return {name: asdict(accuracy(predicted[truth == i], truth[truth == i])) for i, name in present}
+
+    def control(self, items: Int[Tensor, " m"], asked: Examples, seed: int) -> Score:
+        bank, test = (raw_vectors(self.data, role) for role in ("bank", "test"))
+        labels = self.data.labels("bank")[items]
+        return accuracy(classify_raw(bank[items], labels, test, seed), asked.targets)
+
+    def majority(self, asked: Examples) -> Score:
+        commonest = self.data.labels("bank").mode().values
+        return accuracy(commonest.expand(len(asked.targets)), asked.targets)

@@ -1,0 +1,103 @@
+"""A tag for every word of a sentence, such as the BIO tags of named entities; judged by the F1 of whole entities.
+
+The first piece of a word carries the word's tag (Devlin et al. 2019, arXiv 1810.04805, section 5.3). Viterbi decoding
+keeps to BIO.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Batch
+from ssl_lab.embedding.embedded_words import begins, embedded_words
+from ssl_lab.embedding.encoder import Encoder
+from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.spans import allowed, span_f1, span_scores, viterbi
+from ssl_lab.problem.base import NONE, Examples, Problem
+
+
+class Tags(Problem):
+    """One vector a word. The control gives a word the tags that it had in known sentences, the majority none at all."""
+
+    metric = "span_f1"
+    control_name = "word identity"
+
+    def names(self) -> list[str]:
+        tagged = [*self.data.tags("bank"), *self.data.tags("test")]
+        types = sorted({tag[2:] for tags in tagged for tag in tags if tag != "O"})
+        return ["O", *(f"{part}-{name}" for name in types for part in "BI")]
+
+    def strata(self) -> Int[Tensor, " n"]:
+        """Sentences with entities, and those without."""
+        return torch.tensor([len(set(tags) - {"O"}) > 0 for tags in self.data.tags("bank")]).long()
+
+    def examples(self, model: Encoder, role: str, cached: bool = True) -> Examples:
+        tags = self.data.tags(role)
+        item = torch.repeat_interleave(torch.arange(len(tags)), torch.tensor([len(words) for words in tags]))
+        numbers = self._numbers
+        targets = torch.tensor([numbers[tag] for words in tags for tag in words])
+        return Examples(embedded_words(model, self.data, role, cached), targets, item)
+
+    def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "b t d"]:
+        return backbone.tokens(items)
+
+    def targets(self, role: str) -> Callable[[Batch], Int[Tensor, "b t"]]:
+        """The number of the word's tag where a word begins."""
+        numbers = self._numbers
+        rows = [torch.tensor([numbers[tag] for tag in tags]) for tags in self.data.tags(role)]
+        table = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=NONE)  # (n, words)
+
+        def of(batch: Batch) -> Tensor:
+            tags = table[self.data.places(role, batch["index"])].gather(1, batch["word"].clamp(min=0))
+            return torch.where(begins(batch["word"]), tags, NONE)
+
+        return of
+
+    def judge(self, logits: Float[Tensor, "n k"], asked: Examples) -> Score:
+        return span_f1(truth_of(asked, self.classes), decoded(logits, asked, self.classes))
+
+    def details(self, logits: Float[Tensor, "n k"], asked: Examples) -> dict[str, Any]:
+        """Precision, recall and F1 of each type of entity, and of all."""
+        scores = span_scores(truth_of(asked, self.classes), decoded(logits, asked, self.classes))
+        return {name: asdict(found) for name, found in scores.items()}
+
+    def control(self, items: Int[Tensor, " m"], asked: Examples, seed: int) -> Score:
+        words, tags = self.data.words("bank"), self.data.tags("bank")
+        counts: dict[str, Counter[str]] = {}
+        for i in items.tolist():
+            for word, tag in zip(words[i], tags[i], strict=True):
+                counts.setdefault(word, Counter())[tag] += 1
+        rows = [counts.get(word, Counter({"O": 1})) for sentence in self.data.words("test") for word in sentence]
+        logits = torch.tensor([[row[name] + 1e-3 for name in self.classes] for row in rows]).log()
+        return self.judge(logits, asked)
+
+    def majority(self, asked: Examples) -> Score:
+        none = torch.eye(len(self.classes))[0].expand(len(asked.targets), -1)
+        return self.judge(none, asked)
+
+    @property
+    def _numbers(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.classes)}
+
+
+def decoded(logits: Float[Tensor, "n k"], asked: Examples, classes: list[str]) -> list[list[str]]:
+    """The best tags of each sentence."""
+    start, step = allowed(classes)
+    rows = logits.detach().double().log_softmax(1).numpy()
+    return [[classes[i] for i in viterbi(rows[part], start, step)] for part in _sentences(asked)]
+
+
+def truth_of(asked: Examples, classes: list[str]) -> list[list[str]]:
+    return [[classes[i] for i in asked.targets[part].tolist()] for part in _sentences(asked)]
+
+
+def _sentences(asked: Examples) -> list[slice]:
+    ends = np.flatnonzero(np.diff(asked.item.numpy(), append=-1)) + 1
+    return [slice(int(start), int(end)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
