@@ -356,10 +356,10 @@ def test_a_collapse_is_explained(capsys):
     module = compose(config, data)
     data.setup()
     capsys.readouterr()
-    warn_of_collapse(measure(module, data, 100), module.objective.advice)
+    warn_of_collapse(measure(module.objective.encoder, module.views, data, 100, module.device), module.objective.advice)
     assert capsys.readouterr().err == ""
     last = module.objective.backbone.layers[-1][1]  # a norm that gives every item the same features
     nn.init.zeros_(last.weight)
     nn.init.ones_(last.bias)
-    warn_of_collapse(measure(module, data, 100), module.objective.advice)
+    warn_of_collapse(measure(module.objective.encoder, module.views, data, 100, module.device), module.objective.advice)
     assert "the features have collapsed" in capsys.readouterr().err

@@ -1,9 +1,14 @@
 """What looks at the model while it learns, and how often: so that all looks together cost little of the training."""
 
 import time
-from typing import Any
+from typing import cast
 
+import lightning.pytorch as pl
 from lightning.pytorch import Callback
+
+from ssl_lab.data.base import Data
+from ssl_lab.training.pretraining import Pretraining
+from ssl_lab.training.steps import data_of
 
 FIRST = 0.2  # seconds that the first look is expected to take
 
@@ -19,16 +24,16 @@ class Occasional(Callback):
         self.every, self.share = every_n_epochs, share
         self.spent, self.next = 0.0, FIRST
 
-    def look(self, trainer: Any, module: Any) -> None:
+    def look(self, trainer: pl.Trainer, module: Pretraining, data: Data) -> None:
         raise NotImplementedError
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.start = time.monotonic()
 
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         start = time.monotonic()
         if self._due(trainer.current_epoch, start - self.start):
-            self.look(trainer, module)
+            self.look(trainer, *parts(trainer, module))
             self.next = time.monotonic() - start
             self.spent += self.next
 
@@ -36,3 +41,8 @@ class Occasional(Callback):
         if self.every is None:
             return self.spent + self.next <= self.share * elapsed
         return epoch > 0 and epoch % self.every == 0
+
+
+def parts(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[Pretraining, Data]:
+    """What Lightning calls a callback of a pretraining with."""
+    return cast(Pretraining, module), data_of(trainer)

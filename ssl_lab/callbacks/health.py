@@ -1,11 +1,13 @@
 """Is the representation alive? Label-free scores of it as the training goes on, and a warning when it collapses."""
 
-from typing import Any
+import lightning.pytorch as pl
 
 from ssl_lab.callbacks.base import Occasional
+from ssl_lab.data.base import Data
 from ssl_lab.evaluation.health import measure
 from ssl_lab.logger import record
 from ssl_lab.progress import say
+from ssl_lab.training.pretraining import Pretraining
 
 COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features
 
@@ -17,13 +19,13 @@ class Health(Occasional):
         super().__init__(every_n_epochs, share)
         self.rows, self.warned = rows, False
 
-    def look(self, trainer: Any, module: Any) -> None:
-        values = log_health(trainer, module, self.rows)
+    def look(self, trainer: pl.Trainer, module: Pretraining, data: Data) -> None:
+        values = log_health(trainer, module, data, self.rows)
         self.warned = self.warned or warn_of_collapse(values, module.objective.advice)
 
 
-def log_health(trainer: Any, module: Any, rows: int) -> dict[str, float]:
-    values = measure(module, trainer.datamodule, rows)
+def log_health(trainer: pl.Trainer, module: Pretraining, data: Data, rows: int) -> dict[str, float]:
+    values = measure(module.objective.encoder, module.views, data, rows, module.device)
     record(trainer, {f"health/{name}": value for name, value in values.items()})
     return values
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
+from ssl_lab.callbacks.base import parts
 from ssl_lab.preview import Preview
 from ssl_lab.randomness import Draw
 
@@ -24,12 +25,13 @@ class LookAtViews(Callback):
         self.columns = columns
 
     @torch.no_grad()
-    def on_train_start(self, trainer: Any, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        items = trainer.datamodule.training()
+        run, data = parts(trainer, module)
+        items = data.training()
         batch = items[torch.arange(min(self.columns, len(items)))]
-        rows = module.views.preview(module.views(move_data_to_device(batch, module.device), Draw(module.seed, 0)))
+        rows = run.views.preview(run.views(move_data_to_device(batch, run.device), Draw(run.seed, 0)))
         folder = Path(trainer.default_root_dir)
         if pictures := [[one.picture for one in row if one.picture] for row in rows if row[0].picture]:
             log_pictures(grid(pictures), folder, trainer.loggers)
@@ -37,7 +39,7 @@ class LookAtViews(Callback):
             log_lines(rows, folder, trainer.loggers)
 
 
-def log_pictures(image: Image.Image, folder: Path, loggers: Sequence[Any]) -> None:
+def log_pictures(image: Image.Image, folder: Path, loggers: Sequence[Logger]) -> None:
     image.save(folder / "views.png")
     for logger in loggers:
         if isinstance(logger, WandbLogger):
@@ -46,7 +48,7 @@ def log_pictures(image: Image.Image, folder: Path, loggers: Sequence[Any]) -> No
             logger.experiment.add_image("views", np.asarray(image), 0, dataformats="HWC")
 
 
-def log_lines(rows: Sequence[Sequence[Preview]], folder: Path, loggers: Sequence[Any]) -> None:
+def log_lines(rows: Sequence[Sequence[Preview]], folder: Path, loggers: Sequence[Logger]) -> None:
     """Each item followed by its views, then a gap."""
     lines = [[one.line for one in views] for views in zip(*rows, strict=True)]
     (folder / "views.txt").write_text("\n\n".join("\n".join(item) for item in lines) + "\n")

@@ -4,14 +4,17 @@ So an epoch, a rate or the best run of a sweep can be chosen by them.
 """
 
 from functools import partial
-from typing import Any
+
+import lightning.pytorch as pl
 
 from ssl_lab.callbacks.base import Occasional
+from ssl_lab.data.base import Data
 from ssl_lab.embedding.embed import embed
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.sheet import classification
 from ssl_lab.evaluation.subject import held_out_vectors
 from ssl_lab.logger import record
+from ssl_lab.training.pretraining import Pretraining
 
 
 class Online(Occasional):
@@ -24,9 +27,9 @@ class Online(Occasional):
         super().__init__(every_n_epochs, share)
         self.rows = rows
 
-    def look(self, trainer: Any, module: Any) -> None:
+    def look(self, trainer: pl.Trainer, module: Pretraining, data: Data) -> None:
         encode = partial(embed, module.objective.encoder, module.views, device=module.device)
-        vectors = held_out_vectors(encode, trainer.datamodule, self.rows, module.seed)
+        vectors = held_out_vectors(encode, data, self.rows, module.seed)
         if vectors and (asked := vectors.asked):
             record(trainer, on_holdout(classification(*asked).scores))
 
@@ -34,8 +37,7 @@ class Online(Occasional):
 class HeldOut(Occasional):
     """Logs the objective's own scores, such as masked perplexity, of items that were kept from training for it."""
 
-    def look(self, trainer: Any, module: Any) -> None:
-        data = trainer.datamodule
+    def look(self, trainer: pl.Trainer, module: Pretraining, data: Data) -> None:
         scores = module.objective.held_out(module.views, data.unseen("validation"), partial(data.counts, "train"))
         record(trainer, on_holdout(scores))
 

@@ -5,8 +5,7 @@ Levy, Goldberg & Dagan 2015 (TACL 3, sections 3.1 to 3.3). Train the embedding a
 are unlearnt.
 """
 
-from typing import Any
-
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +14,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
+from ssl_lab.callbacks.base import parts
 from ssl_lab.progress import say
 
 SMOOTHING = 0.75  # the exponent on how often a context occurs
@@ -27,11 +27,12 @@ class WordVectors(Callback):
     def __init__(self, window: int, seed: int):
         self.window, self.seed = window, seed
 
-    def on_fit_start(self, trainer: Any, module: Any) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.ckpt_path:  # a run that goes on has learnt its own
             return
         say("word vectors of the corpus …")
-        texts, weight = trainer.datamodule.rows["train"], module.objective.backbone.words.weight
+        run, data = parts(trainer, module)
+        texts, weight = data.rows["train"], run.objective.backbone.words.weight
         near = cooccurrence([texts.tokens[i] for i in texts.index.tolist()], len(weight), self.window)
         vectors = ppmi_svd(near, weight.shape[1], self.seed)
         weight.data.copy_(vectors * (weight.std().item() / vectors.std()))

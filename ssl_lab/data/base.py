@@ -31,7 +31,7 @@ UNNAMED = ("test", "validation", "dev")
 """the splits that are looked at, in this order, where the user names none to be scored on"""
 
 
-Chosen = TypeVar("Chosen", bound="Rows")
+Kept = TypeVar("Kept", bound="Rows")
 
 
 class Items(Dataset[Batch]):
@@ -62,7 +62,7 @@ class Rows(Items):
     def __len__(self) -> int:
         return len(self.index)
 
-    def part(self: Chosen, which: Tensor | slice) -> Chosen:
+    def part(self: Kept, which: Tensor | slice) -> Kept:
         """Those that a mask, numbers or a slice choose."""
         return replace(self, index=self.index[which])
 
@@ -92,7 +92,7 @@ class Source(Generic[Split]):
         raise NotImplementedError
 
 
-class Data(pl.LightningDataModule, Generic[Split]):
+class Data(pl.LightningDataModule, Generic[Split, Kept]):
     """`rows` has those that are learnt from (train), whose labels are known (bank), and that are scored on (test).
 
     `train`, `bank` and `test` name splits of the source. A `test` of "holdout" is every 1/`holdout`-th row of the bank,
@@ -123,17 +123,17 @@ class Data(pl.LightningDataModule, Generic[Split]):
         super().__init__()
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.names, self.every = {"train": train, "bank": bank, "test": test}, round(1 / holdout) if holdout else 0
-        self.rows: dict[str, Any] = {}
+        self.rows: dict[str, Kept] = {}
         self.classes: list[str] | None = None
         self.fingerprint = ""
 
     # what a modality says of itself
 
-    def read(self, split: Split) -> Rows:
+    def read(self, split: Split) -> Kept:
         """The rows of a split; adds to `fingerprint`. Raises UserError where there is nothing in it."""
         raise NotImplementedError
 
-    def in_order(self, rows: Rows) -> Order:
+    def in_order(self, rows: Kept) -> Order:
         """The batches of `rows` for evaluation, each row once."""
         raise NotImplementedError
 

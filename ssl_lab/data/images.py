@@ -64,7 +64,7 @@ class EncodedRows(ImageRows):
             raise UserError(f"{stored.get('path')} could not be decoded ({error}): remove it") from error
 
 
-class Images(Data[ImageSplit]):
+class Images(Data[ImageSplit, ImageRows]):
     """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
 
     `mean` and `std` are for the views.
@@ -113,7 +113,7 @@ class Images(Data[ImageSplit]):
         columns = {name: values[index.numpy()] for name, values in columns.items()}
         return DecodedRows(labels, torch.arange(len(images)), columns, images)
 
-    def in_order(self, rows: Rows) -> InOrder:
+    def in_order(self, rows: ImageRows) -> InOrder:
         return InOrder(range(len(rows)), 1000)
 
     @property

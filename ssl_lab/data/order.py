@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -39,7 +40,7 @@ class EpochOrder(Sampler[Tensor]):
         self.epoch = epoch
 
 
-def shared_order(trainer: Any, rows: int, batch_size: int, seed: int) -> EpochOrder:
+def shared_order(trainer: pl.Trainer | None, rows: int, batch_size: int, seed: int) -> EpochOrder:
     """This process's share of the training order. Raises UserError where the batch cannot be shared or filled."""
     rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
     if batch_size % world:

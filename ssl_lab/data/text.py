@@ -117,7 +117,7 @@ class CutTexts(Items):
         return 1 - self.texts.lengths.clip(max=self.length).sum() / (len(self.texts) * self.length)
 
 
-class Text(Data[TextSplit]):
+class Text(Data[TextSplit, Texts]):
     """Batches of `tokens`, `index` and what is known of them: packed with `document` for training, else a text a row.
 
     With `pack` off, training too sees a text a row. Every 1/`validation`-th of the training texts, where there are so
@@ -175,7 +175,7 @@ class Text(Data[TextSplit]):
         index = torch.arange(len(tokens))
         return Texts(split.labels, index, {ROW: index.numpy()}, tokens, self.tokenizer)
 
-    def in_order(self, rows: Texts) -> ByLength:  # type: ignore[override]
+    def in_order(self, rows: Texts) -> ByLength:
         return ByLength(rows.lengths, TOKENS)
 
     def training(self) -> PackedTexts | CutTexts:

@@ -19,6 +19,7 @@ from ssl_lab.evaluation.sheet import Protocol, Sheet
 from ssl_lab.evaluation.subject import Batch, Subject, full_sheet
 from ssl_lab.evaluation.word_sense import Words
 from ssl_lab.runfolder.provenance import code
+from ssl_lab.views.base import Views
 
 FILE = "scores.json"
 
@@ -50,7 +51,7 @@ def remembered(words: Words, key: list[Any] | None) -> Words:
     return found
 
 
-def scored(control: Control, items: list[Batch], views: Any, protocol: Protocol, seed: int) -> tuple[Sheet, bool]:
+def scored(control: Control, items: list[Batch], views: Views, protocol: Protocol, seed: int) -> tuple[Sheet, bool]:
     """Its sheet, without the predictions, and whether that was found in the cache."""
     found = True
 

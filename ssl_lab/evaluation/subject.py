@@ -4,7 +4,6 @@ A run, the same backbone untrained and raw input are all alike here.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -16,6 +15,7 @@ from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
 from ssl_lab.randomness import generator
+from ssl_lab.views.base import Views
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def raw(data: Data) -> Encoder:
     return lambda batches: in_order((data.raw(batch), batch["index"]) for batch in batches)
 
 
-def full_sheet(of: Subject, items: list[Batch], views: Any, protocol: Protocol, seed: int) -> Sheet:
+def full_sheet(of: Subject, items: list[Batch], views: Views, protocol: Protocol, seed: int) -> Sheet:
     """What its vectors tell, and what becomes of those of `items` when these are changed."""
     made = sheet(of.vectors, protocol, seed)
     if views.perturbations:

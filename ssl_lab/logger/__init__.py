@@ -1,8 +1,8 @@
 """Where values go: metrics.jsonl always, and whatever the group `logger` asks for."""
 
 from pathlib import Path
-from typing import Any
 
+import lightning.pytorch as pl
 from lightning.pytorch.loggers import Logger
 
 from ssl_lab.config import Config, build
@@ -15,7 +15,7 @@ def loggers(config: Config, folder: Path) -> list[Logger]:
     return [JsonlLogger(folder), *chosen]
 
 
-def record(trainer: Any, values: dict[str, float]) -> None:
+def record(trainer: pl.Trainer, values: dict[str, float]) -> None:
     """Logs at once, at the current step, to every logger."""
     for logger in trainer.loggers:
         logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)

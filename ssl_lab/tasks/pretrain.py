@@ -80,7 +80,7 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, mod
 
 def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Data) -> dict[str, Any]:
     """The score sheet of the last checkpoint, beside both controls."""
-    health = log_health(trainer, module, config.scores.health_rows)
+    health = log_health(trainer, module, data, config.scores.health_rows)
     warn_of_collapse(health, module.objective.advice)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
     parts, run = parts_of(plain(config)), str(folder.resolve())

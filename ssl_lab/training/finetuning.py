@@ -13,13 +13,13 @@ from typing import Any
 import lightning.pytorch as pl
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.data.base import Batch, Items
 from ssl_lab.data.order import Batches, EpochOrder
 from ssl_lab.head.base import Head
 from ssl_lab.problem.base import Problem
-from ssl_lab.training.steps import scheduled, total_steps
+from ssl_lab.training.steps import scheduled
 from ssl_lab.views.base import Views
 
 
@@ -49,7 +49,7 @@ class Probing(pl.LightningModule):
                 module.eval()
         return self
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         features = self.problem.features(self.backbone, self.views.plain(batch)["input"])
         loss = self.head.loss(self.head(features), batch["target"])
         self.log("probe/loss", loss.detach())
@@ -63,10 +63,6 @@ class Probing(pl.LightningModule):
         ]
         optimizer = self.make_optimizer(groups)
         return scheduled(optimizer, self.schedule, self.trainer)
-
-    @property
-    def total_steps(self) -> float:
-        return total_steps(self.trainer)
 
 
 def factors(backbone: Backbone, head: Head, decay: float) -> list[tuple[nn.Parameter, float]]:
@@ -84,16 +80,16 @@ def factors(backbone: Backbone, head: Head, decay: float) -> list[tuple[nn.Param
     return [(p, decay ** (top - depth)) for p, depth in depths] + [(p, 1.0) for p in head.parameters()]
 
 
-class Known(Dataset):
+class Known(Items):
     """The rows of a role whose labels are known, with their targets: `known[numbers]` is a batch."""
 
-    def __init__(self, rows: Any, chosen: Int[Tensor, " n"], targets: Callable[[dict[str, Tensor]], Tensor]):
+    def __init__(self, rows: Items, chosen: Int[Tensor, " n"], targets: Callable[[Batch], Tensor]):
         self.rows, self.chosen, self.targets = rows, chosen, targets
 
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def __getitem__(self, numbers: Tensor) -> dict[str, Tensor]:
+    def __getitem__(self, numbers: Tensor) -> Batch:
         batch = self.rows[self.chosen[numbers]]
         return {**batch, "target": self.targets(batch)}
 

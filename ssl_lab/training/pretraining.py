@@ -82,12 +82,8 @@ class Pretraining(pl.LightningModule):
         return scheduled(self.make_optimizer(groups), self.schedule, self.trainer)
 
     @property
-    def total_steps(self) -> float:
-        return total_steps(self.trainer)
-
-    @property
     def progress(self) -> float:
-        return min(1.0, self.trainer.global_step / self.total_steps)
+        return min(1.0, self.trainer.global_step / total_steps(self.trainer))
 
     @property
     def _batches_seen(self) -> int:

@@ -2,13 +2,14 @@
 
 import sys
 import time
-from typing import Any
 
+import lightning.pytorch as pl
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
 from ssl_lab.logger import record
 from ssl_lab.progress import EVERY, say
+from ssl_lab.training.steps import data_of, total_steps
 
 
 def progress_bar() -> ProgressBar:
@@ -23,21 +24,22 @@ class PlainProgress(ProgressBar):
     def disable(self) -> None:  # Lightning calls it in all processes but the first
         self.silent = True
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.start = self.shown = time.monotonic()
         self.first = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: object) -> None:
         now = time.monotonic()
         if now - self.shown > EVERY and not self.silent:
             self.shown = now
-            done, total = trainer.global_step - self.first, module.total_steps - self.first
-            left = f"{(now - self.start) / done * (total - done):.0f} s left" if done else ""
+            total = total_steps(trainer)
+            done, left = trainer.global_step - self.first, total - trainer.global_step
+            time_left = f"{(now - self.start) / done * left:.0f} s left" if done else ""
             loss = trainer.callback_metrics.get("pretrain/loss")
             say(
-                f"epoch {trainer.current_epoch + 1}, step {trainer.global_step:,} of {module.total_steps:,}"
+                f"epoch {trainer.current_epoch + 1}, step {trainer.global_step:,} of {total:,}"
                 + (f", loss {loss:.3f}" if loss is not None else "")
-                + f", {done / (now - self.start):.1f} steps/s, {left}"
+                + f", {done / (now - self.start):.1f} steps/s, {time_left}"
             )
 
 
@@ -47,18 +49,20 @@ class Speed(Callback):
     def __init__(self) -> None:
         self.seconds = self.items = 0.0
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.start = time.perf_counter()
 
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:  # the last callback: evaluations are over
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # it is the last callback: evaluations are over
         self.start = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: object) -> None:
         now = time.perf_counter()
         self.seconds += now - self.start
         self.start = now
-        self.items += trainer.datamodule.batch_size * trainer.datamodule.units_per_row
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        data = data_of(trainer)
+        self.items += data.batch_size * data.units_per_row
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             record(trainer, {"speed/items_per_second": self.rate})
 
     @property

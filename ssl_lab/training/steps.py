@@ -4,18 +4,27 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
+import lightning.pytorch as pl
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ssl_lab.data.base import Data
 
 
-def scheduled(optimizer: torch.optim.Optimizer, schedule: Callable[[float], float], trainer: Any) -> dict[str, Any]:
+def scheduled(optimizer: Optimizer, schedule: Callable[[float], float], trainer: pl.Trainer) -> dict[str, Any]:
     """What Lightning's `configure_optimizers` gives. The steps are counted when the first is taken."""
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step / total_steps(trainer)))
+    scheduler = LambdaLR(optimizer, lambda step: schedule(step / total_steps(trainer)))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def total_steps(trainer: Any) -> float:
+def total_steps(trainer: pl.Trainer) -> float:
     """Optimizer steps of the whole training. Counted here: Lightning's own count would restart a resumed loader."""
     if trainer.max_steps > 0:
         return trainer.max_steps
     per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
     return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * (trainer.max_epochs or 0)
+
+
+def data_of(trainer: pl.Trainer) -> Data:
+    """Those that a training was given."""
+    return trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it, and does not say so

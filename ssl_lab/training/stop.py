@@ -5,6 +5,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.pytorch import Callback
 
@@ -18,10 +19,12 @@ class StopBetweenSteps(Callback):
         self.number = 0
         self.before: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: object, index: int
+    ) -> None:
         if (index + 1) % trainer.accumulate_grad_batches:  # gradients that no checkpoint holds
             return
         if trainer.world_size > 1:  # every process has to leave at the same step
@@ -35,7 +38,7 @@ class StopBetweenSteps(Callback):
                 self.number, f"stopped by {name}; go on with the same options and resume={checkpoint.parent.parent}"
             )
 
-    def teardown(self, trainer: Any, module: Any, stage: str) -> None:
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}
