@@ -3,18 +3,22 @@
 import json
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from test_config import composed, make_module
 
 from ssl_lab.callbacks import base as occasional
+from ssl_lab.config import build
+from ssl_lab.data.base import Data, Source
 from ssl_lab.data.caching import cache, cached
 from ssl_lab.evaluation import controls
 from ssl_lab.evaluation.controls import Control, scored
 from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.evaluation.subject import Subject, Vectors
+from ssl_lab.views.base import Views
 
 
 def write_ten(folder):
@@ -62,7 +66,7 @@ def test_what_is_damaged_is_made_again_and_that_is_said(damage, capfd):
 
 
 PROTOCOL = Protocol([5], [0.07], [1], draws=2, starts=2, queries=20, sample=10, items=10, views=2)
-VIEWS = SimpleNamespace(perturbations={})
+VIEWS = Views()
 
 
 def control(seed, key=("data", "views"), made=None):
@@ -147,14 +151,20 @@ def looks(every, share, epochs, cost, monkeypatch, length=10.0):
     monkeypatch.setattr(occasional.time, "monotonic", lambda: now[0])
 
     class Look(occasional.Occasional):
-        def look(self, trainer, module):
+        def look(self, trainer, module, data):
             seen.append(trainer.current_epoch)
             now[0] += cost
 
-    seen, callback = [], Look(every, share)
-    callback.on_train_start(None, None)
+    class At(Trainer):
+        current_epoch = 0
+
+    config = composed("data=digits", "backbone.widths=[4]")
+    seen, callback, trainer, module = [], Look(every, share), At(logger=False), make_module(config)
+    trainer.datamodule = build(config["data"], Data, Source)
+    callback.on_train_start(trainer, module)
     for epoch in range(epochs):
-        callback.on_train_epoch_start(SimpleNamespace(current_epoch=epoch), None)
+        At.current_epoch = epoch
+        callback.on_train_epoch_start(trainer, module)
         now[0] += length
     return seen
 

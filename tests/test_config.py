@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from pydoc_data.topics import topics
 
-import pandas
 import pytest
 import torch
 import yaml
@@ -14,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
+from parts import PARTS, TEXT, Part
 from torch.optim import Optimizer
 
 import ssl_lab
@@ -26,6 +26,7 @@ from ssl_lab.objective.base import Objective
 from ssl_lab.randomness import Draw
 from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.compose import compose as composed_module
+from ssl_lab.vectors.base import Store
 from ssl_lab.views.base import Views
 
 CONF = conf()
@@ -33,22 +34,16 @@ PACKAGE = Path(ssl_lab.__file__).parent
 MIRRORED = {
     "data": (Data, Source), "views": (Views,), "backbone": (Backbone,), "objective": (Objective,), "head": (Head,),
     "optimizer": (Optimizer,), "schedule": (Schedule,), "callbacks": (Callback,), "logger": (Logger,),
+    "vectors": (Store,),
 }  # fmt: skip
 OPTIONS = [
     f"{group.name}={file.stem}"
     for group in sorted(CONF.iterdir()) if group.is_dir()
     for file in sorted(group.glob("*.yaml")) if not file.stem.startswith("_")
 ]  # fmt: skip
-TEXT = ["objective=mlm", "backbone=text_tiny", "data.path=PATH", "data.tokenizer.size=300"]
-NEEDED = {
-    "backbone=hub": ["backbone.name=x"],
-    "backbone=hub_text": ["backbone.name=x", "data=text_files", "objective=mlm", *TEXT[2:]],
-    "data=hub": ["data.name=x"], "data=image_folder": ["data.path=x"],
-    "recipe=mlm_brown": ["data.path=PATH", "data.tokenizer.size=300"], "objective=mlm": ["data=text_files", *TEXT[1:]],
-    "views=mask_tokens": ["data=text_files", *TEXT],
-    **{f"backbone=text_{size}": ["data=text_files", "objective=mlm", *TEXT[2:]] for size in ("tiny", "small", "base")},
-    **{f"data={name}": TEXT for name in ("text_files", "text_table", "hub_text", "brown", "sst2", "wnut17")},
-}  # fmt: skip
+NEEDED = {"recipe=mlm_brown": Part(("data.path=PATH", "data.tokenizer.size=300"))} | {
+    f"{group}={name}": part for group, rows in PARTS.items() for name, part in rows.items()
+}
 
 
 def composed(*overrides, task="pretrain"):
@@ -88,16 +83,19 @@ def test_every_part_of_a_package_has_an_option_of_its_group_and_the_other_way_ro
     assert alone <= ours <= all
 
 
+@pytest.mark.parametrize("group", [*MIRRORED, *PARTS])
+def test_every_option_of_a_mirrored_group_has_a_row_and_the_other_way_round(group):
+    options = {file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_")}
+    assert options == PARTS[group].keys()
+
+
 @pytest.mark.parametrize("option", ["data=fashion_mnist", *OPTIONS])
 def test_every_option_composes_and_builds(option, tmp_path):
-    needed = [value.replace("PATH", str(tmp_path)) for value in NEEDED.get(option, [])]
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.txt").write_text(topics["import"])
-    pandas.DataFrame({"text": [topics["import"]] * 2}).to_parquet(tmp_path / "train.parquet")
+    needed = NEEDED.get(option, Part()).overrides(tmp_path)
     group = option.split("=")[0]
     tasks = [file.stem for file in CONF.glob("*.yaml") if f"\n  - {group}: " in file.read_text()]
     if "pretrain" not in tasks:
-        assert composed(option, task=tasks[0])[group]
+        assert composed(option, *needed, task=tasks[0])[group]
         return
     config = composed(option, *needed)
     for callback in config["callbacks"].values():
@@ -181,7 +179,7 @@ def test_a_file_of_ones_own_joins_by_the_folder_that_the_environment_names(monke
         (["objective=mlm", "data=digits", "views=grey_crops"],
          "objective MLM needs tokens, words of the backbone, and ConvNet gives vector: choose backbone=hub_text or "
          "backbone=text_base or backbone=text_small or backbone=text_tiny, with data of tokens"),
-        (["objective=simclr", *TEXT[1:], "data=text_files"],
+        (["objective=simclr", *TEXT.needs[1:], "data=text_files"],
          "objective SimCLR needs views, and views MaskTokens give hidden, masked: choose views=grey_crops or"),
         (["data=text_files", "data.path=PATH", "data.tokenizer.size=300", "backbone=convnet", "backbone.channels=1"],
          "backbone ConvNet reads image, and the data give tokens: choose backbone=hub_text or"),

@@ -255,7 +255,7 @@ def test_splits_are_named(made):
 def run(tmp_path_factory):
     """The folder of a run on digits."""
     folder = tmp_path_factory.mktemp("run")
-    return folder / command(folder, "pretrain", "data=digits", "logger=none", "debug=one_batch")
+    return folder / ssl_lab("pretrain", "data=digits", "logger=none", "debug=one_batch", folder=folder).folder
 
 
 def command(folder, *arguments):

@@ -64,7 +64,7 @@ def test_linear_probe_reaches_scikit_learns_optimum_at_every_penalty(digits, cas
     regression = linear.Regression(x if case == "float32" else x.double(), labels, 10)
     fit = None
     for penalty in (1e-1, 1e-2, 1e-3, 1e-4):
-        fit = regression.fit(penalty, linear.TOLERANCE, fit)
+        fit = regression.fit(penalty, fit)
         theirs = LogisticRegression(C=1 / (penalty * len(x)), max_iter=20_000, tol=1e-7).fit(x.double(), labels)
         optimum = objective(x, labels, *map(torch.from_numpy, (theirs.coef_, theirs.intercept_)), penalty)
         ours = objective(x, labels, fit.weights, fit.bias, penalty)

@@ -11,7 +11,7 @@ from command import ssl_lab, started
 from PIL import Image
 from safetensors import safe_open
 from test_evaluate import PRETRAIN, SMALL
-from test_text import ENGLISH, bert, words  # noqa: F401  fixtures
+from texts import ENGLISH
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from ssl_lab import load
@@ -101,7 +101,7 @@ def test_transformers_prepares_images_as_the_run_does(tmp_path, channels):
     np.testing.assert_allclose(found, load(run).embed(photos), atol=1e-5)
 
 
-def test_a_model_of_the_hub_stays_one(bert, texts):  # noqa: F811
+def test_a_model_of_the_hub_stays_one(bert, texts):
     options = [one for one in TEXT if not one.startswith(("backbone", "data.tokenizer", "data.length"))]
     options += ["backbone=hub_text", f"backbone.name={bert}", "data.length=32"]
     run = ssl_lab("pretrain", *options, folder=texts).folder

@@ -1,6 +1,7 @@
 """How the rooms of the house depend on each other, read from the imports of every file."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def test_there_is_no_circle_of_rooms():
     for name, others in GRAPH.items():
         rooms[room(name)] |= {room(other) for other in others} - {room(name)}
     TopologicalSorter(rooms).prepare()
+
+
+def test_the_drawing_in_the_readme_is_true():
+    text = (PACKAGE.parent / "README.md").read_text()
+    (drawn,) = re.findall(r"^data → [^`]*", text, re.MULTILINE)
+    place = {name: i for i, level in enumerate(drawn.split("→")) for name in re.findall(r"\w+", level)}
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.is_dir() and list(path.glob("*.py"))} | {"model"}
+    assert place.keys() == rooms
+    for name, others in GRAPH.items():
+        for other in {room(other) for other in others} & rooms - {room(name)} if room(name) in rooms else ():
+            assert place[other] < place[room(name)], f"{name} imports {other}"
 
 
 def test_nothing_below_the_tasks_imports_one_and_nothing_below_the_command_line_imports_that():

@@ -1,91 +1,96 @@
-"""Objectives against their papers' pseudo-code, written out in loops."""
+"""What holds of every objective, from its row in parts.py; and each against its paper's pseudo-code in loops."""
 
 import math
-from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
 import torch
 from largest import Largest
+from parts import ITEMS, OBJECTIVES
+from test_config import composed
 from torch import nn
 
-from ssl_lab.backbone.convnet import ConvNet
-from ssl_lab.backbone.text import TextEncoder
-from ssl_lab.data import tokenizer
-from ssl_lab.objective.byol import BYOL, regression
+from ssl_lab.config import build
+from ssl_lab.data.base import Data, Source
+from ssl_lab.objective.byol import regression
 from ssl_lab.objective.cross_entropy import cross_entropy
-from ssl_lab.objective.mlm import MLM
-from ssl_lab.objective.simclr import SimCLR, nt_xent
-from ssl_lab.objective.teacher import rising
+from ssl_lab.objective.simclr import nt_xent
+from ssl_lab.objective.teacher import Teacher, rising
 from ssl_lab.randomness import Draw
-from ssl_lab.views.mask_tokens import MaskTokens
+from ssl_lab.training.compose import compose
 
-TOKENIZER = tokenizer.trained(lambda: [topics["import"]], "wordpiece", 300, lowercase=False, accents=True)
-
-# one row an objective: how it is made from a backbone, its loss when the net tells nothing apart, what it learns from
-OBJECTIVES = {
-    "simclr": (lambda net: SimCLR(net, hidden=16, output=8, temperature=0.5), math.log(2 * 6 - 1), "images"),
-    "byol": (lambda net: BYOL(net, projector=[16, 8], predictor=[16, 8], momentum=0.9), 0.0, "images"),
-    "mlm": (MLM, math.log(300), "text"),
-}
+ITEM = {"views": 1, "local": 1}
+"""along which dimension of a tensor of a batch the items lie, where it is not the first"""
 
 
-def batch(b=6, size=8):
-    return {"views": torch.randn(2, b, 1, size, size, generator=torch.Generator().manual_seed(0))}
-
-
-def batch_for(name):
-    """Six items, and along which dimension of each tensor they lie."""
-    if OBJECTIVES[name][2] == "images":
-        return batch(), 1
-    draw = torch.Generator().manual_seed(0)
-    tokens = torch.randint(5, 300, (6, 20), generator=draw)
-    return MaskTokens(TOKENIZER, 0.3, 0.8, 0.1, whole_words=False)({"tokens": tokens}, Draw(0, 0)), 0
-
-
-def make(name):
+def made(name, folder):
+    """The module of an objective's row, and a batch of items that are made from nothing."""
+    config = composed(f"objective={name}", *OBJECTIVES[name].overrides(folder))
+    data = build(config["data"], Data, Source)
     torch.manual_seed(0)
-    text = OBJECTIVES[name][2] == "text"
-    net = TextEncoder(TOKENIZER, 16, 2, 2, 24, 20, "mean") if text else ConvNet(1, [4, 8])
-    return OBJECTIVES[name][0](net)
+    module = compose(config, data)
+    return module, module.views(data.example(ITEMS), Draw(0, 0))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_loss_is_a_finite_scalar_with_gradients_to_all_that_is_trained(name):
-    objective = make(name)
-    loss = objective(batch_for(name)[0], 0.0)["loss"]
+def test_loss_is_a_finite_scalar_with_gradients_to_all_that_is_trained(name, tmp_path):
+    module, batch = made(name, tmp_path)
+    loss = module.objective(batch, 0.0)["loss"]
     loss.backward()
     assert loss.ndim == 0
     assert loss.isfinite()
-    trained = [p for p in objective.parameters() if p.requires_grad]
+    trained = [p for p in module.objective.parameters() if p.requires_grad]
     assert all(p.grad is not None for p in trained)
     assert sum(p.grad.abs().sum() > 0 for p in trained) > 0.8 * len(trained)  # a bias before a norm gets none
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_loss_when_all_embeddings_are_the_same(name):
+def test_loss_when_all_embeddings_are_the_same(name, tmp_path):
     """Where every weight is zero only biases are left, and every item has the same embedding."""
-    objective, expected = make(name), OBJECTIVES[name][1]
-    for module in objective.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.zeros_(module.weight)
-            if module.bias is not None:
-                nn.init.ones_(module.bias)
-    assert objective(batch_for(name)[0], 0.0)["loss"].item() == pytest.approx(expected, abs=1e-5)
+    module, batch = made(name, tmp_path)
+    for part in module.objective.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            nn.init.zeros_(part.weight)
+            if part.bias is not None:
+                nn.init.ones_(part.bias)
+    assert module.objective(batch, 0.0)["loss"].item() == pytest.approx(OBJECTIVES[name].collapsed, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_loss_is_float32_under_bfloat16(name):
+def test_loss_is_float32_under_bfloat16(name, tmp_path):
+    module, batch = made(name, tmp_path)
     with torch.autocast("cpu", torch.bfloat16):
-        assert make(name)(batch_for(name)[0], 0.0)["loss"].dtype == torch.float32
+        assert module.objective(batch, 0.0)["loss"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_order_of_the_items_does_not_matter(name):
-    (items, dim), objective = batch_for(name), make(name)
+def test_the_order_of_the_items_does_not_matter(name, tmp_path):
+    module, batch = made(name, tmp_path)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
-    shuffled = {key: value.index_select(dim, order) for key, value in items.items()}
-    torch.testing.assert_close(objective(items, 0.0)["loss"], objective(shuffled, 0.0)["loss"])
+    shuffled = {key: value.index_select(ITEM.get(key, 0), order) for key, value in batch.items()}
+    torch.testing.assert_close(module.objective(batch, 0.0)["loss"], module.objective(shuffled, 0.0)["loss"])
+
+
+@pytest.mark.parametrize("name", [name for name, row in OBJECTIVES.items() if row.student])
+def test_a_teacher_is_the_running_average_of_its_student_and_gets_no_gradient(name, tmp_path):
+    module, batch = made(name, tmp_path)
+    (teacher,) = (part for part in module.objective.modules() if isinstance(part, Teacher))
+    student = getattr(module.objective, OBJECTIVES[name].student)
+    average = [p.detach().double() for p in teacher.net.parameters()]
+    for step in range(1, 6):
+        progress = step / 5
+        with torch.no_grad():
+            for p in student.parameters():
+                p.add_(0.1 * step)
+        module.objective.after_step(progress)
+        tau = 1 - (1 - 0.9) * (math.cos(math.pi * progress) + 1) / 2
+        average = [
+            tau * a + (1 - tau) * p.detach().double() for a, p in zip(average, student.parameters(), strict=True)
+        ]
+    for p, expected in zip(teacher.net.parameters(), average, strict=True):
+        torch.testing.assert_close(p.double(), expected, atol=2e-6, rtol=0)
+    module.objective(batch, 0.0)["loss"].backward()
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
 
 
 @pytest.mark.parametrize("n", [3, 256, 700])
@@ -172,8 +177,9 @@ def test_byol_is_equation_2_of_the_paper():
     assert regression(p, z).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_byol_compares_each_views_prediction_with_the_teachers_other_view():
-    objective, views = make("byol"), batch()["views"]
+def test_byol_compares_each_views_prediction_with_the_teachers_other_view(tmp_path):
+    module, batch = made("byol", tmp_path)
+    objective, views = module.objective, batch["views"]
     student = nn.Sequential(objective.backbone, objective.projector, objective.predictor)
     expected = sum(
         2 - 2 * torch.cosine_similarity(student(views[i]), objective.teacher(views[1 - i]), dim=1).mean()
@@ -182,25 +188,5 @@ def test_byol_compares_each_views_prediction_with_the_teachers_other_view():
     torch.testing.assert_close(objective({"views": views}, 0.0)["loss"], expected)
 
 
-def test_teacher_is_the_exponential_average_of_the_students():
-    objective = make("byol")
-    weights = [objective.backbone.layers[0][0].weight]
-    average = weights[0].detach().clone().double()
-    for step in range(1, 6):
-        progress = step / 5
-        with torch.no_grad():
-            weights[0].add_(0.1 * step)
-        objective.after_step(progress)
-        tau = 1 - (1 - 0.9) * (math.cos(math.pi * progress) + 1) / 2
-        average = tau * average + (1 - tau) * weights[0].detach().double()
-    torch.testing.assert_close(objective.teacher.net[0].layers[0][0].weight.double(), average, atol=1e-6, rtol=0)
-
-
 def test_momentum_goes_from_its_start_to_one():
     assert [rising(0.99, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.99, 0.995, 1.0])
-
-
-def test_teacher_gets_no_gradient():
-    objective = make("byol")
-    objective(batch(), 0.0)["loss"].backward()
-    assert all(p.grad is None and not p.requires_grad for p in objective.teacher.parameters())

@@ -16,6 +16,7 @@ import torch
 from command import ssl_lab, started
 from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
+from parts import OBJECTIVES
 from PIL import Image
 from test_config import composed
 from torch import nn
@@ -224,12 +225,15 @@ class StopAt(Callback):
 
 
 @pytest.mark.parametrize(
-    "options", [["objective=simclr", "optimizer=adamw"], ["objective=byol", "trainer.accumulate_grad_batches=2"]]
+    ("objective", "batch", "more"),
+    [*((name, 14, []) for name in OBJECTIVES), ("byol", 21, ["trainer.accumulate_grad_batches=2", "optimizer=adamw"])],
 )
-@pytest.mark.parametrize("batch", [14, 21])
-def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(options, batch, monkeypatch):
+def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(objective, batch, more, monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_LAB_TRUST", str(Path(__file__).parent))
-    options = [*SMALL, *options, "logger=none", "trainer.max_epochs=3", "scores.rows=50"]
+    (texts := tmp_path / "texts").mkdir()
+    options = [*OBJECTIVES[objective].overrides(texts), f"objective={objective}", "data.batch_size=32", *more]
+    options += ["logger=none", "trainer=cpu", "trainer.max_epochs=3", "trainer.limit_train_batches=11"]
+    options += ["scores.rows=50", "protocol.items=20"]
     (whole,), _ = pretrain(*options)
     _, err = pretrain(
         *options, f"+callbacks.stop={{_target_: test_pretrain.StopAt, batch: {batch}}}", "name=stopped", code=143

@@ -14,7 +14,7 @@ import torch
 from command import ssl_lab
 from test_evaluate import SMALL
 from test_export import TEXT
-from test_text import ENGLISH
+from texts import ENGLISH
 
 from ssl_lab import load
 from ssl_lab.errors import UserError

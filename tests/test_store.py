@@ -244,10 +244,11 @@ def digits(tmp_path_factory):
         printed["run"] = run("pretrain", "data=digits", "logger=none", "debug=one_batch")
         printed["embed"] = run("embed", f"run={printed['run']}")
         printed["index"] = run("index", f"embeddings={printed['embed']}")
+        printed["exact"] = run("index", f"embeddings={printed['embed']}", "vectors=exact")
         return printed
 
 
-@pytest.mark.parametrize("where", ["embed", "index"])
+@pytest.mark.parametrize("where", ["embed", "index", "exact"])
 def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
     from PIL import Image
     from sklearn.datasets import load_digits

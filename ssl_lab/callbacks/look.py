@@ -1,4 +1,4 @@
-"""What the model sees: a few items, each with its views; in `views.png` or `views.txt`, and in loggers that take it."""
+"""What the model sees: a few items, each with its views; in `views.png` or `views.html`, and in loggers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,14 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from ssl_lab.callbacks.base import parts
-from ssl_lab.preview import Preview
+from ssl_lab.preview import Preview, page
 from ssl_lab.randomness import Draw
 
 SIDE, GAP = 96, 4  # pixels that a picture has at least, and between two
+STYLE = """
+:root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif } body { margin: 2rem }
+th { text-align: left } td { padding: 0 1rem 1rem 0; vertical-align: top; width: 50% }
+"""
 
 
 class LookAtViews(Callback):
@@ -36,7 +40,7 @@ class LookAtViews(Callback):
         if pictures := [[one.picture for one in row if one.picture] for row in rows if row[0].picture]:
             log_pictures(grid(pictures), folder, trainer.loggers)
         else:
-            log_lines(rows, folder, trainer.loggers)
+            log_texts(rows, folder, trainer.loggers)
 
 
 def log_pictures(image: Image.Image, folder: Path, loggers: Sequence[Logger]) -> None:
@@ -48,13 +52,16 @@ def log_pictures(image: Image.Image, folder: Path, loggers: Sequence[Logger]) ->
             logger.experiment.add_image("views", np.asarray(image), 0, dataformats="HWC")
 
 
-def log_lines(rows: Sequence[Sequence[Preview]], folder: Path, loggers: Sequence[Logger]) -> None:
-    """Each item followed by its views, then a gap."""
-    lines = [[one.line for one in views] for views in zip(*rows, strict=True)]
-    (folder / "views.txt").write_text("\n\n".join("\n".join(item) for item in lines) + "\n")
+def log_texts(rows: Sequence[Sequence[Preview]], folder: Path, loggers: Sequence[Logger]) -> None:
+    """A line for each item, with its views in columns."""
+    names = ["item", *(f"view {number}" for number in range(1, len(rows)))]
+    items = list(zip(*rows, strict=True))
+    heads = "".join(f"<th>{name}</th>" for name in names)
+    lines = "".join(f"<tr>{''.join(f'<td>{one.html}</td>' for one in item)}</tr>" for item in items)
+    (folder / "views.html").write_text(page("what the model sees", f"<table><tr>{heads}</tr>{lines}</table>", STYLE))
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_table("views", ["item", *(f"view {i}" for i in range(1, len(rows)))], lines, step=0)
+            logger.log_table("views", names, [[one.line for one in item] for item in items], step=0)
 
 
 def grid(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:

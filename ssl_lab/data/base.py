@@ -27,6 +27,7 @@ HOLDOUT = "holdout"
 ROW = "row"
 """the column with the number that a row has in the split of its source"""
 
+NO_WORDS = "these data have no tagged words: choose data=wnut17, a folder of .conll files, or head=linear"
 UNNAMED = ("test", "validation", "dev")
 """the splits that are looked at, in this order, where the user names none to be scored on"""
 
@@ -198,9 +199,7 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
 
     def words(self, role: str) -> list[list[str]]:
         """The words of the texts of a role. Raises UserError where they did not come split into words."""
-        raise UsageError(
-            "these data have no tagged words: choose data=wnut17, a folder of .conll files, or head=linear"
-        )
+        raise UsageError(NO_WORDS)
 
     def tags(self, role: str) -> list[list[str]]:
         """The tag of each of those words. Raises UserError where they have none."""

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.data import packing, tokenizer
-from ssl_lab.data.base import ROW, Batch, Data, Items, Rows, Source
+from ssl_lab.data.base import NO_WORDS, ROW, Batch, Data, Items, Rows, Source
 from ssl_lab.data.corpora import TextSplit, digest
 from ssl_lab.data.order import Batches, ByLength, InOrder
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
-from ssl_lab.errors import UserError
+from ssl_lab.errors import UsageError, UserError
 from ssl_lab.preview import TextPreview
 from ssl_lab.progress import say
 
@@ -258,17 +258,17 @@ class Text(Data[TextSplit, Texts]):
         return self._packed[role]
 
     def words(self, role: str) -> list[list[str]]:
-        return self._of_words(role, self.stored[self._split(role)].words)
+        return self._known(role, self.stored[self._split(role)].words)
 
     def tags(self, role: str) -> list[list[str]]:
-        return self._of_words(role, self.stored[self._split(role)].tags)
+        return self._known(role, self.stored[self._split(role)].tags)
 
     def _split(self, role: str) -> str:
         return self.splits["bank" if role == "test" and self.held_out else role]
 
-    def _of_words(self, role: str, found: list[list[str]] | None) -> list[list[str]]:
+    def _known(self, role: str, found: list[list[str]] | None) -> list[list[str]]:
         if found is None:
-            raise UserError(f"the {role} texts have no tagged words: choose data=wnut17, or a folder of .conll files")
+            raise UsageError(NO_WORDS)
         return [found[i] for i in self.rows[role].index.tolist()]
 
     def prepare(self, items: Sequence[str] | Sequence[Sequence[str]]) -> Iterator[Batch]:

@@ -82,13 +82,13 @@ def linear_probe(
 
     def held_out_accuracy(i: int) -> float:
         nearest = min(fits, key=lambda j: abs(i - j), default=None)
-        fits[i] = tuning.fit(10 ** (i / 2), TOLERANCE, None if nearest is None else fits[nearest])
+        fits[i] = tuning.fit(10 ** (i / 2), None if nearest is None else fits[nearest])
         right = _classes(fits[i].weights, fits[i].bias, x[held_out]) == labels[held_out]
         return right.float().mean().item() if cut else 0.0
 
     best = best_penalty(held_out_accuracy)
     penalty = 10 ** (best / 2) * len(fitted) / len(x)  # against a mean over more rows, the same prior weighs less
-    fit = Regression(x, labels, classes, tuning.basis).fit(penalty, TOLERANCE, fits[best])
+    fit = Regression(x, labels, classes, tuning.basis).fit(penalty, fits[best])
     return Probe(mean, std, fit.weights.to(bank), fit.bias.to(bank), penalty, fit.gap)
 
 
@@ -161,8 +161,8 @@ class Regression:
         self.basis = basis or Basis.of(x)
         self.rows = torch.arange(len(x), device=x.device)
 
-    def fit(self, penalty: float, tolerance: float, start: Fit | None = None) -> Fit:
-        """From `start`, or from zero, until less than a share `tolerance` of the objective can be gained.
+    def fit(self, penalty: float, start: Fit | None = None) -> Fit:
+        """From `start`, or from zero, until less than a share `TOLERANCE` of the objective can be gained.
 
         That is estimated as if it fell no faster than 1 / iterations, from the gain of the last third of them, and has
         to hold twice.
@@ -188,7 +188,7 @@ class Regression:
 
         def look(intermediate_result: OptimizeResult) -> None:
             progress.append(float(intermediate_result.fun))
-            if len(progress) % ROUND == 1 and max(_gap(progress), _gap(progress[:-ROUND])) < tolerance:
+            if len(progress) % ROUND == 1 and max(_gap(progress), _gap(progress[:-ROUND])) < TOLERANCE:
                 raise StopIteration
 
         first = packed(curvature.scaled(weights, 0.5), bias)

@@ -1,28 +1,24 @@
-"""`ssl-lab index`: an embedding set → a collection in Milvus."""
+"""`ssl-lab index`: an embedding set → a collection that can be searched."""
 
 import time
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ssl_lab.config import plain
+from ssl_lab.config import build, plain
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
-from ssl_lab.vectors.base import check_k, recall
+from ssl_lab.vectors.base import Store, check_k, recall
 from ssl_lab.vectors.exact import Exact
-from ssl_lab.vectors.milvus import Milvus
 
 
 def index(config: DictConfig, folder: Path) -> None:
     """Notes where the collection lies in collection.json, which `search` reads."""
     found = EmbeddingSet(config.embeddings)
     check_k(config.k, len(found))
-    settings = plain(config.vectors)
-    uri = settings.pop("uri") or str(found.folder.resolve().parent / "milvus.db")
-    uri = uri if "://" in uri else str(Path(uri).expanduser().resolve())
-    store = Milvus(uri, config.name, **settings, batch_size=config.batch_size)
+    store = build(plain(config.vectors), Store)
     start = time.monotonic()
     store.fill(found)
     seconds = time.monotonic() - start
@@ -33,7 +29,7 @@ def index(config: DictConfig, folder: Path) -> None:
         measured = recall(store, exact, exact.vectors, config.k)
         store.keep_recall(config.k, measured)
     open_folder(folder, plain(config), found.card)
-    write_json(folder / "collection.json", {"uri": uri, "name": config.name})
+    write_json(folder / "collection.json", store.address)
     summary = {
         "rows": len(store),
         "width": found.width,
@@ -42,4 +38,5 @@ def index(config: DictConfig, folder: Path) -> None:
         "seconds": round(seconds, 1),
     }
     write_json(folder / "summary.json", summary)
-    say(f"{len(store):,} vectors in {config.name!r} at {uri}, recall@{config.k} {measured:.4f}\n{folder}")
+    where = ", ".join(f"{key} {value}" for key, value in store.address.items())
+    say(f"{len(store):,} vectors ({where}), recall@{config.k} {measured:.4f}\n{folder}")

@@ -30,6 +30,11 @@ class Store(ABC):
     def card(self) -> dict[str, Any]:
         """Of the set that was put in last."""
 
+    @property
+    @abstractmethod
+    def address(self) -> dict[str, str]:
+        """Where it lies, for `opening` and for people."""
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -44,6 +49,14 @@ class Store(ABC):
         A filter compares columns: `label == 3 and split in ["train", "test"]`. Raises UserError for one that cannot be
         read, and where there are fewer than `k` rows.
         """
+
+    @abstractmethod
+    def recall(self, k: int) -> float | None:
+        """recall@k of the rows that it has, where it is known."""
+
+    @abstractmethod
+    def keep_recall(self, k: int, recall: float) -> None:
+        """Notes what was measured, beside the rows."""
 
     @abstractmethod
     def vector(self, id: str) -> Float[Tensor, " d"]:

@@ -1,5 +1,6 @@
 """Exact search in memory: every vector is compared with every query."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,17 @@ class Exact(Store):
 
     def __init__(self) -> None:
         self._card: dict[str, Any] = {}
+        self.folder = Path()
         self.vectors = torch.empty(0, 0)
         self.columns: dict[str, np.ndarray] = {}
 
     @property
     def card(self) -> dict[str, Any]:
         return self._card
+
+    @property
+    def address(self) -> dict[str, str]:
+        return {"embeddings": str(self.folder.resolve())}
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -36,7 +42,13 @@ class Exact(Store):
         for part in self.vectors.split(CHUNK):
             F.normalize(part, dim=1, out=part)
         self.columns = {name: found.column(name) for name in found.columns()}
-        self._card = found.card
+        self._card, self.folder = found.card, found.folder
+
+    def recall(self, k: int) -> float:
+        return 1.0
+
+    def keep_recall(self, k: int, recall: float) -> None:
+        """It is always the same."""
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         check_k(k, len(self))

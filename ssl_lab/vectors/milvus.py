@@ -35,9 +35,10 @@ class Milvus(Store):
         search: dict[str, Any] | None = None,
         batch_size: int = 2000,
     ):
-        self.uri, self.name, self.batch_size = uri, name, batch_size
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().resolve())
+        self.name, self.batch_size = name, batch_size
         self.index: dict[str, Any] = {"index": index, "build": build or {}, "search": search or {}}
-        self.client = connect(uri)
+        self.client = connect(self.uri)
         self._seen = "Bounded"  # a server answers at once, perhaps without the rows of the last seconds
         with self._clear():
             if self.client.has_collection(name):
@@ -47,8 +48,11 @@ class Milvus(Store):
     def card(self) -> dict[str, Any]:
         return self._kept()["card"]
 
+    @property
+    def address(self) -> dict[str, str]:
+        return {"uri": self.uri, "name": self.name}
+
     def recall(self, k: int) -> float | None:
-        """What `keep_recall` was told."""
         return self._kept().get("recall", {}).get(str(k))
 
     def __len__(self) -> int:
@@ -96,7 +100,6 @@ class Milvus(Store):
         return torch.tensor(rows[0]["vector"])
 
     def keep_recall(self, k: int, recall: float) -> None:
-        """With the collection."""
         kept = self._kept()
         with self._clear():
             self._keep({**kept, "recall": {**kept.get("recall", {}), str(k): recall}})
@@ -177,12 +180,6 @@ class Milvus(Store):
             if filter:
                 raise UsageError(f"filter={filter!r} is refused by Milvus at {self.uri}: {message(error)}") from error
             raise UserError(f"Milvus at {self.uri}: {message(error)}") from error
-
-
-def address(folder: Path) -> dict[str, str] | None:
-    """Where the collection lies that `ssl-lab index` has made and noted in its run folder."""
-    file = folder / "collection.json"
-    return json.loads(file.read_text()) if file.is_file() else None
 
 
 def _type(column: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,265 @@
+"""Text data: tokenisers, packing, corpora and tables, and what is held out."""
+
+import numpy as np
+import pytest
+import torch
+from texts import ENGLISH, TRAINED, text
+
+from ssl_lab.data import packing, tokenizer
+from ssl_lab.data.corpora import Conll, TextFiles, TextTable
+from ssl_lab.data.order import ByLength
+from ssl_lab.errors import UserError
+from ssl_lab.evaluation.subject import some
+
+
+def test_wordpiece_is_the_greedy_longest_match_of_the_paper(words):
+    """BERT's algorithm in a loop, with the same vocabulary; BERT splits words at punctuation."""
+    import re
+
+    vocabulary = words.backend.get_vocab()
+
+    def pieces(word):
+        start, found = 0, []
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = ("##" if start else "") + word[start:end]
+                if piece in vocabulary:
+                    found.append(vocabulary[piece])
+                    start = end
+                    break
+            else:
+                return [vocabulary["[UNK]"]]
+        return found
+
+    sentence = "Evaluation of statements, e.g. unhashable types: don't Mask names!"
+    expected = [i for word in re.findall(r"\w+|[^\w\s]", sentence) for i in pieces(word)]
+    assert words.encode([sentence]) == [expected]
+    assert words.framed(expected)[0] == vocabulary["[CLS]"]
+    assert words.framed(expected)[-1] == vocabulary["[SEP]"]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_the_same_texts_give_the_same_vocabulary(kind):
+    first, second = (tokenizer.trained(lambda: ENGLISH, **TRAINED | {"kind": kind}) for _ in range(2))
+    assert first.identity == second.identity
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_a_tokenizer_is_saved_whole_and_gives_back_the_text(kind, tmp_path):
+    made = tokenizer.trained(lambda: ENGLISH, **TRAINED | {"kind": kind})
+    made.save(tmp_path / "tokenizer.json")
+    again = tokenizer.read(tmp_path / "tokenizer.json")
+    (ids,) = made.encode(["import of a module"])
+    assert again.encode(["import of a module"]) == [ids]
+    assert again.backend.decode(ids).strip() == "import of a module"
+    assert (again.size, again.mask, again.pad) == (600, made.mask, made.pad)
+    assert again.special.nonzero().flatten().tolist() == list(range(5))
+    assert again.starts_word[again.encode(["statement"])[0][0]]
+    assert not again.starts_word[again.encode(["zxqj"])[0][-1]]
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [({"lowercase": True}, ("Import", "import")), ({"accents": False}, ("mödule", "module")), ({}, ("e\u0301", "é"))],
+)
+def test_normalisation(options, same):
+    made = tokenizer.trained(lambda: [*ENGLISH, "é" * 50], **TRAINED | options)
+    assert made.encode([same[0]]) == made.encode([same[1]])
+
+
+def test_what_is_no_tokenizer_is_said(tmp_path, words):
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(UserError, match=r"bad\.json is no tokenizer\.json"):
+        tokenizer.read(tmp_path / "bad.json")
+    without = words.backend.to_str().replace("[MASK]", "[HIDE]")
+    (tmp_path / "without.json").write_text(without)
+    with pytest.raises(UserError, match=r"has no \[MASK\] token"):
+        tokenizer.read(tmp_path / "without.json")
+    with pytest.raises(UserError, match=r"size=5000 is more than these texts can give: set data.tokenizer.size=\d+"):
+        tokenizer.trained(lambda: ["a few words"], **TRAINED | {"size": 5000})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_token_is_packed_once_and_rows_fit(seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 40, 200)
+    begins = np.cumsum(lengths) - lengths
+    start, length = packing.split(begins, lengths, 16)
+    tokens = np.concatenate([np.arange(a, a + n) for a, n in zip(start, length, strict=True)])
+    assert sorted(tokens) == list(range(lengths.sum()))
+    rows = packing.best_fit(length, 16)
+    assert sorted(piece for row in rows for piece in row) == list(range(len(length)))
+    assert max(sum(length[piece] for piece in row) for row in rows) <= 16
+
+
+def test_best_fit_is_the_textbooks():
+    """Best fit decreasing in a loop over all rows."""
+    lengths = np.random.default_rng(0).integers(1, 17, 300)
+    rows = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [row for row in rows if sum(row) + length <= 16]
+        if fitting:
+            max(fitting, key=sum).append(length)
+        else:
+            rows.append([length])
+    ours = [sum(lengths[row]) for row in packing.best_fit(lengths, 16)]
+    assert sorted(ours) == sorted(map(sum, rows))  # ties between rows with as much room change nothing else
+
+
+def test_packed_rows_hold_the_framed_documents(corpus):
+    data = text(corpus)
+    data.setup()
+    rows = data.packed_rows("train")
+    batch = rows[torch.arange(len(rows))]
+    padding = batch["document"] < 0
+    assert (batch["tokens"][padding] == data.tokenizer.pad).all()
+    assert rows.padding == pytest.approx(padding.float().mean().item())
+    pieces = []
+    for tokens, document in zip(batch["tokens"], batch["document"], strict=True):
+        pieces += [tokens[document == i].tolist() for i in range(document.max() + 1)]
+    first, last = data.tokenizer.framed([])
+    assert all(piece[0] == first and piece[-1] == last for piece in pieces)
+    inside = sorted(i for piece in pieces for i in piece[1:-1])
+    assert inside == sorted(i for n in data.rows["train"].index.tolist() for i in data.rows["train"].tokens[n].tolist())
+
+
+def test_batches_of_like_length_hold_every_text_once():
+    lengths = np.random.default_rng(0).integers(1, 50, 20_000)
+    batches = list(ByLength(lengths, tokens=500))
+    assert sorted(torch.cat(batches).tolist()) == list(range(20_000))
+    assert all(len(batch) * lengths[batch].max() <= 500 for batch in batches)
+    assert sum(len(batch) * lengths[batch].max() for batch in batches) < 1.05 * lengths.sum()
+
+
+def test_what_is_split_is_counted(tmp_path, capfd):
+    (tmp_path / "x.txt").write_text("\n\n".join(["short", ENGLISH[0].replace("\n", " "), *["import a module"] * 6]))
+    how = {"file": None, "pretrained": None, **TRAINED | {"size": 150}}
+    text(tmp_path, document="paragraph", tokenizer=how).setup()
+    assert "1 of 8 texts are longer than 32 tokens: read in pieces of so many" in capfd.readouterr().err
+
+
+def test_a_share_of_the_texts_is_held_out_and_no_vocabulary_is_learnt_from_it(corpus):
+    (corpus / "04.txt").write_text("Ωμέγα " * 500)  # every fourth is held out
+    data = text(corpus)
+    data.setup()
+    assert data.rows["test"].index.tolist() == [0, 4, 8]
+    assert data.rows["train"].index.tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+    assert "Ω" not in data.tokenizer.backend.get_vocab()
+    assert data.counts("train").sum() == sum(data.rows["train"].tokens.lengths[i] for i in data.rows["train"].index)
+
+
+@pytest.mark.parametrize("share", [0.34, 0.05])
+def test_some_training_texts_are_kept_for_scores_in_the_middle_of_a_training(corpus, share):
+    data = text(corpus, validation=share)
+    data.setup()
+    kept = [3, 7, 11] if share == 0.34 else []  # too few texts to keep one of twenty
+    train = [i for i in (1, 2, 3, 5, 6, 7, 9, 10, 11) if i not in kept]
+    assert data.rows["train"].index.tolist() == train
+    assert data.rows["test"].index.tolist() == [0, 4, 8]
+    assert ("validation" in data.packable) == bool(kept)
+    if kept:
+        assert data.packable["validation"].index.tolist() == kept
+        assert sum((batch["document"] >= 0).sum() for batch in data.packed("validation")) > 0
+
+
+def test_texts_that_are_not_packed_are_cut_and_padded_to_one_length(corpus, capfd):
+    data = text(corpus, pack=False)
+    data.setup()
+    assert "training sees the first of them only" in capfd.readouterr().err
+    for batch in data.train_dataloader():
+        assert batch.keys() == {"tokens", "index"}
+        for row, i in zip(batch["tokens"], batch["index"].tolist(), strict=True):
+            whole = data.tokenizer.framed(data.rows["train"].tokens[i])
+            assert row.tolist() == (whole + [data.tokenizer.pad] * 32)[:32]
+    cut = sum(min(32, n) for n in data.rows["train"].lengths)
+    assert data.facts["padding"] == pytest.approx(1 - cut / (32 * len(data.rows["train"])))
+
+
+def test_tokens_are_kept_for_the_next_run_until_the_text_changes(corpus, monkeypatch):
+    first, again = text(corpus), text(corpus)
+    first.setup()
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenizer.Tokenizer, "encode", None)  # not called again
+        again.setup()
+    assert first.fingerprint == again.fingerprint
+    (corpus / "00.txt").write_text("Changed.\n" + ENGLISH[0])
+    changed = text(corpus)
+    changed.setup()
+    assert changed.fingerprint != first.fingerprint
+    assert changed.rows["train"].tokens.lengths[0] > first.rows["train"].tokens.lengths[0]
+
+
+def test_paragraphs_are_documents_when_asked_for(tmp_path):
+    (tmp_path / "book.txt").write_text("One paragraph\nof two lines.\n\n \nAnother.\n\nA third.\n")
+    split = TextFiles(None, str(tmp_path), "paragraph", "utf-8", "strict").splits()["train"]
+    assert [one.strip() for one in split.texts] == ["One paragraph\nof two lines.", "Another.", "A third."]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv"])
+def test_tables_give_texts_and_labels(tmp_path, suffix):
+    import pandas
+
+    frame = pandas.DataFrame({"id": ["a", "b", "c"], "text": ['say "x", ok', "two", ""], "label": [1, 0, 1]})
+    if suffix == "parquet":
+        frame.to_parquet(tmp_path / "train-0.parquet")
+    elif suffix == "csv":
+        frame.to_csv(tmp_path / "train.csv", index=False)
+    else:
+        (tmp_path / "train.tsv").write_text('say "x", ok\t1\ntwo\t0\n\t1\n')
+    columns = ["text", "label"] if suffix == "tsv" else None
+    split = TextTable(None, str(tmp_path), columns=columns).splits()["train"]
+    assert list(split.texts) == ['say "x", ok', "two", ""]
+    assert split.labels.tolist() == [1, 0, 1]
+    both = TextTable(None, [str(tmp_path), str(tmp_path)], columns=columns).splits()["train"]
+    assert list(both.texts) == 2 * ['say "x", ok', "two", ""]
+    assert both.labels is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: text(folder, "*.md"), r"no text files match .*\.md"),
+        (lambda folder: text(folder, path=None), "data.path is not set"),
+        (lambda folder: text(folder, "bad.txt"), "bad.txt: byte 4 is not utf-8: set data.source.encoding"),
+        (lambda folder: text(folder, "empty.txt"), "hold no text"),
+        (lambda folder: text(folder, source=TextTable), "there is no .*txt"),
+        (lambda folder: text(folder, path=str(folder), source=TextTable), "holds no Parquet, CSV or TSV files"),
+        (lambda folder: text(folder, path=str(folder), source=Conll), r"there are no \.conll files"),
+        (
+            lambda folder: text(folder, path=None, name="no/such", source=TextTable),
+            "could not be read from the Hugg",
+        ),
+        (lambda folder: text(folder, "00.txt"), "a single text cannot be both"),
+        (lambda folder: text(folder, bank="labelled"), "data.bank: no split 'labelled'"),
+        (lambda folder: text(folder, batch_size=9999), "batch_size=9999 is larger than the"),
+    ],
+)
+def test_what_is_wrong_is_said(corpus, make, message):
+    bad, empty = corpus.parent / "bad.txt", corpus.parent / "empty.txt"
+    bad.write_bytes(b"fine\xff")
+    empty.write_text(" \n")
+    for file in (bad, empty):
+        (corpus / file.name).symlink_to(file)
+    if message.startswith(("data.bank", "batch")):
+        for file in (bad, empty):
+            (corpus / file.name).unlink()
+    data = make(corpus)
+    with pytest.raises(UserError, match=message):
+        (data.setup(), data.train_dataloader())
+
+
+def test_undecodable_bytes_can_be_replaced(tmp_path):
+    (tmp_path / "x.txt").write_bytes(b"fine\xff")
+    for errors, expected in (("replace", "fine\ufffd"), ("ignore", "fine")):
+        assert list(TextFiles(None, str(tmp_path), "file", "utf-8", errors).splits()["train"].texts) == [expected]
+
+
+def test_some_texts_are_whole_and_only_what_is_changed_is_cut(corpus):
+    data = text(corpus)
+    data.setup()
+    batches = some(data, 2)
+    rows = data.rows["test"]
+    sizes = torch.cat([(batch["tokens"] != data.tokenizer.pad).sum(1) for batch in batches])
+    assert sorted(sizes.tolist()) == sorted(rows.lengths.tolist())
+    assert sizes.max() > data.length
+    assert all(data.truncate(batch)["tokens"].shape[1] <= data.length for batch in batches)
