@@ -6,9 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from parts import PARTS
 from PIL import Image, ImageEnhance, ImageOps
+from test_config import composed
 
+from ssl_lab.config import build
+from ssl_lab.data.base import Data, Source
 from ssl_lab.randomness import Draw
+from ssl_lab.training.compose import input_parts
 from ssl_lab.views import colour, geometry
 from ssl_lab.views.two_crops import Augment, TwoCrops
 
@@ -225,3 +230,20 @@ def test_two_crops_have_a_parameter_set_each_and_local_crops_a_size():
     torch.testing.assert_close(made["views"][0], plain, atol=1e-4, rtol=0)
     inverted = views.normalise(torch.where(views.restore(plain) >= 0.5, 1 - views.restore(plain), views.restore(plain)))
     torch.testing.assert_close(made["views"][1], inverted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", PARTS["views"])
+def test_views_are_a_function_of_the_batch_and_the_draw_and_of_nothing_before(name, tmp_path):
+    config = composed(f"views={name}", *PARTS["views"][name].overrides(tmp_path))
+    data = build(config["data"], Data, Source)
+    _, views = input_parts(config, data)
+    batch = data.example(6)
+    made = views(batch, Draw(0, 1))
+    assert made.keys() - batch.keys() == views.gives
+    views(batch, Draw(0, 2))
+    again = views(batch, Draw(0, 1))
+    halves = [views({k: v[3 * i : 3 * i + 3] for k, v in batch.items()}, Draw(0, 1, i, 2)) for i in range(2)]
+    for key in views.gives:
+        assert torch.equal(made[key], again[key])
+        dim = 1 if key in ("views", "local") else 0
+        torch.testing.assert_close(torch.cat([half[key] for half in halves], dim), made[key])  # as two processes see it

@@ -258,13 +258,10 @@ class Text(Data[TextSplit, Texts]):
         return self._packed[role]
 
     def words(self, role: str) -> list[list[str]]:
-        return self._known(role, self.stored[self._split(role)].words)
+        return self._known(role, self.split_of(self.splits[role]).words)
 
     def tags(self, role: str) -> list[list[str]]:
-        return self._known(role, self.stored[self._split(role)].tags)
-
-    def _split(self, role: str) -> str:
-        return self.splits["bank" if role == "test" and self.held_out else role]
+        return self._known(role, self.split_of(self.splits[role]).tags)
 
     def _known(self, role: str, found: list[list[str]] | None) -> list[list[str]]:
         if found is None:
