@@ -14,7 +14,8 @@ class Backbone(nn.Module):
     """the key of the items that it takes"""
 
     gives: ClassVar[frozenset[str]] = frozenset({"vector"})
-    """besides `vector`: `tokens`, where it has `tokens(items)`, and `words`, where it has a table of them"""
+    """besides `vector`: `tokens`, where it has `tokens(items)`, `words`, where it has a table of them, and `patches`,
+    where a `projection` makes tokens of these"""
 
     width: int
     length: int
@@ -30,6 +31,11 @@ class Backbone(nn.Module):
     @property
     def stack(self) -> Sequence[nn.Module]:
         """Its layers, from the input up, for what learns at a rate of its own in each."""
+        raise NotImplementedError
+
+    @property
+    def projection(self) -> nn.Module:
+        """What makes a token of a patch of an image."""
         raise NotImplementedError
 
     @property

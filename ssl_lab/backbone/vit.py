@@ -19,7 +19,7 @@ class ViT(Backbone):
     """`(b, channels, h, w)` → `(b, width)`; the sides must be multiples of `patch`, and may differ between calls."""
 
     reads = "image"
-    gives = frozenset({"vector", "tokens"})
+    gives = frozenset({"vector", "tokens", "patches"})
 
     def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int):
         super().__init__()
@@ -31,6 +31,10 @@ class ViT(Backbone):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+
+    @property
+    def projection(self) -> nn.Module:
+        return self.embed
 
     @property
     def stack(self) -> Sequence[nn.Module]:
