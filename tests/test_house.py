@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -64,3 +65,16 @@ def test_nothing_below_the_tasks_imports_one_and_nothing_below_the_command_line_
 
 def test_no_task_imports_another():
     assert not {name for name, others in GRAPH.items() if room(name) == "tasks" for o in others if room(o) == "tasks"}
+
+
+def test_the_table_of_groups_in_the_readme_is_that_of_conf():
+    made = runpy.run_path(str(PACKAGE.parent / "scripts" / "groups.py"))
+    (written,) = made["MARKED"].findall((PACKAGE.parent / "README.md").read_text())
+    assert written == made["table"]()
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    text = (PACKAGE.parent / "README.md").read_text()
+    links = re.findall(r"\]\((?!http)([^)]+)\)", text)
+    assert links
+    assert all((PACKAGE.parent / link).is_file() for link in links)
