@@ -14,7 +14,7 @@ STYLE = """
 :root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif } body { margin: 2rem }
 main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)) }
 main:has(q) { grid-template-columns: minmax(auto, 80ch) } q { display: block }
-.item { opacity: 0.9; overflow-wrap: anywhere } img { width: 100%; image-rendering: pixelated; border-radius: 4px }
+.item { overflow-wrap: anywhere } img { width: 100%; image-rendering: pixelated; border-radius: 4px }
 """
 
 
@@ -57,7 +57,12 @@ def write(
     """`asked`: what the query was, in words."""
     parts = [] if query is None else [item(query.html, "the query")]
     for hit, one in zip(hits, found, strict=True):
-        parts.append(item(one.html if one else "", f"{label(hit, classes)} · {hit.id} · {hit.similarity:.3f}"))
+        parts.append(
+            item(
+                one.html if one else "",
+                " · ".join(filter(None, (label(hit, classes), str(hit.id), f"{hit.similarity:.3f}"))),
+            )
+        )
     file.write_text(page(f"nearest to {asked}", f"<main>{''.join(parts)}</main>", STYLE))
     say(f"as a page: {file}")
 
