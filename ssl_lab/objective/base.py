@@ -34,6 +34,9 @@ class Objective(nn.Module):
     product: ClassVar[tuple[str, ...]] = ("backbone.",)
     """beginnings of the names of the weights that an export carries: of the encoder, and of what `fill` needs"""
 
+    fills: ClassVar[bool] = False
+    """whether it learns to tell hidden words, and so can `fill`"""
+
     advice: ClassVar[str] = "a lower optimizer.lr, a longer schedule.warmup or a larger data.batch_size"
     """what to try where the features collapse"""
 

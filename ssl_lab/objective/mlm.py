@@ -29,6 +29,7 @@ class MLM(Objective):
     needs = frozenset({"masked", "hidden"})
     needs_of_backbone = frozenset({"tokens", "words"})
     product = ("backbone.", "head.", "bias")
+    fills = True
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)

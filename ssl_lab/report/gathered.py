@@ -17,7 +17,6 @@ from ssl_lab.evaluation.lines import Line
 from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
 from ssl_lab.model import Model, load_model, resolve
-from ssl_lab.objective.mlm import MLM
 from ssl_lab.runfolder.folder import read_config
 
 HIDDEN = """\
@@ -84,7 +83,7 @@ def gather(folder: Path, items: int) -> Gathered:
         classes=data.classes,
         sample=sample(model, data, items),
         facts={name: (folder / name).read_text() for name in ("config.yaml", "provenance.json")},
-        words=words(model) if data.key == "tokens" else None,
+        words=words(model) if "words" in model.backbone.gives else None,
     )
 
 
@@ -115,6 +114,5 @@ def sample(model: Model, data: Data, items: int) -> Sample:
 
 
 def words(model: Model) -> Words:
-    """What it fills in is asked of masked language models only."""
-    asked = HIDDEN.splitlines() if isinstance(model.objective, MLM) else []
+    asked = HIDDEN.splitlines() if model.objective and model.objective.fills else []
     return Words(river_bank(model.embed_words), {sentence: model.fill(sentence)[0] for sentence in asked})

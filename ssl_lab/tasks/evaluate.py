@@ -72,8 +72,8 @@ def _of_model(config: DictConfig, folder: Path) -> Scored:
 
 
 def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
-    """What a model of text knows of words: nothing, for other models."""
-    if model.data.key != "tokens":
+    """What a model knows of words, where it has any."""
+    if "words" not in model.backbone.gives:
         return []
     wordnet = config.meaning.wordnet if Path(config.meaning.wordnet or "").is_dir() else None
     if config.meaning.wordnet and not wordnet:
