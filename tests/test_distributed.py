@@ -9,6 +9,7 @@ import torch
 from command import ssl_lab, started
 from lightning.pytorch import Trainer
 from parts import ITEMS, OBJECTIVES
+from test_metrics import METRICS, computed
 from test_objective import ITEM, made
 from torch import distributed, nn
 from torch.utils.data import DataLoader
@@ -35,6 +36,7 @@ def in_process(rank, folder):
     own = folder / f"{rank}"
     own.mkdir()
     found = {name: gradients_of_a_share(name, own, rank) for name in OBJECTIVES}
+    found |= {f"metric {name}": computed(name, rank, WORLD) for name in METRICS}
     found["unequal"] = gradients(unequal_rows(), 8, 1, WORLD)
     for name in OBJECTIVES:
         found[f"{name} weights"] = weights(ssl_lab("pretrain", *three_steps(name, own), *TWO, folder=own))
@@ -91,6 +93,11 @@ def test_loss_gradients_and_batch_statistics(name, two_processes, tmp_path):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_weights_after_three_steps(name, two_processes, tmp_path):
     same(two_processes[f"{name} weights"], weights(ssl_lab("pretrain", *three_steps(name, tmp_path), "trainer=cpu")))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_of_two_processes(name, two_processes):
+    torch.testing.assert_close(two_processes[f"metric {name}"], computed(name), atol=0, rtol=1e-5)
 
 
 def test_the_command_starts_a_second_process(two_processes, tmp_path):

@@ -52,7 +52,7 @@ def lidar(x: Float[Tensor, "n q d"], delta: float = 1e-4, epsilon: float = 1e-7)
     means = x.mean(1)  # (n, d)
     within = (x - means[:, None]).flatten(0, 1)
     between = means - means.mean(0)
-    sigma_w = within.T @ within / len(within) + delta * torch.eye(x.shape[2], dtype=x.dtype)
+    sigma_w = within.T @ within / len(within) + delta * torch.eye(x.shape[2], dtype=x.dtype, device=x.device)
     whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(sigma_w), between.T, upper=False)  # (d, n)
     eigenvalues = torch.linalg.svdvals(whitened).square()
     p = eigenvalues / eigenvalues.sum().clamp(min=epsilon) + epsilon
@@ -69,7 +69,7 @@ def alpha_req(x: Float[Tensor, "n d"], epsilon: float = 1e-6) -> float:
     eigenvalues = eigenvalues[eigenvalues > epsilon * eigenvalues[0].clamp(min=1e-30)]
     if len(eigenvalues) < 2:
         return math.inf  # one direction, or none: no decay could be faster
-    rank = torch.arange(1, len(eigenvalues) + 1, dtype=torch.float64)
+    rank = torch.arange(1, len(eigenvalues) + 1, dtype=torch.float64, device=x.device)
     return -_slope(rank.log(), eigenvalues.log(), 1 / rank)
 
 

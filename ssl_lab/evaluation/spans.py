@@ -49,6 +49,12 @@ def span_scores(truth: Tags, predicted: Tags) -> dict[str, Found]:
     return {**by_type, "overall": _found(counts.sum((0, 1)))}
 
 
+def span_counts(truth: Tags, predicted: Tags) -> tuple[int, int, int]:
+    """Entities predicted right, predicted, and in truth."""
+    right, found, true = _counts(truth, predicted).sum((0, 1)).tolist()
+    return right, found, true
+
+
 def span_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0) -> Score:
     """Overall F1 with the 95 % percentile interval of a bootstrap over sentences (Efron 1979)."""
     counts = _counts(truth, predicted).sum(1)  # (sentences, 3)
