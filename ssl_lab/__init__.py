@@ -1,17 +1,29 @@
 """ssl_lab: from unlabelled images, text or audio to embeddings that are measured, searched and built on."""
 
+import importlib
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ssl_lab.version import __version__ as __version__
 
+if TYPE_CHECKING:  # torch is imported only when it is used
+    from ssl_lab.embedding.embedding_set import EmbeddingSet as EmbeddingSet
+    from ssl_lab.model import Model as Model
 
-def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Any:
+CLASSES = {"EmbeddingSet": "ssl_lab.embedding.embedding_set", "Model": "ssl_lab.model"}
+
+
+def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> "Model":
     """The model of a run folder, or of an export, in eval mode: `ssl_lab.load("runs/…").embed(items)`.
 
-    See `ssl_lab.model.Model`. `checkpoint` names another file than `checkpoints/last.ckpt`. Raises UserError where the
-    folder is no run folder.
+    `checkpoint` names another file than `checkpoints/last.ckpt`. Raises UserError where the folder is no run folder.
     """
-    from ssl_lab.model import load_model  # torch is imported only when it is used
+    from ssl_lab.model import load_model
 
     return load_model(run, checkpoint)
+
+
+def __getattr__(name: str) -> type:
+    if name not in CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(CLASSES[name]), name)

@@ -149,3 +149,13 @@ def test_groups_of_ones_own(monkeypatch, capfd, tmp_path):
     code, out, _ = ssl_lab(*arguments, code=None)
     assert code == 0
     assert "temperature: 0.77" in out
+
+
+def test_the_top_of_the_package_has_its_classes_without_importing_torch():
+    code = "import sys, ssl_lab; assert 'torch' not in sys.modules; print(ssl_lab.Model, ssl_lab.EmbeddingSet); "
+    code += "print(hasattr(ssl_lab, 'Modell'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "<class 'ssl_lab.model.Model'> <class 'ssl_lab.embedding.embedding_set.EmbeddingSet'>",
+        "False",
+    ], done.stderr
