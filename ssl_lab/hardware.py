@@ -7,14 +7,14 @@ import warnings
 import torch
 
 
-def precision(asked: str | int, accelerator: str) -> str | int:
+def precision(chosen: str | int, accelerator: str) -> str | int:
     """ "auto" is bfloat16 with float32 weights where that is faster: on GPUs that have it and on CPUs with AMX.
 
     On a CPU with avx512_bf16 but no AMX training is slower in bfloat16: 0.7 times as fast for ResNet-18, 0.55 for a
     ViT-Ti (2 cores, torch 2.13).
     """
-    if asked != "auto":
-        return asked
+    if chosen != "auto":
+        return chosen
     device = "cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
     return "bf16-mixed" if fast_bfloat16(device) else "32-true"
 

@@ -28,7 +28,7 @@ class Preview(ABC):
 
     @property
     def line(self) -> str:
-        """Letters for a terminal; none, where they would tell nothing."""
+        """Letters for a terminal; none, where it has none."""
         return ""
 
     @property

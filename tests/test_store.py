@@ -279,7 +279,7 @@ def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
         (["query.id=5", "k=9999"], "k=9999, and the collection has 1,797 rows", 1),
         (["query.id=5", "filter=lable == 3"], "did you mean label", 2),
         (["query.id=5", "filter=__import__('os').system('x') == 3"], "cannot be read", 2),
-        ([], "nothing is asked", 2),
+        ([], "there is no query", 2),
         (["no such.png"], "no such.png is no image", 1),
         (["one", "two"], "one text at a time", 2),
         (["query.id=5", "output=xml"], "choose table or json", 2),

@@ -20,7 +20,7 @@ from ssl_lab.training.pretraining import Pretraining
 class Online(Occasional):
     """Logs kNN and linear probe of clean features, where there are labels; training never sees them.
 
-    They know the labels of two thirds of `rows` random rows of the bank, and are asked those of the others.
+    They know the labels of two thirds of `rows` random rows of the bank, and predict those of the others.
     """
 
     def __init__(self, rows: int, every_n_epochs: int | None, share: float):
@@ -30,8 +30,8 @@ class Online(Occasional):
     def look(self, trainer: pl.Trainer, module: Pretraining, data: Data) -> None:
         encode = partial(embed, module.objective.encoder, module.views, device=module.device)
         vectors = held_out_vectors(encode, data, self.rows, module.seed)
-        if vectors and (asked := vectors.asked):
-            record(trainer, on_holdout(classification(*asked).scores))
+        if vectors and (labelled := vectors.labelled):
+            record(trainer, on_holdout(classification(*labelled).scores))
 
 
 class HeldOut(Occasional):

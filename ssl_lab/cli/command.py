@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     `arguments`: what stands behind `ssl-lab`; None: what the user typed.
     """
     before = signal.signal(signal.SIGTERM, _terminate)
-    asked = os.environ.get(FULL_ERROR) == "1"
+    full = os.environ.get(FULL_ERROR) == "1"
     try:
         return _run(sys.argv[1:] if arguments is None else list(arguments))
     except KeyboardInterrupt:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         return _fail(str(stopped), stopped.code)
     except Exception as error:
-        if asked:
+        if full:
             raise
         return _fail(*_explained(error))
     finally:

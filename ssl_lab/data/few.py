@@ -10,15 +10,15 @@ from ssl_lab.errors import UsageError
 from ssl_lab.randomness import generator
 
 
-def how_many(asked: float | str | None, rows: int) -> int:
+def how_many(labels: float | str | None, rows: int) -> int:
     """A number, a share such as "1%", or None for all. Raises UsageError for what is none of these."""
-    if asked is None:
+    if labels is None:
         return rows
-    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(asked))
-    count = round(float(share[1]) / 100 * rows) if share else int(asked) if str(asked).isdigit() else 0
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(labels))
+    count = round(float(share[1]) / 100 * rows) if share else int(labels) if str(labels).isdigit() else 0
     if not 2 <= count <= rows:
         raise UsageError(
-            f"labels={asked}: give a number from 2 to {rows:,}, the labels there are, or a share such as 1%"
+            f"labels={labels}: give a number from 2 to {rows:,}, the labels there are, or a share such as 1%"
         )
     return count
 

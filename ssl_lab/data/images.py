@@ -46,7 +46,7 @@ class DecodedRows(ImageRows):
 
 @dataclass(frozen=True)
 class EncodedRows(ImageRows):
-    """Decoded when asked for. A bad image is an error then, as nothing was looked at beforehand."""
+    """Decoded when it is read. A bad image is an error then, as nothing was looked at beforehand."""
 
     split: ImageSplit
     size: int

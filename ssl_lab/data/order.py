@@ -101,7 +101,7 @@ class Batches(DataLoader):
         self._order = order
         self._done = 0
 
-    def __iter__(self) -> Any:  # a generator: begins when the first batch is asked for
+    def __iter__(self) -> Any:  # a generator: begins when the first batch is taken
         self._done = self._order.start
         for batch in super().__iter__():
             self._done += 1

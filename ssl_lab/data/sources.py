@@ -189,15 +189,15 @@ def existing(path: str) -> Path:
     return folder
 
 
-def column(asked: str | None, found: list[str], features: Any, what: str, where: str) -> str | None:
-    """The column that is asked for; "auto" is the first of those found, if there is one."""
-    if asked is None or asked == "auto":
-        return found[0] if found and asked else None
-    if asked not in features:
+def column(chosen: str | None, found: list[str], features: Any, what: str, where: str) -> str | None:
+    """The column of that name; "auto" is the first of those found, if there is one."""
+    if chosen is None or chosen == "auto":
+        return found[0] if found and chosen else None
+    if chosen not in features:
         raise UserError(
-            f"data.source.{what}: there is no column {asked!r} in {where}; its columns: {', '.join(features)}"
+            f"data.source.{what}: there is no column {chosen!r} in {where}; its columns: {', '.join(features)}"
         )
-    return asked
+    return chosen
 
 
 def labels_of(values: list, feature: Any) -> tuple[Int[Tensor, " n"] | None, list[str]]:

@@ -1,4 +1,4 @@
-"""Nearest class mean: no hyperparameter at all, so it can be asked with one label a class.
+"""Nearest class mean: no hyperparameter at all, so one label a class is enough.
 
 Features are centred on the mean of all known items, which needs no label, and brought to length 1 ("CL2N" of
 SimpleShot, Wang et al. 2019, arXiv 1911.04623, section 3).

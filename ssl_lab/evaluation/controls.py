@@ -44,8 +44,8 @@ def remembered(words: Words, key: list[Any] | None) -> Words:
         return words
 
     def found(sentences: list[list[str]], positions: list[int]) -> Float[ndarray, "n d"]:
-        asked = [code(), key, sentences, positions]
-        folder = cached("words", asked, lambda folder: np.save(folder / "vectors.npy", words(sentences, positions)))
+        made_from = [code(), key, sentences, positions]
+        folder = cached("words", made_from, lambda folder: np.save(folder / "vectors.npy", words(sentences, positions)))
         return np.load(folder / "vectors.npy")
 
     return found

@@ -1,4 +1,4 @@
-"""Masked perplexity: how well a net tells hidden tokens of texts that it has not seen, beside what word counts tell.
+"""Masked perplexity: how well a net predicts hidden tokens of texts that it has not seen, beside word counts.
 
 15 % of each row are hidden, all as [MASK], the same places for every run over the same rows.
 """
@@ -31,15 +31,15 @@ def perplexity(
 
     The intervals are those of a mean over batches (normal, 95 %), of accuracy and of the logarithm of perplexity."""
     surprise = -((counts + 1) / (counts + 1).sum()).log()  # (v,), add-one smoothing
-    told = []
+    rows = []
     with evaluating(objective):
         for i, batch in enumerate(batches):
-            asked = views.held_out(move_data_to_device(batch, device), Draw(0, i, device=device))
-            scalars, hidden = objective(asked, 1.0), asked["hidden"].cpu()
+            made = views.held_out(move_data_to_device(batch, device), Draw(0, i, device=device))
+            scalars, hidden = objective(made, 1.0), made["hidden"].cpu()
             targets = batch["tokens"].gather(1, hidden.clamp(min=0))[hidden >= 0]
             means = scalars["loss"], scalars["masked_accuracy"], surprise[targets].mean()
-            told.append([float(value) for value in means] + [len(targets)])
-    loss, accuracy, unigram, n = torch.tensor(told, dtype=torch.float64).unbind(1)
+            rows.append([float(value) for value in means] + [len(targets)])
+    loss, accuracy, unigram, n = torch.tensor(rows, dtype=torch.float64).unbind(1)
     return {
         f"perplexity/{PROTOCOL}": _exp(_mean(loss, n)),
         f"masked_accuracy/{PROTOCOL}": _mean(accuracy, n),

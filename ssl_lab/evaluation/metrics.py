@@ -98,7 +98,7 @@ class Alignment(Metric):
 
 
 class KNNAccuracy(Metric):
-    """The share of query rows whose class their nearest reference rows tell, see `knn.knn`; all rows are kept."""
+    """The share of query rows whose class the nearest reference rows predict, see `knn.knn`; all rows are kept."""
 
     full_state_update = False
     higher_is_better = True

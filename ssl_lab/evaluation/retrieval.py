@@ -1,4 +1,4 @@
-"""An item asks for others of its class among all the others: recall@k and mean average precision, by cosine.
+"""Each item is a query for the others of its class: recall@k and mean average precision, by cosine.
 
 Recall@k as in metric learning (Jegou et al. 2011; Musgrave et al. 2020, arXiv 2003.08505): the share of queries with at
 least one right item among the k nearest. Average precision is over the whole ranking. Besides: what lies suspiciously

@@ -1,6 +1,6 @@
 """The score sheet of an embedding: every score by its full name, `metric/protocol`.
 
-What is asked, and how closely, stands in a `Protocol`. The first protocol of a metric is its headline.
+Which scores are taken, and how closely, stands in a `Protocol`. The first protocol of a metric is its headline.
 """
 
 import time
@@ -38,7 +38,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Of the bank, whose labels are known, and of the test items, whose labels are asked; either may have no labels."""
+    """Of the bank, whose labels are known, and of the test items, whose labels are predicted; both may lack labels."""
 
     bank: Float[Tensor, "n d"]
     bank_labels: Int[Tensor, " n"] | None = None
@@ -46,7 +46,7 @@ class Vectors:
     test_labels: Int[Tensor, " m"] | None = None
 
     @property
-    def asked(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    def labelled(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """All four, where there are all four."""
         if self.bank_labels is None or self.test is None or self.test_labels is None:
             return None
@@ -63,11 +63,11 @@ class Sheet:
 
 
 def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
-    """All that the vectors alone can tell."""
+    """All scores that need nothing but the vectors."""
     made = Sheet()
-    if asked := vectors.asked:
-        made = classification(*asked, protocol.knn_k, protocol.knn_temperature, seed)
-        made.scores |= of_labels(*asked, protocol, seed)
+    if labelled := vectors.labelled:
+        made = classification(*labelled, protocol.knn_k, protocol.knn_temperature, seed)
+        made.scores |= of_labels(*labelled, protocol, seed)
     made.scores |= label_free(vectors.bank, protocol, seed)
     return made
 
@@ -81,7 +81,7 @@ def classification(
     temperature: Sequence[float] = (0.07,),
     seed: int = 0,
 ) -> Sheet:
-    """kNN and linear probe, which know the labels of the bank and are asked those of the test rows."""
+    """kNN and linear probe, which know the labels of the bank and predict those of the test rows."""
     swept = knn_sweep(bank, bank_labels, test, k, temperature)
     scores = {f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, test_labels) for (k, t), predicted in swept.items()}
     start = time.perf_counter()
@@ -100,9 +100,9 @@ def of_labels(
     seed: int,
 ) -> dict[str, Score]:
     """Class means with all and with few labels; clusters and retrieval, both among the test items alone."""
-    known, asked = centred(bank, test)
-    scores = {"class_mean/centred_cosine": accuracy(class_mean(known, bank_labels, asked), test_labels)}
-    curve = few_label_curve(known, bank_labels, asked, test_labels, protocol.few_labels, protocol.draws, seed)
+    reference, query = centred(bank, test)
+    scores = {"class_mean/centred_cosine": accuracy(class_mean(reference, bank_labels, query), test_labels)}
+    curve = few_label_curve(reference, bank_labels, query, test_labels, protocol.few_labels, protocol.draws, seed)
     scores |= {f"few_label_{count}/class_mean_draws{protocol.draws}": score for count, score in curve.items()}
     clusters = clustering(test, test_labels, protocol.starts, seed)
     scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}

@@ -42,8 +42,8 @@ def held_out_vectors(encode: Encoder, data: Data, rows: int, seed: int) -> Vecto
     test, chosen = (torch.zeros(len(bank), dtype=torch.bool) for _ in range(2))
     test[order[: len(order) // 3]] = chosen[order] = True
     embedded, labels = encode(batches_of(data, "bank", chosen)), bank.labels[bank.index[chosen]]
-    asked = test[chosen]
-    return Vectors(embedded[~asked], labels[~asked], embedded[asked], labels[asked])
+    is_test = test[chosen]
+    return Vectors(embedded[~is_test], labels[~is_test], embedded[is_test], labels[is_test])
 
 
 def vectors_of(found: EmbeddingSet, rows: int | None) -> Vectors:
@@ -64,7 +64,7 @@ def raw(data: Data) -> Encoder:
 
 
 def full_sheet(of: Subject, items: list[Batch], views: Views, protocol: Protocol, seed: int) -> Sheet:
-    """What its vectors tell, and what becomes of those of `items` when these are changed."""
+    """The scores of its vectors, and of those of `items` when these are changed."""
     made = sheet(of.vectors, protocol, seed)
     if views.perturbations:
         made.scores |= of_changes(of.encode, views.perturbations, items, protocol.views, seed)

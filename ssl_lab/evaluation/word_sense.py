@@ -1,6 +1,6 @@
-"""Does the vector of a word in its context tell the sense of the word? Contexts labelled with senses decide.
+"""Does the vector of a word in its context show the sense of the word? Contexts labelled with senses decide.
 
-For each word: 10 nearest neighbours and logistic regression know the senses of the training contexts and are asked
+For each word: 10 nearest neighbours and logistic regression know the senses of the training contexts and predict
 those of the test contexts; the score is the mean over words (Yarowsky 1992 and Leacock et al. 1993 made such sets).
 """
 
@@ -56,13 +56,13 @@ def read_contexts(folder: Path, limit: int | None = 1000) -> Sets:
 
 
 def sense_scores(sets: Sets, words: Words) -> dict[str, Score]:
-    """How well vectors tell senses."""
+    """How well senses are predicted from vectors."""
     scores: dict[str, list[Score]] = {KNN: [], LINEAR: []}
     for train, test in sets.values():
-        bank, asked = (torch.from_numpy(words(part.tokens, part.positions)).float() for part in (train, test))
+        bank, query = (torch.from_numpy(words(part.tokens, part.positions)).float() for part in (train, test))
         labels, truth = torch.tensor(train.senses), torch.tensor(test.senses)
-        scores[KNN].append(accuracy(knn(bank, labels, asked, k=10), truth))
-        scores[LINEAR].append(accuracy(linear_probe(bank, labels)(asked), truth))
+        scores[KNN].append(accuracy(knn(bank, labels, query, k=10), truth))
+        scores[LINEAR].append(accuracy(linear_probe(bank, labels)(query), truth))
     return {name: mean_share(each) for name, each in scores.items()}
 
 
@@ -114,9 +114,9 @@ def _majority(train: Contexts, test: Contexts) -> Score:
 def _bag(train: Contexts, test: Contexts, reach: int) -> Score:
     """Every word of the sentence and, apart, those up to `reach` places to the left and right, each at its place."""
     count = CountVectorizer(analyzer=lambda context: _bagged(context, reach))
-    bank, asked = (list(zip(part.tokens, part.positions, strict=True)) for part in (train, test))
+    bank, query = (list(zip(part.tokens, part.positions, strict=True)) for part in (train, test))
     model = LogisticRegression(max_iter=2000).fit(count.fit_transform(bank), train.senses)
-    return accuracy(torch.from_numpy(model.predict(count.transform(asked))), torch.tensor(test.senses))
+    return accuracy(torch.from_numpy(model.predict(count.transform(query))), torch.tensor(test.senses))
 
 
 def _bagged(context: tuple[list[str], int], reach: int) -> list[str]:

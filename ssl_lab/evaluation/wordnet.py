@@ -2,7 +2,7 @@
 
 The files are those of WordNet 3.0 (`man wndb`; Debian: `apt-get install wordnet-base`). The pairs follow WiC
 (Pilehvar & Camacho-Collados 2019, arXiv 1808.09121): the word has the same form and part of speech in both sentences,
-so that only the context can tell. Each word gives one pair of each kind.
+so that only the context can show the sense. Each word gives one pair of each kind.
 """
 
 import random

@@ -14,7 +14,7 @@ class Head(nn.Module):
     """`(…, width)` features → `(…, classes)` logits, once `fit` has made it of the right size."""
 
     problem: ClassVar[type[Problem]] = Labels
-    """what it is asked"""
+    """what it is fitted to"""
 
     layers: nn.Sequential
 

@@ -16,7 +16,7 @@ from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.views.base import Views
 
 Counts = Callable[[], Int[Tensor, " vocabulary"]]
-"""how often each token occurs in what it has seen; asked for only where it is needed"""
+"""how often each token occurs in what it has seen; computed only where it is needed"""
 
 
 class Objective(nn.Module):
@@ -35,7 +35,7 @@ class Objective(nn.Module):
     """beginnings of the names of the weights that an export carries: of the encoder, and of what `fill` needs"""
 
     fills: ClassVar[bool] = False
-    """whether it learns to tell hidden words, and so can `fill`"""
+    """whether it learns to predict hidden words, and so can `fill`"""
 
     advice: ClassVar[str] = "a lower optimizer.lr, a longer schedule.warmup or a larger data.batch_size"
     """what to try where the features collapse"""
@@ -68,9 +68,9 @@ class Objective(nn.Module):
     def fill(self, tokenizer: Tokenizer, batch: Batch, k: int) -> list[list[tuple[int, float]]]:
         """The k likeliest words at each place of a text where one is hidden, by number, and their probabilities.
 
-        Raises UserError where it has not learnt to tell them, or none is hidden.
+        Raises UserError where it has not learnt to predict them, or none is hidden.
         """
-        raise UserError("fill needs a run of objective=mlm: this one has not learnt to tell hidden words")
+        raise UserError("fill needs a run of objective=mlm: this one has not learnt to predict hidden words")
 
     @property
     def device(self) -> torch.device:

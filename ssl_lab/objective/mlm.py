@@ -1,4 +1,4 @@
-"""Masked language modelling (Devlin et al. 2019, arXiv 1810.04805, section 3.1): tell the hidden tokens from the rest.
+"""Masked language modelling (Devlin et al. 2019, arXiv 1810.04805, section 3.1): predict hidden tokens from the rest.
 
 Logits are computed at hidden positions only, with the embedding as the output matrix (Press & Wolf 2017, arXiv
 1608.05859).
@@ -53,7 +53,7 @@ class MLM(Objective):
         return {"loss": loss, "weight": weight, "masked_accuracy": right, "perplexity": loss.detach().exp()}
 
     def held_out(self, views: Views, unseen: Iterable[Batch], counts: Counts) -> dict[str, Score]:
-        """Masked perplexity, beside what the counts of tokens tell."""
+        """Masked perplexity, beside that of the counts of tokens."""
         batches = list(unseen)
         return perplexity(self, views, batches, counts(), self.device) if batches else {}
 

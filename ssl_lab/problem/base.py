@@ -1,4 +1,4 @@
-"""What a head is fitted to: which vectors have a target, which targets there are, and how well they are told."""
+"""What a head is fitted to: which vectors have a target, which classes there are, and how good predictions are."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ssl_lab.data.base import Batch, Data
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.scores import Score
 
-NONE = -1  # the target of what is not asked
+NONE = -1  # the target where there is none
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Examples:
 
 
 class Problem(ABC):
-    """Of data that are set up: the labels of the rows of "bank" may be known, those of "test" are asked.
+    """Of data that are set up: the labels of the rows of "bank" may be known, those of "test" are predicted.
 
-    Raises UserError where the data tell nothing of the kind.
+    Raises UserError where the data have no such targets.
     """
 
     metric: ClassVar[str]
@@ -61,19 +61,19 @@ class Problem(ABC):
 
     @abstractmethod
     def targets(self, role: str) -> Callable[[Batch], Int[Tensor, "*n"]]:
-        """A function that gives the targets of a batch, in the shape of its features; NONE where nothing is asked."""
+        """A function that gives the targets of a batch, in the shape of its features; NONE where there is none."""
 
     @abstractmethod
-    def judge(self, logits: Float[Tensor, "n k"], asked: Examples) -> Score: ...
+    def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score: ...
 
     @abstractmethod
-    def details(self, logits: Float[Tensor, "n k"], asked: Examples) -> dict[str, Any]:
-        """How well each class is told, for scores.json."""
+    def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
+        """How well each class is predicted, for scores.json."""
 
     @abstractmethod
-    def control(self, items: Int[Tensor, " m"], asked: Examples, seed: int) -> Score:
+    def control(self, items: Int[Tensor, " m"], test: Examples, seed: int) -> Score:
         """How well it goes without any model, knowing the labels of `items` of the bank."""
 
     @abstractmethod
-    def majority(self, asked: Examples) -> Score:
+    def majority(self, test: Examples) -> Score:
         """How well it goes without looking."""

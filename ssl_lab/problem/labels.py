@@ -1,4 +1,4 @@
-"""The label of an item: classification, by accuracy."""
+"""The label of an item: classification, scored by accuracy."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,7 +26,7 @@ class Labels(Problem):
 
     def names(self) -> list[str]:
         if not self.data.labelled:
-            raise UsageError("the data have no labels to learn and to be asked: choose data=… with labels")
+            raise UsageError("the data have no labels to learn and to score: choose data=… with labels")
         return self.data.classes or [str(i) for i in range(int(self.data.labels("bank").max()) + 1)]
 
     def strata(self) -> Int[Tensor, " n"]:
@@ -46,19 +46,19 @@ class Labels(Problem):
     def targets(self, role: str) -> Callable[[Batch], Int[Tensor, " b"]]:
         return lambda batch: batch["label"]
 
-    def judge(self, logits: Float[Tensor, "n k"], asked: Examples) -> Score:
-        return accuracy(logits.argmax(1), asked.targets)
+    def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
+        return accuracy(logits.argmax(1), test.targets)
 
-    def details(self, logits: Float[Tensor, "n k"], asked: Examples) -> dict[str, Any]:
-        predicted, truth = logits.argmax(1), asked.targets
+    def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
+        predicted, truth = logits.argmax(1), test.targets
         present = [(i, name) for i, name in enumerate(self.classes) if (truth == i).any()]
         return {name: asdict(accuracy(predicted[truth == i], truth[truth == i])) for i, name in present}
 
-    def control(self, items: Int[Tensor, " m"], asked: Examples, seed: int) -> Score:
-        bank, test = (raw_vectors(self.data, role) for role in ("bank", "test"))
+    def control(self, items: Int[Tensor, " m"], test: Examples, seed: int) -> Score:
+        raw_bank, raw_test = (raw_vectors(self.data, role) for role in ("bank", "test"))
         labels = self.data.labels("bank")[items]
-        return accuracy(classify_raw(bank[items], labels, test, seed), asked.targets)
+        return accuracy(classify_raw(raw_bank[items], labels, raw_test, seed), test.targets)
 
-    def majority(self, asked: Examples) -> Score:
+    def majority(self, test: Examples) -> Score:
         commonest = self.data.labels("bank").mode().values
-        return accuracy(commonest.expand(len(asked.targets)), asked.targets)
+        return accuracy(commonest.expand(len(test.targets)), test.targets)

@@ -60,15 +60,15 @@ class Tags(Problem):
 
         return of
 
-    def judge(self, logits: Float[Tensor, "n k"], asked: Examples) -> Score:
-        return span_f1(truth_of(asked, self.classes), decoded(logits, asked, self.classes))
+    def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
+        return span_f1(truth_of(test, self.classes), decoded(logits, test, self.classes))
 
-    def details(self, logits: Float[Tensor, "n k"], asked: Examples) -> dict[str, Any]:
+    def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
         """Precision, recall and F1 of each type of entity, and of all."""
-        scores = span_scores(truth_of(asked, self.classes), decoded(logits, asked, self.classes))
+        scores = span_scores(truth_of(test, self.classes), decoded(logits, test, self.classes))
         return {name: asdict(found) for name, found in scores.items()}
 
-    def control(self, items: Int[Tensor, " m"], asked: Examples, seed: int) -> Score:
+    def control(self, items: Int[Tensor, " m"], test: Examples, seed: int) -> Score:
         words, tags = self.data.words("bank"), self.data.tags("bank")
         counts: dict[str, Counter[str]] = {}
         for i in items.tolist():
@@ -76,28 +76,28 @@ class Tags(Problem):
                 counts.setdefault(word, Counter())[tag] += 1
         rows = [counts.get(word, Counter({"O": 1})) for sentence in self.data.words("test") for word in sentence]
         logits = torch.tensor([[row[name] + 1e-3 for name in self.classes] for row in rows]).log()
-        return self.judge(logits, asked)
+        return self.judge(logits, test)
 
-    def majority(self, asked: Examples) -> Score:
-        none = torch.eye(len(self.classes))[0].expand(len(asked.targets), -1)
-        return self.judge(none, asked)
+    def majority(self, test: Examples) -> Score:
+        none = torch.eye(len(self.classes))[0].expand(len(test.targets), -1)
+        return self.judge(none, test)
 
     @property
     def _numbers(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.classes)}
 
 
-def decoded(logits: Float[Tensor, "n k"], asked: Examples, classes: list[str]) -> list[list[str]]:
+def decoded(logits: Float[Tensor, "n k"], test: Examples, classes: list[str]) -> list[list[str]]:
     """The best tags of each sentence."""
     start, step = allowed(classes)
     rows = logits.detach().double().log_softmax(1).numpy()
-    return [[classes[i] for i in viterbi(rows[part], start, step)] for part in _sentences(asked)]
+    return [[classes[i] for i in viterbi(rows[part], start, step)] for part in _sentences(test)]
 
 
-def truth_of(asked: Examples, classes: list[str]) -> list[list[str]]:
-    return [[classes[i] for i in asked.targets[part].tolist()] for part in _sentences(asked)]
+def truth_of(test: Examples, classes: list[str]) -> list[list[str]]:
+    return [[classes[i] for i in test.targets[part].tolist()] for part in _sentences(test)]
 
 
-def _sentences(asked: Examples) -> list[slice]:
-    ends = np.flatnonzero(np.diff(asked.item.numpy(), append=-1)) + 1
+def _sentences(test: Examples) -> list[slice]:
+    ends = np.flatnonzero(np.diff(test.item.numpy(), append=-1)) + 1
     return [slice(int(start), int(end)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -1,4 +1,4 @@
-"""What a report tells of one run: its scores and curves from files, and vectors of some of its test items."""
+"""What a report shows of one run: its scores and curves from files, and vectors of some of its test items."""
 
 import json
 from collections import Counter
@@ -114,5 +114,5 @@ def sample(model: Model, data: Data, items: int) -> Sample:
 
 
 def words(model: Model) -> Words:
-    asked = HIDDEN.splitlines() if model.objective and model.objective.fills else []
-    return Words(river_bank(model.embed_words), {sentence: model.fill(sentence)[0] for sentence in asked})
+    sentences = HIDDEN.splitlines() if model.objective and model.objective.fills else []
+    return Words(river_bank(model.embed_words), {sentence: model.fill(sentence)[0] for sentence in sentences})

@@ -67,7 +67,7 @@ def neighbours(run: Gathered, queries: int, seed: int) -> str:
     for row in torch.randperm(len(x), generator=generator(seed))[:queries].tolist():
         cosine, nearest = (x @ x[row]).index_fill(0, torch.tensor(row), -2).topk(min(NEIGHBOURS, len(x) - 1))
         found = [_item(run, i, f"{c:.2f}", row) for i, c in zip(nearest.tolist(), cosine.tolist(), strict=True)]
-        lines.append(f'<div class="items">{_item(run, row, "", row, "asks")}{"".join(found)}</div>')
+        lines.append(f'<div class="items">{_item(run, row, "", row, "query")}{"".join(found)}</div>')
     return f"<p>Each row: an item, then its nearest by cosine; a dashed frame is another class.</p>{''.join(lines)}"
 
 
@@ -75,7 +75,7 @@ def oddities(run: Gathered) -> str:
     """Pairs that may be the same item twice, and items that are like no other."""
     cosines, nearest = others(run.sample.vectors)
     pairs = "".join(
-        f'<div class="items">{_item(run, i, f"{cosine:.3f}", i, "asks")}{_item(run, j, "", i)}</div>'
+        f'<div class="items">{_item(run, i, f"{cosine:.3f}", i, "query")}{_item(run, j, "", i)}</div>'
         for i, j, cosine in near_duplicates(cosines, nearest, 6)
     )
     alone = "".join(_item(run, i, f"{cosine:.2f}", i) for i, cosine in outliers(cosines, most=12))
@@ -124,10 +124,10 @@ def _cell(value: float | None, first: dict, own: dict) -> str:
     return f'<td class="{"differs" if mark else ""}">{long(value)}{mark}{interval}</td>'
 
 
-def _item(run: Gathered, row: int, text: str, asks: int, kind: str = "") -> str:
+def _item(run: Gathered, row: int, text: str, query: int, kind: str = "") -> str:
     labels = run.sample.labels
     name = "" if labels is None else run.classes[labels[row]] if run.classes else str(int(labels[row]))
-    kind += " other" if labels is not None and labels[row] != labels[asks] else ""
+    kind += " other" if labels is not None and labels[row] != labels[query] else ""
     return preview.item(run.sample.looks[row], f"{name} {text}".strip(), kind)
 
 

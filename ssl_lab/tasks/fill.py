@@ -1,4 +1,4 @@
-"""`ssl-lab fill`: a masked language model tells the hidden words of a text."""
+"""`ssl-lab fill`: a masked language model predicts the hidden words of a text."""
 
 from pathlib import Path
 

@@ -42,7 +42,7 @@ def probe(config: DictConfig, folder: Path) -> None:
     data, head = model.data, build(plain(config.head), Head)
     lab = Lab(config, folder, data, head, head.problem(data))
     several = isinstance(config.labels, ListConfig)
-    counts = [how_many(asked, len(lab.strata)) for asked in (config.labels if several else [config.labels])]
+    counts = [how_many(labels, len(lab.strata)) for labels in (config.labels if several else [config.labels])]
     if config.seeds < 1:
         raise UsageError(f"seeds={config.seeds}: at least one draw of the labels is needed")
     open_folder(folder, resolved, provenance(data))
@@ -74,7 +74,7 @@ class Lab:
 
     def row(self, count: int, subjects: dict[str, Model], examples: dict[str, list[Examples]]) -> dict[str, Any]:
         """The scores with `count` labels, by the names of summary.json."""
-        asked = examples["score"][1]
+        own_test = examples["score"][1]
         found: dict[str, list[Score]] = {name: [] for name in (*subjects, "score_control")}
         seconds = 0.0
         for seed in range(self.config.seed, self.config.seed + self.config.seeds):
@@ -84,7 +84,7 @@ class Lab:
                 start = time.perf_counter()
                 found[name].append(self.trained(model, bank, test, items, seed, keep=name == "score"))
                 seconds += (time.perf_counter() - start) * (name == "score")
-            found["score_control"].append(self.problem.control(items, asked, seed))
+            found["score_control"].append(self.problem.control(items, own_test, seed))
         score = over_seeds(found["score"])
         return {
             "labels": count,
@@ -92,12 +92,12 @@ class Lab:
             "low": score.low,
             "high": score.high,
             **{name: over_seeds(found[name]).value for name in ("score_untrained", "score_control")},
-            "score_majority": self.problem.majority(asked).value,
+            "score_majority": self.problem.majority(own_test).value,
             "seconds": round(seconds / self.config.seeds, 2),
         }
 
     def trained(
-        self, model: Model, bank: Examples, asked: Examples, items: Int[Tensor, " n"], seed: int, keep: bool
+        self, model: Model, bank: Examples, test: Examples, items: Int[Tensor, " n"], seed: int, keep: bool
     ) -> Score:
         """The score of a head that knows the labels of `items`; `keep`: it is what this task makes."""
         head = copy.deepcopy(self.head)
@@ -107,15 +107,15 @@ class Lab:
             tuned = self.finetuned(model, head, items, seed)
             head, weights = tuned.head, {"head": tuned.head, "backbone": tuned.backbone}
             model = Model(tuned.backbone, model.views, self.data, model.config)
-            asked = self.problem.examples(model, "test", cached=False)
+            test = self.problem.examples(model, "test", cached=False)
         with torch.no_grad():
-            logits = head(asked.vectors)
+            logits = head(test.vectors)
         if keep:
-            self.keep(weights, self.problem.details(logits, asked))
-        return self.problem.judge(logits, asked)
+            self.keep(weights, self.problem.details(logits, test))
+        return self.problem.judge(logits, test)
 
     def keep(self, weights: dict[str, torch.nn.Module], details: dict[str, Any]) -> None:
-        """Writes the last model: probe.safetensors, and scores.json with what it tells by class or type."""
+        """Writes the last model: probe.safetensors, and scores.json with its scores by class or type."""
         named = {f"{part}.{k}": v for part, net in weights.items() for k, v in net.state_dict().items()}
         named = {name: value.contiguous().cpu() for name, value in named.items()}
         save_file(named, self.folder / "probe.safetensors", {"classes": json.dumps(self.problem.classes)})

@@ -38,16 +38,16 @@ def search(config: DictConfig, folder: Path) -> None:
     found, classes = shown.items(hits, store.card), store.card["classes"]
     if config.output == "table":
         say(shown.table(hits, classes, found))
-    asked = config.query if query else config.query.id
-    shown.write(folder / "hits.html", asked, query, hits, found, classes)
+    name = config.query if query else config.query.id
+    shown.write(folder / "hits.html", name, query, hits, found, classes)
 
 
 def _query(query: Any, store: Store) -> tuple[Tensor, Preview | None]:
-    """The vector of what is asked, and how it looks where it is none of the collection."""
+    """The vector of the query, and how it looks where it is none of the collection."""
     if isinstance(query, str):
         model = model_of(store.card)
         (batch,) = model.data.prepare([query])
         return model.encode([batch])[0], model.data.show(batch)[0]
     if query.id is None:
-        raise UsageError("nothing is asked: query=FILE, query='a sentence', or query.id=ID of the collection")
+        raise UsageError("there is no query: query=FILE, query='a sentence', or query.id=ID of the collection")
     return store.vector(query.id), None

@@ -19,7 +19,7 @@ main:has(q) { grid-template-columns: minmax(auto, 80ch) } q { display: block }
 
 
 def table(hits: Sequence[Hit], classes: list[str] | None, shown: Sequence[Preview | None]) -> str:
-    """A line for each hit, with what letters tell of its item."""
+    """A line for each hit, with its text, where it has one."""
     rows = [("id", "label", "similarity"), *((str(h.id), label(h, classes), f"{h.similarity:.4f}") for h in hits)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -48,13 +48,13 @@ def items(hits: Sequence[Hit], card: Config) -> list[Preview | None]:
 
 def write(
     file: Path,
-    asked: str,
+    name: str,
     query: Preview | None,
     hits: Sequence[Hit],
     found: Sequence[Preview | None],
     classes: list[str] | None,
 ) -> None:
-    """`asked`: what the query was, in words."""
+    """`name`: of the query, in words."""
     parts = [] if query is None else [item(query.html, "the query")]
     for hit, one in zip(hits, found, strict=True):
         parts.append(
@@ -63,7 +63,7 @@ def write(
                 " · ".join(filter(None, (label(hit, classes), str(hit.id), f"{hit.similarity:.3f}"))),
             )
         )
-    file.write_text(page(f"nearest to {asked}", f"<main>{''.join(parts)}</main>", STYLE))
+    file.write_text(page(f"nearest to {name}", f"<main>{''.join(parts)}</main>", STYLE))
     say(f"as a page: {file}")
 
 

@@ -1,4 +1,4 @@
-"""Masked language modelling (Devlin et al. 2019, arXiv 1810.04805, section 3.1): some tokens are hidden, to be told.
+"""Masked language modelling (Devlin et al. 2019, arXiv 1810.04805, section 3.1): hide tokens that are to be predicted.
 
 The rate of 0.30 is that of ModernBERT (Warner et al. 2024, arXiv 2412.13663): a row teaches more than with BERT's 0.15
 (Wettig et al. 2023, arXiv 2202.08005).
@@ -14,7 +14,7 @@ from ssl_lab.preview import TextPreview
 from ssl_lab.randomness import Draw
 from ssl_lab.views.tokens import TokenViews
 
-HELD_OUT_RATE = 0.15  # of what is asked for perplexity, all of it as [MASK]: comparable between runs
+HELD_OUT_RATE = 0.15  # of the tokens, for perplexity, all of them as [MASK]: comparable between runs
 
 
 class MaskTokens(TokenViews):
@@ -42,7 +42,7 @@ class MaskTokens(TokenViews):
         return self._hide(batch, draw, self.rate, self.mask, self.random)
 
     def held_out(self, batch: Batch, draw: Draw) -> Batch:
-        """As for training, but as every run is asked: 15 % hidden, all as [MASK]."""
+        """As for training, but alike for every run: 15 % hidden, all as [MASK]."""
         return self._hide(batch, draw, HELD_OUT_RATE, 1.0, 0.0)
 
     def preview(self, made: Batch) -> list[list[TextPreview]]:

@@ -1,4 +1,4 @@
-"""One change of an item at a time, at given strengths: what evaluation asks an embedding to overlook, or not to.
+"""One change of an item at a time, at given strengths: what an embedding should overlook, or should not.
 
 A change goes from a raw batch to a raw batch, so that everything that takes items takes changed ones.
 """
