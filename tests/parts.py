@@ -48,7 +48,7 @@ OBJECTIVES = {
                         collapsed=4 * 0.2 * math.log(ITEMS), student="student"),
     "simclr": Objective((*IMAGES, "objective.hidden=16", "objective.output=8", "objective.temperature=0.5"),
                         collapsed=math.log(2 * ITEMS - 1)),
-    "vicreg": Objective((*IMAGES, "objective.expander=[16,16,8]"), collapsed=25 * 2 * 0.99),
+    "vicreg": Objective((*IMAGES, "objective.expander=[16,16,8]", "optimizer.lr=0.01"), collapsed=25 * 2 * 0.99),
 }  # fmt: skip
 
 PARTS: dict[str, dict[str, Part]] = {

@@ -367,3 +367,10 @@ def test_a_collapse_is_explained(capsys):
     nn.init.ones_(last.bias)
     warn_of_collapse(measure(module.objective.encoder, module.views, data, 100, module.device), module.objective.advice)
     assert "the features have collapsed" in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_says_so(capfd):
+    code, out, err = ssl_lab("pretrain", *SMALL, "logger=none", "optimizer.lr=1e30", "trainer.max_steps=4", code=None)
+    assert (code, out) == (1, "")
+    assert "the training has diverged" in err
+    assert "Traceback" not in err

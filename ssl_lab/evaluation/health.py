@@ -10,6 +10,7 @@ from torch import Tensor
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch, Data
 from ssl_lab.embedding.embed import embed, evaluating
+from ssl_lab.errors import UserError
 from ssl_lab.evaluation import geometry
 from ssl_lab.randomness import Draw
 from ssl_lab.views.base import Views
@@ -17,9 +18,17 @@ from ssl_lab.views.base import Views
 
 @torch.no_grad()
 def measure(encoder: Backbone, views: Views, data: Data, rows: int, device: torch.device) -> dict[str, float]:
-    """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items."""
+    """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items.
+
+    Raises UserError where features are not finite.
+    """
     batches = list(data.loader("train", rows))
     x = embed(encoder, views, batches, device)
+    if not x.isfinite().all():
+        raise UserError(
+            "the training has diverged: its features are not finite; try a lower optimizer.lr or a longer "
+            "schedule.warmup, or go on from an earlier checkpoint with resume="
+        )
     values = geometry.spread(x)
     if "views" in views.gives:
         first, second = _pairs(encoder, views, batches, device)
