@@ -70,13 +70,14 @@ def factors(backbone: Backbone, head: Head, decay: float) -> list[tuple[nn.Param
 
     What stands in no layer counts as the input if it comes before the layers, else as the last of them.
     """
-    depth_of = {id(p): depth for depth, layer in enumerate(backbone.stack, 1) for p in layer.parameters()}
+    layers = backbone.stack
+    depth_of = {id(p): depth for depth, layer in enumerate(layers, 1) for p in layer.parameters()}
     depths: list[tuple[nn.Parameter, int]] = []
     depth = 0
     for parameter in backbone.parameters():
         depth = depth_of.get(id(parameter), depth)
         depths.append((parameter, depth))
-    top = len(backbone.stack) + 1
+    top = len(layers) + 1
     return [(p, decay ** (top - depth)) for p, depth in depths] + [(p, 1.0) for p in head.parameters()]
 
 

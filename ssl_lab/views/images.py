@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
+from ssl_lab.data.pixels import pillow
 from ssl_lab.preview import ImagePreview
 from ssl_lab.views import perturb
 from ssl_lab.views.base import Views
@@ -43,7 +43,7 @@ class ImageViews(Views):
     def preview(self, made: Batch) -> list[list[ImagePreview]]:
         """The images, then their views, a row each."""
         rows = [self.plain(made)["input"], *made["views"], *made.get("local", ())]
-        return [[ImagePreview(picture(image)) for image in self.restore(row)] for row in rows]
+        return [[ImagePreview(pillow(image)) for image in pixels(self.restore(row))] for row in rows]
 
 
 def unit(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -51,7 +51,6 @@ def unit(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     return images.float() / 255
 
 
-def picture(image: Float[Tensor, "c h w"]) -> Image.Image:
-    """Of values in [0, 1]."""
-    pixels = (255 * image).round().clamp(0, 255).byte().cpu()
-    return Image.fromarray(pixels.movedim(0, 2).squeeze(2).numpy())
+def pixels(images: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b c h w"]:
+    """The opposite of `unit`, rounded, on the CPU."""
+    return (255 * images).round().clamp(0, 255).byte().cpu()
