@@ -26,13 +26,15 @@ LIBRARIES = (
     "transformers",
 )
 
+PACKAGE = Path(__file__).parents[1]
+
 
 def provenance(data: Data) -> dict[str, Any]:
     return {
         "command": sys.argv,
         "code": _commit(),
         "data_fingerprint": data.fingerprint,
-        "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
+        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
         "python": platform.python_version(),
         "cpu": f"{_cpu()}, {os.cpu_count()} cores",
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
@@ -43,7 +45,7 @@ def provenance(data: Data) -> dict[str, Any]:
 def code() -> str:
     """Changes with any file of this package and with the libraries that numbers depend on."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
+    for file in sorted(PACKAGE.rglob("*.py")):
         digest.update(file.read_bytes())
     digest.update(" ".join(str(_version(name)) for name in ("torch", "numpy", "scipy", "scikit-learn")).encode())
     return digest.hexdigest()[:32]
@@ -53,7 +55,7 @@ def _commit() -> str | None:
     """The git commit of a checkout, with "-dirty" where files differ; None in an installed package."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
