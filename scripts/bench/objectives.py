@@ -1,10 +1,11 @@
-"""The objectives of images on CIFAR-10: the same backbone, views, batch, optimizer, seed and epochs; scores beside controls.
+"""The objectives of images on CIFAR-10, with the same backbone, views, batch, optimizer, seed and epochs.
 
     .venv/bin/python scripts/bench/objectives.py CIFAR10 [override …]
 
 CIFAR10 is a folder with its Parquet files. An override is for every run (`trainer.max_epochs=2`), or for that of one
 objective (`byol:objective.momentum=0.98`). The values below were chosen on held-out training images
-(`data.test=holdout scores.rows=4500`); the scores are those of the test images, the seconds those of training alone.
+(`data.test=holdout scores.rows=4500`). The scores are those of the test images, beside those of the same backbone
+untrained and of raw pixels; the seconds are those of training alone.
 """
 
 import json
@@ -24,11 +25,11 @@ COLUMNS = ("epochs", "seconds", *(f"{score}{of}" for score in ("knn", "linear") 
 
 def main() -> None:
     folder, *overrides = sys.argv[1:]
-    single = {name: [one.removeprefix(f"{name}:") for one in overrides if one.startswith(f"{name}:")] for name in VALUES}
     every = [one for one in overrides if one.split(":")[0] not in VALUES]
     print("objective", *COLUMNS, sep="\t", flush=True)
     for name, values in VALUES.items():
-        options = [f"data.path={folder}", f"objective={name}", *EVERY, *values, *every, *single[name]]
+        own = [one.removeprefix(f"{name}:") for one in overrides if one.startswith(f"{name}:")]
+        options = [f"data.path={folder}", f"objective={name}", *EVERY, *values, *every, *own]
         command = [sys.executable, "-m", "ssl_lab", "pretrain", "data=cifar10", *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         summary = json.loads((Path(done.stdout.splitlines()[-1]) / "summary.json").read_text())
