@@ -73,15 +73,15 @@ def offered(target: str, base: type[Part]) -> type[Part]:
     module_name, _, name = target.rpartition(".")
     try:
         module = _module(module_name, name)
-        found = getattr(module, name, None) if module else None
+        member = getattr(module, name, None) if module else None
     except ImportError as error:
         raise UsageError(f"_target_: {target} cannot be imported ({error})") from error
-    if not isinstance(found, type) or not issubclass(found, base) or not _defines(module_name, found):
+    if not isinstance(member, type) or not issubclass(member, base) or not _defines(module_name, member):
         raise UsageError(
             f"_target_: {target} is not allowed here: it has to be a {base.__name__} that ssl_lab offers, or one in a "
             f"file of your own, as align.Align for FOLDER/align.py with {TRUST}=FOLDER in the environment"
         )
-    return found
+    return member
 
 
 def options(group: str, base: type[Part]) -> dict[str, type[Part]]:
@@ -136,5 +136,5 @@ def _module(name: str, part: str) -> ModuleType | None:
     return None
 
 
-def _defines(module: str, found: type) -> bool:
-    return THIRD_PARTY.get(found.__name__) == module or found.__module__ == module
+def _defines(module: str, kind: type) -> bool:
+    return THIRD_PARTY.get(kind.__name__) == module or kind.__module__ == module

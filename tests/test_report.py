@@ -134,14 +134,14 @@ def opened(file, folder):
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     console = [one for one in done.stderr.splitlines() if "CONSOLE" in one]
-    asked = re.findall(r'"initiator":"(?:file|null)[^}]*?"url":"(https?:[^"]+)"', net.read_text())
-    return done.stdout, console, asked
+    addresses = re.findall(r'"initiator":"(?:file|null)[^}]*?"url":"(https?:[^"]+)"', net.read_text())
+    return done.stdout, console, addresses
 
 
 def check_in_browser(file, folder, plots):
-    dom, console, asked = opened(file, folder)
+    dom, console, addresses = opened(file, folder)
     assert console == []
-    assert asked == []
+    assert addresses == []
     assert len(re.findall(r'class="main-svg"[^>]*>', dom)) >= plots
     assert dom.count("js-plotly-plot") >= plots
     return dom

@@ -68,8 +68,8 @@ def test_low_temperatures_do_not_overflow(digits):
 
 def test_class_mean_is_scikit_learns_nearest_centroid(digits):
     bank, labels, queries, _ = digits
-    known, asked = (normalize(x.numpy() - bank.mean(0).numpy()) for x in (bank, queries))
-    expected = NearestCentroid().fit(known, labels + 3).predict(asked)
+    known, query = (normalize(x.numpy() - bank.mean(0).numpy()) for x in (bank, queries))
+    expected = NearestCentroid().fit(known, labels + 3).predict(query)
     ours, queries = centred(bank, queries)
     assert (class_mean(ours, labels + 3, queries).numpy() == expected).all()
 

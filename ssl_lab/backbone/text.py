@@ -68,8 +68,8 @@ class TextEncoder(Backbone):
     ) -> Float[Tensor, "b t {self.width}"]:
         if document is None and items.shape[1] > self.length:
             windows = F.pad(items, (0, -items.shape[1] % self.length), value=self.pad).unflatten(1, (-1, self.length))
-            found = self.tokens(windows.flatten(0, 1))
-            return found.unflatten(0, windows.shape[:2]).flatten(1, 2)[:, : items.shape[1]]
+            vectors = self.tokens(windows.flatten(0, 1))
+            return vectors.unflatten(0, windows.shape[:2]).flatten(1, 2)[:, : items.shape[1]]
         if document is None:
             document = -(items == self.pad).long()
         visible = document[:, None, :, None] == document[:, None, None, :]  # (b, 1, t, t)

@@ -59,8 +59,8 @@ def _groups(conf: Path, name: str) -> list[str]:
 
 
 def _group_names(conf: Path, name: str) -> list[str]:
-    found = re.findall(r"^  - (\w+):", (conf / f"{name}.yaml").read_text(), re.MULTILINE)
-    return [group for group in found if (conf / group).is_dir()]
+    names = re.findall(r"^  - (\w+):", (conf / f"{name}.yaml").read_text(), re.MULTILINE)
+    return [group for group in names if (conf / group).is_dir()]
 
 
 def _options(conf: Path, group: str) -> list[Path]:

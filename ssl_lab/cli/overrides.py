@@ -73,10 +73,10 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
     """One line for what Hydra says on several, with the nearest names."""
     text = str(error).strip()
     options = getattr(error, "options", None)
-    if options and (found := re.search(r"Could not find '(.+)/([^/']+)'", text)):
-        return f"there is no {found[1]}={found[2]}; {nearest(found[2], (o for o in options if not o.startswith('_')))}"
-    if found := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
-        return f"there is no key or group {found[1]!r}; {_nearest_key(found[1], conf, task, overrides)}"
+    if options and (match := re.search(r"Could not find '(.+)/([^/']+)'", text)):
+        return f"there is no {match[1]}={match[2]}; {nearest(match[2], (o for o in options if not o.startswith('_')))}"
+    if match := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
+        return f"there is no key or group {match[1]!r}; {_nearest_key(match[1], conf, task, overrides)}"
     if (override := getattr(error, "override", None)) is not None:
         return (
             f"{override!r} could not be read: {text.splitlines()[0]} (quote it, for the shell and Hydra: 'key=\"…\"')"

@@ -25,14 +25,14 @@ def read_conll(path: str | Path) -> tuple[list[list[str]], list[list[str]]]:
             tokens.append([])
             tags.append([])
             before = "O"
-        elif not (found := LINE.fullmatch(line.rstrip("\r"))):
+        elif not (match := LINE.fullmatch(line.rstrip("\r"))):
             raise UserError(f"{path}, line {number}: expected token<TAB>O, B-type or I-type, found {line!r}")
-        elif found[2][0] == "I" and found[2][2:] != before[2:]:
+        elif match[2][0] == "I" and match[2][2:] != before[2:]:
             raise UserError(
-                f"{path}, line {number}: {found[2]} follows {before}: an entity begins with B-{found[2][2:]}"
+                f"{path}, line {number}: {match[2]} follows {before}: an entity begins with B-{match[2][2:]}"
             )
         else:
-            before = found[2]
-            tokens[-1].append(found[1])
+            before = match[2]
+            tokens[-1].append(match[1])
             tags[-1].append(before)
     return [words for words in tokens if words], [each for each in tags if each]

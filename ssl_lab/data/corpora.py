@@ -122,8 +122,8 @@ class TextTable(Source[TextSplit]):
                 options["delimiter"] = self.delimiter
             if self.columns and options:
                 options["column_names"] = self.columns
-            if found := load_tables(folder, "they need a column of texts", suffix, **options):
-                return found
+            if tables := load_tables(folder, "they need a column of texts", suffix, **options):
+                return tables
         raise UserError(f"data.path: {folder} holds no Parquet, CSV or TSV files")
 
     def _splits(self, loaded: Any, where: str) -> dict[str, TextSplit]:
@@ -209,16 +209,16 @@ class Conll(Source[TextSplit]):
 
 
 def digest(texts: Iterable[str]) -> str:
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for text in texts:
-        found.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    return found.hexdigest()[:32]
+        sha256.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return sha256.hexdigest()[:32]
 
 
 def _files(path: str) -> list[Path]:
     given = Path(path).expanduser()
-    found = sorted(given.rglob("*.txt")) if given.is_dir() else [Path(name) for name in glob.glob(str(given))]
-    files = [file for file in found if file.is_file()]
+    names = sorted(given.rglob("*.txt")) if given.is_dir() else [Path(name) for name in glob.glob(str(given))]
+    files = [file for file in names if file.is_file()]
     if not files:
         raise UserError(f"data.path: no text files match {path} (looked in {Path.cwd()})")
     return files

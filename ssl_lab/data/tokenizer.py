@@ -40,12 +40,13 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Without the tokens that frame a text. Works on all cores."""
-        return [found.ids for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [one.ids for one in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[Any]]]:
         """For each sentence of words: the ids, and of which word each is a piece."""
-        found = self.backend.encode_batch(list(map(list, sentences)), is_pretokenized=True, add_special_tokens=False)
-        return [(one.ids, one.word_ids) for one in found]
+        words = list(map(list, sentences))
+        encodings = self.backend.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
+        return [(one.ids, one.word_ids) for one in encodings]
 
     def framed(self, ids: Iterable[Any]) -> list[int]:
         """With the tokens that frame a text, such as [CLS] … [SEP]."""

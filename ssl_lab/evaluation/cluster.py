@@ -1,7 +1,8 @@
 """Do the classes lie apart by themselves? k-means with as many clusters as classes, beside the true labels.
 
 NMI (arithmetic mean of entropies), ARI (Hubert & Arabie 1985), and accuracy under the best one-to-one naming of
-clusters (Hungarian method, Kuhn 1955). The vectors have length 1, so that the distance is that of the cosine.
+clusters (Hungarian method, Kuhn 1955; torchmetrics needs a compiled package for it). The vectors have length 1, so that
+the distance is that of the cosine.
 
 Where k-means ends depends on where it starts: of many starts the tightest clusters are taken. The interval is a
 bootstrap over items and over the tightest ends, so that another seed's score lies in it as another sample's does.
@@ -40,8 +41,8 @@ class Clusters:
 
 def clustering(x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], starts: int = 30, seed: int = 0) -> dict[str, Score]:
     """`starts`: k-means is begun so often (k-means++), and the tightest clusters are taken."""
-    found = tightest(F.normalize(x, dim=1), len(labels.unique()), starts, seed)
-    tables = [confusion_matrix(labels.numpy(), one.labels) for one in found]
+    clusterings = tightest(F.normalize(x, dim=1), len(labels.unique()), starts, seed)
+    tables = [confusion_matrix(labels.numpy(), one.labels) for one in clusterings]
     resampled = _resampled(tables, np.random.default_rng(seed))
     return {name: _score(measure, tables[0], resampled) for name, measure in MEASURES.items()}
 

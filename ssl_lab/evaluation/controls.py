@@ -43,21 +43,21 @@ def remembered(words: Words, key: list[Any] | None) -> Words:
     if key is None:
         return words
 
-    def found(sentences: list[list[str]], positions: list[int]) -> Float[ndarray, "n d"]:
+    def vectors(sentences: list[list[str]], positions: list[int]) -> Float[ndarray, "n d"]:
         made_from = [code(), key, sentences, positions]
         folder = cached("words", made_from, lambda folder: np.save(folder / "vectors.npy", words(sentences, positions)))
         return np.load(folder / "vectors.npy")
 
-    return found
+    return vectors
 
 
 def scored(control: Control, items: list[Batch], views: Views, protocol: Protocol, seed: int) -> tuple[Sheet, bool]:
-    """Its sheet, without the predictions, and whether that was found in the cache."""
-    found = True
+    """Its sheet, without the predictions, and whether that was in the cache."""
+    known = True
 
     def write(folder: Path) -> None:
-        nonlocal found
-        found = False
+        nonlocal known
+        known = False
         made = full_sheet(control.subject(), items, views, protocol, seed)
         content = {"scores": {name: asdict(score) for name, score in made.scores.items()}, "seconds": made.seconds}
         (folder / FILE).write_text(json.dumps(content))
@@ -65,4 +65,4 @@ def scored(control: Control, items: list[Batch], views: Views, protocol: Protoco
     if control.key is None:
         return full_sheet(control.subject(), items, views, protocol, seed), False
     content = json.loads((cached("scores", [code(), control.key, asdict(protocol), seed], write) / FILE).read_text())
-    return Sheet({name: Score(**score) for name, score in content["scores"].items()}, None, content["seconds"]), found
+    return Sheet({name: Score(**score) for name, score in content["scores"].items()}, None, content["seconds"]), known

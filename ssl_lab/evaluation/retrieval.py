@@ -1,8 +1,9 @@
 """Each item is a query for the others of its class: recall@k and mean average precision, by cosine.
 
 Recall@k as in metric learning (Jegou et al. 2011; Musgrave et al. 2020, arXiv 2003.08505): the share of queries with at
-least one right item among the k nearest. Average precision is over the whole ranking. Besides: what lies suspiciously
-close together, and what lies alone.
+least one right item among the k nearest (torchmetrics' hit rate; what it calls recall is the share of all right items).
+Average precision is over the whole ranking, as torchmetrics' mAP, which goes through the queries one by one. Besides:
+what lies suspiciously close together, and what lies alone.
 """
 
 from collections.abc import Sequence
@@ -23,16 +24,16 @@ def retrieval(
     chunk: int = CHUNK,
 ) -> dict[str, Score]:
     """Of the first `queries` items (or all), those that are not alone in their class."""
-    asking = torch.arange(len(x))[:queries]
-    asking = asking[labels.bincount()[labels[asking]] > 1]
-    found, precision = [], []
-    for rows, cosine in zip(asking.split(chunk), similarities(x, x[asking], chunk), strict=True):
+    query = torch.arange(len(x))[:queries]
+    query = query[labels.bincount()[labels[query]] > 1]
+    parts, precision = [], []
+    for rows, cosine in zip(query.split(chunk), similarities(x, x[query], chunk), strict=True):
         cosine[torch.arange(len(rows)), rows] = -torch.inf  # an item does not find itself
         order = cosine.argsort(1, descending=True)[:, :-1]  # (chunk, n - 1)
         right = labels[order] == labels[rows, None]
-        found.append(right[:, : max(ks)])
+        parts.append(right[:, : max(ks)])
         precision.append(_average_precision(right))
-    hits = torch.cat(found)
+    hits = torch.cat(parts)
     recall = {f"recall_at_{k}": share(hits[:, :k].any(1)) for k in ks}
     return {**recall, "map": mean(torch.cat(precision))}
 

@@ -53,12 +53,12 @@ def score_sheet(
     batches = some(data, protocol.items)
     items = [data.truncate(batch) for batch in batches]
     made = full_sheet(run, items, model.views, protocol, seed)
-    found = {name: scored(one, items, model.views, protocol, seed) for name, one in controls.items()}
-    lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in found.items()}, seed)]
+    sheets = {name: scored(one, items, model.views, protocol, seed) for name, one in controls.items()}
+    lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in sheets.items()}, seed)]
     write_json(folder / "scores.json", lines)
     write_json(folder / "details.json", details(run.vectors, made, data.classes))
-    summary = flat(lines) | savings(run, made, found["raw"][0], data, batches)
-    return Scored(lines, summary, frozenset(name for name, (_, cached) in found.items() if cached))
+    summary = flat(lines) | savings(run, made, sheets["raw"][0], data, batches)
+    return Scored(lines, summary, frozenset(name for name, (_, cached) in sheets.items() if cached))
 
 
 def through_cache(model: Encoder, data: Data, rows: int | None, device: torch.device) -> Subject:
@@ -85,11 +85,11 @@ def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[st
     if test is None:
         return {}
     near = others(test)
-    found: dict[str, Any] = {"near_duplicates": near_duplicates(*near), "outliers": outliers(near[0])}
-    found["classes"] = classes
+    content: dict[str, Any] = {"near_duplicates": near_duplicates(*near), "outliers": outliers(near[0])}
+    content["classes"] = classes
     if made.predicted is not None and truth is not None:
-        found["confusion"] = confusion_matrix(truth, made.predicted).tolist()
-    return found
+        content["confusion"] = confusion_matrix(truth, made.predicted).tolist()
+    return content
 
 
 def savings(run: Subject, made: Sheet, of_raw: Sheet, data: Data, batches: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -106,8 +106,8 @@ def of_labels(
     scores |= {f"few_label_{count}/class_mean_draws{protocol.draws}": score for count, score in curve.items()}
     clusters = clustering(test, test_labels, protocol.starts, seed)
     scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}
-    found = retrieval(test, test_labels, queries=protocol.queries)
-    return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in found.items()}
+    retrieved = retrieval(test, test_labels, queries=protocol.queries)
+    return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in retrieved.items()}
 
 
 def label_free(x: Float[Tensor, "n d"], protocol: Protocol, seed: int) -> dict[str, Score]:

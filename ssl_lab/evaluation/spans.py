@@ -21,7 +21,7 @@ Span = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class Found:
+class SpanScore:
     """Precision, recall and F1; `n` is the number of entities in truth."""
 
     precision: float
@@ -32,27 +32,27 @@ class Found:
 
 def spans(tags: Sequence[str]) -> set[Span]:
     """The entities of a sentence. An I-type that continues no entity of its type begins one, as in conlleval."""
-    found, start = set(), 0
+    entities, start = set(), 0
     for i, (tag, after) in enumerate(zip(tags, [*tags[1:], "O"], strict=True)):
         if tag[:1] == "B" or (tag[:1] == "I" and (i == 0 or not _continues(tags[i - 1], tag))):
             start = i
         if tag != "O" and not _continues(tag, after):
-            found.add((tag[2:], start, i + 1))
-    return found
+            entities.add((tag[2:], start, i + 1))
+    return entities
 
 
-def span_scores(truth: Tags, predicted: Tags) -> dict[str, Found]:
+def span_scores(truth: Tags, predicted: Tags) -> dict[str, SpanScore]:
     """Of every type in the truth or the prediction, and of all entities as "overall"."""
     counts = _counts(truth, predicted)  # (sentences, types, 3)
     types = _types(truth, predicted)
-    by_type = {name: _found(counts[:, i].sum(0)) for i, name in enumerate(types)}
-    return {**by_type, "overall": _found(counts.sum((0, 1)))}
+    by_type = {name: _score(counts[:, i].sum(0)) for i, name in enumerate(types)}
+    return {**by_type, "overall": _score(counts.sum((0, 1)))}
 
 
 def span_counts(truth: Tags, predicted: Tags) -> tuple[int, int, int]:
     """Entities predicted right, predicted, and in truth."""
-    right, found, true = _counts(truth, predicted).sum((0, 1)).tolist()
-    return right, found, true
+    right, given, true = _counts(truth, predicted).sum((0, 1)).tolist()
+    return right, given, true
 
 
 def span_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0) -> Score:
@@ -60,10 +60,10 @@ def span_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0) -> S
     counts = _counts(truth, predicted).sum(1)  # (sentences, 3)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=draws)
-    drawn = [_found(sums).f1 for sums in weights @ counts]
+    drawn = [_score(sums).f1 for sums in weights @ counts]
     low, high = np.quantile(drawn, [0.025, 0.975])
     entities = int(counts[:, 2].sum())
-    return Score(_found(counts.sum(0)).f1, float(low), float(high), entities)
+    return Score(_score(counts.sum(0)).f1, float(low), float(high), entities)
 
 
 def allowed(tags: Sequence[str]) -> tuple[Float[ndarray, " k"], Float[ndarray, "k k"]]:
@@ -97,20 +97,20 @@ def _types(truth: Tags, predicted: Tags) -> list[str]:
 
 
 def _counts(truth: Tags, predicted: Tags) -> Int[ndarray, "sentences types 3"]:
-    """Entities found right, found, and in truth."""
+    """Entities predicted right, predicted, and in truth."""
     types = {name: i for i, name in enumerate(_types(truth, predicted))}
     counts = np.zeros((len(truth), len(types), 3), int)
     for row, (right, given) in enumerate(zip(truth, predicted, strict=True)):
         if len(right) != len(given):
             raise ValueError(f"sentence {row} has {len(right)} tags in truth and {len(given)} in the prediction")
         sets = spans(right) & spans(given), spans(given), spans(right)
-        for column, found in enumerate(sets):
-            for name, *_ in found:
+        for column, entities in enumerate(sets):
+            for name, *_ in entities:
                 counts[row, types[name], column] += 1
     return counts
 
 
-def _found(counts: Int[ndarray, "3"]) -> Found:
-    right, found, true = counts.tolist()
+def _score(counts: Int[ndarray, "3"]) -> SpanScore:
+    right, given, true = counts.tolist()
     ratio = lambda part, of: part / of if of else 0.0  # noqa: E731
-    return Found(ratio(right, found), ratio(right, true), ratio(2 * right, found + true), true)
+    return SpanScore(ratio(right, given), ratio(right, true), ratio(2 * right, given + true), true)

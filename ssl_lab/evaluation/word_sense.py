@@ -87,13 +87,13 @@ def _read(file: Path) -> dict[str, list[dict]]:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file} could not be read ({reason}): senses= takes a folder of such files") from error
-    found: dict[str, list[dict]] = {}
+    by_word: dict[str, list[dict]] = {}
     for row in rows:
         place, length = row["position"], len(row["tokens"])
         if not 0 <= place < length:
             raise UserError(f"{file}: position {place} lies outside of its sentence of {length} tokens")
-        found.setdefault(row["word"], []).append(row)
-    return found
+        by_word.setdefault(row["word"], []).append(row)
+    return by_word
 
 
 def _contexts(train: list[dict], test: list[dict]) -> tuple[Contexts, Contexts]:

@@ -120,12 +120,12 @@ def _with_controls(
 
 
 def _numbered(lines: list[Line], prefix: str) -> dict[float, Line]:
-    found = {}
+    by_end = {}
     for line in lines:
         end = line["protocol"].removeprefix("auc_") if line["metric"] == prefix else line["metric"].removeprefix(prefix)
         if line["metric"].startswith(prefix) and _is_number(end):
-            found[float(end)] = line
-    return found
+            by_end[float(end)] = line
+    return by_end
 
 
 def _is_number(text: str) -> bool:

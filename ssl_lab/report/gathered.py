@@ -95,14 +95,14 @@ def distinct(runs: list[Gathered]) -> list[Gathered]:
 
 def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
     """Of everything that was logged more than once."""
-    found: dict[str, tuple[list[int], list[float]]] = {}
+    curves: dict[str, tuple[list[int], list[float]]] = {}
     for line in file.read_text().splitlines() if file.is_file() else []:
         values = json.loads(line)
         for name in values.keys() - {"step", "epoch"}:
-            steps, numbers = found.setdefault(name, ([], []))
+            steps, numbers = curves.setdefault(name, ([], []))
             steps.append(values["step"])
             numbers.append(values[name])
-    return {name: found[name] for name in sorted(found) if len(found[name][0]) > 1}
+    return {name: curves[name] for name in sorted(curves) if len(curves[name][0]) > 1}
 
 
 def sample(model: Model, data: Data, items: int) -> Sample:

@@ -66,8 +66,8 @@ def neighbours(run: Gathered, queries: int, seed: int) -> str:
     lines = []
     for row in torch.randperm(len(x), generator=generator(seed))[:queries].tolist():
         cosine, nearest = (x @ x[row]).index_fill(0, torch.tensor(row), -2).topk(min(NEIGHBOURS, len(x) - 1))
-        found = [_item(run, i, f"{c:.2f}", row) for i, c in zip(nearest.tolist(), cosine.tolist(), strict=True)]
-        lines.append(f'<div class="items">{_item(run, row, "", row, "query")}{"".join(found)}</div>')
+        neighbours = [_item(run, i, f"{c:.2f}", row) for i, c in zip(nearest.tolist(), cosine.tolist(), strict=True)]
+        lines.append(f'<div class="items">{_item(run, row, "", row, "query")}{"".join(neighbours)}</div>')
     return f"<p>Each row: an item, then its nearest by cosine; a dashed frame is another class.</p>{''.join(lines)}"
 
 

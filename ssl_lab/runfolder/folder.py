@@ -82,11 +82,11 @@ def exported(folder: Path) -> Path:
 
 def _escaped(value: Any) -> Any:
     """Strings in which `${` stays what it is when Hydra reads the file."""
-    return _in_strings(value, r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${")
+    return _in_strings(value, r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${")
 
 
 def _unescaped(value: Any) -> Any:
-    return _in_strings(value, r"(\\*)\\\$\{", lambda found: found[1][: len(found[1]) // 2] + "${")
+    return _in_strings(value, r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${")
 
 
 def _in_strings(value: Any, pattern: str, replacement: Any) -> Any:

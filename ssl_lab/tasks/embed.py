@@ -22,22 +22,22 @@ def embed(config: DictConfig, folder: Path) -> None:
     quiet()
     model, resolved = resolve(plain(config))
     start = time.monotonic()
-    found = embedded(model, model.data, config.half, config.shard_rows, plain(config.trainer))
+    embeddings = embedded(model, model.data, config.half, config.shard_rows, plain(config.trainer))
     seconds = time.monotonic() - start
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return
-    open_folder(folder, resolved, found.card)
-    link(found, folder / "embeddings")
-    sizes = ", ".join(f"{size:,} of {split}" for split, size in found.sizes.items())
-    say(f"{len(found):,} vectors of width {found.width} ({sizes})\n{folder}")
-    summary = {"rows": len(found), "width": found.width, "seconds": round(seconds, 1)}
+    open_folder(folder, resolved, embeddings.card)
+    link(embeddings, folder / "embeddings")
+    sizes = ", ".join(f"{size:,} of {split}" for split, size in embeddings.sizes.items())
+    say(f"{len(embeddings):,} vectors of width {embeddings.width} ({sizes})\n{folder}")
+    summary = {"rows": len(embeddings), "width": embeddings.width, "seconds": round(seconds, 1)}
     write_json(folder / "summary.json", summary)
 
 
-def link(found: EmbeddingSet, folder: Path) -> None:
+def link(embeddings: EmbeddingSet, folder: Path) -> None:
     """The files of a set in another folder, without their bytes twice where the file system can."""
     folder.mkdir()
-    for file in found.folder.iterdir():
+    for file in embeddings.folder.iterdir():
         try:
             os.link(file, folder / file.name)
         except OSError:

@@ -39,25 +39,25 @@ def evaluate(config: DictConfig, folder: Path) -> None:
     if bool(config.embeddings) == (bool(config.run) or "backbone" in config):
         raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
     try:
-        found = (_of_set if config.embeddings else _of_model)(config, folder)
-        publish(found.lines, loggers(plain(config.logger), folder))
-        write_json(folder / "summary.json", found.summary)
-        say(table(found.lines, found.cached))
+        scored = (_of_set if config.embeddings else _of_model)(config, folder)
+        publish(scored.lines, loggers(plain(config.logger), folder))
+        write_json(folder / "summary.json", scored.summary)
+        say(table(scored.lines, scored.cached))
     finally:
         finish()
-    if "bytes_raw" in found.summary:
-        say(SAVINGS.format(**found.summary))
+    if "bytes_raw" in scored.summary:
+        say(SAVINGS.format(**scored.summary))
 
 
 def _of_set(config: DictConfig, folder: Path) -> Scored:
-    found = EmbeddingSet(config.embeddings)
-    open_folder(folder, plain(config), found.card)
-    vectors = vectors_of(found, config.rows)
+    embeddings = EmbeddingSet(config.embeddings)
+    open_folder(folder, plain(config), embeddings.card)
+    vectors = vectors_of(embeddings, config.rows)
     made = sheet(vectors, Protocol(**plain(config.protocol)), config.seed)
     lines = beside(made.scores, {}, config.seed)
     write_json(folder / "scores.json", lines)
-    write_json(folder / "details.json", details(vectors, made, found.classes))
-    say(f"the vectors alone know neither controls nor changed items: ssl-lab evaluate run={found.card.get('run')}")
+    write_json(folder / "details.json", details(vectors, made, embeddings.classes))
+    say(f"the vectors alone know neither controls nor changed items: ssl-lab evaluate run={embeddings.card.get('run')}")
     return Scored(lines, flat(lines))
 
 

@@ -14,12 +14,12 @@ from ssl_lab.runfolder.folder import open_folder
 def fill(config: DictConfig, folder: Path) -> None:
     """Prints the likeliest words at each [MASK], and keeps them in summary.json."""
     model = load_model(config.run)
-    found = model.fill(config.text, config.k)
+    likeliest = model.fill(config.text, config.k)
     open_folder(folder, plain(config), {"run": model.run, "weights": model.weights})
     say(config.text)
-    for number, words in enumerate(found, 1):
-        say(f"[MASK] {number}" if len(found) > 1 else "[MASK]")
+    for number, words in enumerate(likeliest, 1):
+        say(f"[MASK] {number}" if len(likeliest) > 1 else "[MASK]")
         for word, share in words:
             say(f"  {share:6.1%}  {word}")
-    summary = {"text": config.text, "words": [[{"word": w, "probability": p} for w, p in words] for words in found]}
+    summary = {"text": config.text, "words": [[{"word": w, "probability": p} for w, p in words] for words in likeliest]}
     write_json(folder / "summary.json", summary)

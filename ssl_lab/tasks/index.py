@@ -16,23 +16,23 @@ from ssl_lab.vectors.exact import Exact
 
 def index(config: DictConfig, folder: Path) -> None:
     """Notes where the collection lies in collection.json, which `search` reads."""
-    found = EmbeddingSet(config.embeddings)
-    check_k(config.k, len(found))
+    embeddings = EmbeddingSet(config.embeddings)
+    check_k(config.k, len(embeddings))
     store = build(plain(config.vectors), Store)
     start = time.monotonic()
-    store.fill(found)
+    store.fill(embeddings)
     seconds = time.monotonic() - start
     measured = store.recall(config.k)
     if measured is None:
         exact = Exact()
-        exact.fill(found)
+        exact.fill(embeddings)
         measured = recall(store, exact, exact.vectors, config.k)
         store.keep_recall(config.k, measured)
-    open_folder(folder, plain(config), found.card)
+    open_folder(folder, plain(config), embeddings.card)
     write_json(folder / "collection.json", store.address)
     summary = {
         "rows": len(store),
-        "width": found.width,
+        "width": embeddings.width,
         "recall": measured,
         "k": config.k,
         "seconds": round(seconds, 1),

@@ -35,11 +35,11 @@ def search(config: DictConfig, folder: Path) -> None:
     (folder / "hits.json").write_text(text + "\n")
     if config.output == "json":
         print(text)
-    found, classes = shown.items(hits, store.card), store.card["classes"]
+    previews, classes = shown.items(hits, store.card), store.card["classes"]
     if config.output == "table":
-        say(shown.table(hits, classes, found))
+        say(shown.table(hits, classes, previews))
     name = config.query if query else config.query.id
-    shown.write(folder / "hits.html", name, query, hits, found, classes)
+    shown.write(folder / "hits.html", name, query, hits, previews, classes)
 
 
 def _query(query: Any, store: Store) -> tuple[Tensor, Preview | None]:

@@ -39,7 +39,7 @@ class Store(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def fill(self, found: EmbeddingSet) -> None:
+    def fill(self, embeddings: EmbeddingSet) -> None:
         """Puts the rows of a set in, instead of those that were there. Raises UserError for another model's set."""
 
     @abstractmethod

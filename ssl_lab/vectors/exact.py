@@ -37,12 +37,12 @@ class Exact(Store):
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def fill(self, found: EmbeddingSet) -> None:
-        self.vectors = found.vectors()
+    def fill(self, embeddings: EmbeddingSet) -> None:
+        self.vectors = embeddings.vectors()
         for part in self.vectors.split(CHUNK):
             F.normalize(part, dim=1, out=part)
-        self.columns = {name: found.column(name) for name in found.columns()}
-        self._card, self.folder = found.card, found.folder
+        self.columns = {name: embeddings.column(name) for name in embeddings.columns()}
+        self._card, self.folder = embeddings.card, embeddings.folder
 
     def recall(self, k: int) -> float:
         return 1.0

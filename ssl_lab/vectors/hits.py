@@ -51,12 +51,12 @@ def write(
     name: str,
     query: Preview | None,
     hits: Sequence[Hit],
-    found: Sequence[Preview | None],
+    previews: Sequence[Preview | None],
     classes: list[str] | None,
 ) -> None:
     """`name`: of the query, in words."""
     parts = [] if query is None else [item(query.html, "the query")]
-    for hit, one in zip(hits, found, strict=True):
+    for hit, one in zip(hits, previews, strict=True):
         parts.append(
             item(
                 one.html if one else "",

@@ -59,35 +59,35 @@ class Milvus(Store):
         with self._clear():
             return int(self.client.query(self.name, filter="", output_fields=["count(*)"])[0]["count(*)"])
 
-    def fill(self, found: EmbeddingSet) -> None:
+    def fill(self, embeddings: EmbeddingSet) -> None:
         """Does nothing where the collection has this very set under this index."""
-        card = {key: found.card[key] for key in CARD}
+        card = {key: embeddings.card[key] for key in CARD}
         with self._clear():
             if self.client.has_collection(self.name):
                 kept = self._kept()
                 self._check_model(kept["card"], card)
-                if kept == {**kept, "card": card, "index": self.index, "whole": True} and len(self) == len(found):
+                if kept == {**kept, "card": card, "index": self.index, "whole": True} and len(self) == len(embeddings):
                     say(f"the collection {self.name!r} has this set already")
                     return
                 say(f"replacing the rows of the collection {self.name!r}")
                 self.client.drop_collection(self.name)
             self.__dict__.pop("_how", None)
             self._seen = "Strong"
-            self._create(found)
+            self._create(embeddings)
             self._keep({"card": card, "index": self.index})
-            self._insert(found)
+            self._insert(embeddings)
             self._build()
             self._keep({"card": card, "index": self.index, "whole": True})
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         data = F.normalize(queries, dim=1).tolist()
         with self._clear(filter):
-            found = self.client.search(
+            results = self.client.search(
                 self.name, data=data, limit=k, filter=filter, consistency_level=self._seen, **self._how
             )
-        if not filter and any(len(hits) < k for hits in found):
+        if not filter and any(len(hits) < k for hits in results):
             check_k(k, len(self))
-        return [[Hit(hit["id"], hit["distance"], dict(hit["entity"])) for hit in hits] for hits in found]
+        return [[Hit(hit["id"], hit["distance"], dict(hit["entity"])) for hit in hits] for hits in results]
 
     def vector(self, id: str) -> Float[Tensor, " d"]:
         with self._clear():
@@ -104,21 +104,21 @@ class Milvus(Store):
         with self._clear():
             self._keep({**kept, "recall": {**kept.get("recall", {}), str(k): recall}})
 
-    def _create(self, found: EmbeddingSet) -> None:
+    def _create(self, embeddings: EmbeddingSet) -> None:
         schema = self.client.create_schema(auto_id=False)
-        for name in found.columns():
-            schema.add_field(name, **_type(found.column(name)), is_primary=name == "id")
-        schema.add_field("vector", 101, dim=found.width)  # 101: FLOAT_VECTOR
+        for name in embeddings.columns():
+            schema.add_field(name, **_type(embeddings.column(name)), is_primary=name == "id")
+        schema.add_field("vector", 101, dim=embeddings.width)  # 101: FLOAT_VECTOR
         self.client.create_collection(
             self.name, schema=schema, index_params=self._params("FLAT", {}), consistency_level="Strong"
         )
 
-    def _insert(self, found: EmbeddingSet) -> None:
-        columns = {name: found.column(name).tolist() for name in found.columns()}
-        vectors = found.vectors().numpy()
-        starts = range(0, len(found), self.batch_size)
+    def _insert(self, embeddings: EmbeddingSet) -> None:
+        columns = {name: embeddings.column(name).tolist() for name in embeddings.columns()}
+        vectors = embeddings.vectors().numpy()
+        starts = range(0, len(embeddings), self.batch_size)
         for start in progress(starts, len(starts), "indexing"):
-            stop = min(start + self.batch_size, len(found))
+            stop = min(start + self.batch_size, len(embeddings))
             rows = (
                 {name: column[i] for name, column in columns.items()} | {"vector": vectors[i]}
                 for i in range(start, stop)
