@@ -26,9 +26,9 @@ def gather(x: Tensor) -> Tensor:
     return torch.cat(all_gather(x.contiguous())) if world() > 1 else x
 
 
-def average(x: Tensor) -> Tensor:
-    """The mean over the processes, without gradients."""
-    if world() == 1:
+def average(x: Tensor | float) -> Tensor | float:
+    """The mean over the processes, without gradients; a plain number is the same in all of them."""
+    if world() == 1 or not isinstance(x, Tensor):
         return x
     total = x.detach().clone()
     distributed.all_reduce(total)

@@ -59,15 +59,17 @@ class Model(Encoder):
             raise UserError("embed_words needs a model of texts, whose words have vectors: this one reads images")
         net = self.backbone.tokens if contextual else self.backbone.words
         if isinstance(word, str):
-            found = [find(sentence, word) for sentence in sentences]
-            sentences, word = [words for words, _ in found], [place for _, place in found]
+            places = [find(sentence, word) for sentence in sentences]
+            sentences, word = [words for words, _ in places], [place for _, place in places]
         return word_vectors(net, self.views, self.data.prepare(sentences), word, self.device).numpy()
 
     def held_out(self) -> dict[str, Score]:
         """The objective's own scores on the test rows of the data, which are set up."""
-        if self.objective is None:
+        unseen = self.data.unseen("test")
+        if self.objective is None or unseen is None:
             return {}
-        return self.objective.held_out(self.views, self.data.unseen("test"), partial(self.data.counts, "train"))
+        terms = self.objective.held_out(self.views, enumerate(unseen), partial(self.data.counts, "train"))
+        return {name: one.score() for name, one in terms.items()}
 
     def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k likeliest words at each [MASK] of a text, with their probabilities. Of a masked language model."""
@@ -75,8 +77,8 @@ class Model(Encoder):
         if (tokenizer := self.data.context.get("tokenizer")) is None:
             raise UserError("fill needs a run of objective=mlm: this one is none of texts")
         (batch,) = self.data.prepare([text])
-        found = objective.fill(tokenizer, batch, k)
-        return [[(tokenizer.word(number), share) for number, share in place] for place in found]
+        likeliest = objective.fill(tokenizer, batch, k)
+        return [[(tokenizer.word(number), share) for number, share in place] for place in likeliest]
 
 
 def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
@@ -100,8 +102,9 @@ def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None 
 
 
 def build_model(config: Config) -> Model:
-    """From the groups `data`, `views` and `backbone` alone: a pretrained encoder, or one with untrained weights."""
+    """From the groups `data`, `views` and `backbone` alone: a pretrained encoder, or the untrained one of a `seed`."""
     data = build(config["data"], Data, Source)
+    pl.seed_everything(config.get("seed", 0), workers=True, verbose=False)
     backbone, views = input_parts(config, data)
     return Model(backbone, views, data, parts_of(config))
 

@@ -42,8 +42,9 @@ TEXT_NET = Part(("data=text_files", "objective=mlm", *FILES))
 OBJECTIVES = {
     "byol": Objective((*IMAGES, "objective.projector=[16,8]", "objective.predictor=[16,8]", "objective.momentum=0.9"),
                       collapsed=0.0, student="student"),
-    "mlm": Objective(("data=text_files", "data.source.document=paragraph", "data.length=16", "backbone=text_tiny",
-                      "backbone.width=32", "backbone.depth=2", "backbone.hidden=32", *FILES), collapsed=math.log(300)),
+    "mlm": Objective(("data=text_files", "data.source.document=paragraph", "data.length=16", "data.validation=0.1",
+                      "backbone=text_tiny", "backbone.width=32", "backbone.depth=2", "backbone.hidden=32", *FILES),
+                     collapsed=math.log(300)),
     "mocov3": Objective((*IMAGES, "objective.projector=[16,8]", "objective.predictor=[16,8]", "objective.momentum=0.9"),
                         collapsed=4 * 0.2 * math.log(ITEMS), student="student"),
     "simclr": Objective((*IMAGES, "objective.hidden=16", "objective.output=8", "objective.temperature=0.5"),

@@ -18,11 +18,23 @@ from ssl_lab.evaluation import controls
 from ssl_lab.evaluation.controls import Control, scored
 from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.evaluation.subject import Subject, Vectors
+from ssl_lab.runfolder import provenance
 from ssl_lab.views.base import Views
 
 
 def write_ten(folder):
     (folder / "ten.txt").write_text("0123456789")
+
+
+def test_what_is_kept_depends_on_every_file_of_the_package(tmp_path, monkeypatch):
+    assert (provenance.PACKAGE / "evaluation" / "knn.py").is_file()
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    (tmp_path / "room").mkdir()
+    versions = set()
+    for text in ("1", "2"):
+        (tmp_path / "room" / "file.py").write_text(text)
+        versions.add(provenance.code.__wrapped__())
+    assert len(versions) == 2
 
 
 def test_of_several_that_want_the_same_the_first_makes_it_and_the_others_wait(capfd):
@@ -130,10 +142,10 @@ def test_what_a_users_own_code_makes_is_not_kept():
 
 
 def test_word_vectors_of_a_control_are_computed_once_for_the_same_sentences():
-    asked = []
+    computed = []
 
     def words(sentences, positions):
-        asked.append(positions)
+        computed.append(positions)
         return np.arange(3.0)[None] + positions[0]
 
     kept = controls.remembered(words, ["weights"])
@@ -141,12 +153,12 @@ def test_word_vectors_of_a_control_are_computed_once_for_the_same_sentences():
     assert (kept([["a", "b"]], [1]) == first).all()
     assert (kept([["a", "b"]], [0]) != first).all()
     kept([["a", "c"]], [1])
-    assert asked == [[1], [0], [1]]
+    assert computed == [[1], [0], [1]]
     assert controls.remembered(words, None) is words
 
 
 def looks(every, share, epochs, cost, monkeypatch, length=10.0):
-    """The epochs at whose start a look is taken, where an epoch takes so many seconds and a look `cost`."""
+    """The epochs at whose end a look is taken, where an epoch takes so many seconds and a look `cost`."""
     now = [0.0]
     monkeypatch.setattr(occasional.time, "monotonic", lambda: now[0])
 
@@ -164,13 +176,13 @@ def looks(every, share, epochs, cost, monkeypatch, length=10.0):
     callback.on_train_start(trainer, module)
     for epoch in range(epochs):
         At.current_epoch = epoch
-        callback.on_train_epoch_start(trainer, module)
         now[0] += length
+        callback.on_train_epoch_end(trainer, module)
     return seen
 
 
 def test_looks_stay_under_their_share_of_the_time(monkeypatch):
-    assert looks(3, 0.01, 10, 5.0, monkeypatch) == [3, 6, 9]
+    assert looks(3, 0.01, 10, 5.0, monkeypatch) == [2, 5, 8]
     seen = looks(None, 0.01, 1000, 0.5, monkeypatch)
     assert 0.8 < len(seen) * 0.5 / (0.01 * (1000 * 10 + len(seen) * 0.5)) <= 1
     assert looks(None, 0.01, 5, 0.5, monkeypatch, length=0.2) == []  # too short a training for any

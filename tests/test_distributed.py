@@ -1,6 +1,7 @@
 """Two gloo processes compute what one does: losses, gradients, and the weights after some steps."""
 
 import functools
+import json
 import os
 from pydoc_data.topics import topics
 
@@ -26,6 +27,8 @@ from ssl_lab.views.mask_tokens import MaskTokens
 
 WORLD = 2
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={WORLD}")
+OF_IMAGES = {"pretrain/loss", "knn_holdout/cosine_k20_t0.07", "linear_holdout/lbfgs_standardized"}
+OF_TEXT = {"pretrain/loss", "pretrain/masked_accuracy", "pretrain/perplexity", "perplexity_holdout/hidden15_as_mask"}
 TOKENIZER = tokenizer.trained(lambda: [topics["import"]], "wordpiece", 300, lowercase=False, accents=True)
 
 
@@ -39,7 +42,8 @@ def in_process(rank, folder):
     found |= {f"metric {name}": computed(name, rank, WORLD) for name in METRICS}
     found["unequal"] = gradients(unequal_rows(), 8, 1, WORLD)
     for name in OBJECTIVES:
-        found[f"{name} weights"] = weights(ssl_lab("pretrain", *three_steps(name, own), *TWO, folder=own))
+        done = ssl_lab("pretrain", *three_steps(name, own), *TWO, folder=own)
+        found[f"{name} weights"], found[f"{name} logged"] = weights(done), logged(done)
     if rank == 0:
         torch.save(found, folder / "found.pt")
     distributed.destroy_process_group()
@@ -63,7 +67,20 @@ def three_steps(name, folder):
     return [
         f"objective={name}", *OBJECTIVES[name].overrides(folder), "logger=none", "trainer.precision=32",
         "data.batch_size=32", "optimizer.lr=0.01", "debug=one_batch", "trainer.max_steps=3", "schedule.warmup=0.0",
+        "callbacks.online.every_n_epochs=1", "callbacks.held_out.every_n_epochs=1",
     ]  # fmt: skip
+
+
+def logged(done):
+    """What the training logged of itself, by name and step."""
+    files = [folder / "metrics.jsonl" for folder in done.folders]
+    lines = [json.loads(line) for line in files[0].read_text().splitlines()] if files else []
+    return {
+        f"{name} {line['step']}": torch.tensor(value)
+        for line in lines
+        for name, value in line.items()
+        if name.startswith("pretrain/") or "_holdout/" in name
+    }
 
 
 def weights(done):
@@ -91,8 +108,12 @@ def test_loss_gradients_and_batch_statistics(name, two_processes, tmp_path):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_weights_after_three_steps(name, two_processes, tmp_path):
-    same(two_processes[f"{name} weights"], weights(ssl_lab("pretrain", *three_steps(name, tmp_path), "trainer=cpu")))
+def test_weights_and_logged_values_of_three_steps(name, two_processes, tmp_path):
+    done = ssl_lab("pretrain", *three_steps(name, tmp_path), "trainer=cpu")
+    same(two_processes[f"{name} weights"], weights(done))
+    same(two_processes[f"{name} logged"], logged(done))
+    names = OF_IMAGES if "data=digits" in OBJECTIVES[name].needs else OF_TEXT
+    assert names <= {key.split()[0] for key in logged(done)}
 
 
 @pytest.mark.parametrize("name", METRICS)

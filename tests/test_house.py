@@ -77,4 +77,6 @@ def test_the_links_of_the_readme_lead_somewhere():
     text = (PACKAGE.parent / "README.md").read_text()
     links = re.findall(r"\]\((?!http)([^)]+)\)", text)
     assert links
-    assert all((PACKAGE.parent / link).is_file() for link in links)
+    for file, _, heading in (link.partition("#") for link in links):
+        titles = re.findall("^#+ (.*)", (PACKAGE.parent / file).read_text(), re.MULTILINE)
+        assert not heading or heading in [title.lower().replace(" ", "-") for title in titles]

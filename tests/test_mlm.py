@@ -76,8 +76,8 @@ def test_perplexity_without_knowledge_is_that_of_the_counts(words):
     counts = torch.arange(words.size)
     torch.nn.init.zeros_(objective.head[0].weight)
     objective.bias.data = (counts + 1.0).log()
-    found = perplexity(objective, MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False), batches, counts)
-    ours, unigram = found[f"perplexity/{PROTOCOL}"], found[f"perplexity_unigram/{PROTOCOL}"]
+    found = perplexity(objective, MaskTokens(words, 0.3, 0.8, 0.1, whole_words=False), enumerate(batches), counts)
+    ours, unigram = (found[f"{name}/{PROTOCOL}"].score() for name in ("perplexity", "perplexity_unigram"))
     assert ours.value == pytest.approx(unigram.value, rel=1e-4)
     assert ours.low < ours.value < ours.high
     assert ours.n == 3 * 8 * round(0.15 * 25)
@@ -117,8 +117,8 @@ def test_a_run_carries_its_tokenizer_wherever_it_goes(run, tmp_path):
 
 
 def test_fill_tells_the_likeliest_words(run):
-    (told,) = package.load(str(run)).fill("the name of the [MASK] .", k=3)
-    shares = [share for _, share in told]
+    (likeliest,) = package.load(str(run)).fill("the name of the [MASK] .", k=3)
+    shares = [share for _, share in likeliest]
     assert len(shares) == 3
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1

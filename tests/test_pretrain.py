@@ -28,6 +28,8 @@ from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.health import measure
+from ssl_lab.evaluation.sheet import classification
+from ssl_lab.evaluation.subject import held_out_rows
 from ssl_lab.randomness import Draw
 from ssl_lab.runfolder.checkpoint import WholeCheckpoints
 from ssl_lab.runfolder.folder import open_folder, read_config
@@ -62,6 +64,9 @@ def run(tmp_path_factory):
         "trainer.max_epochs=2",
         "callbacks.online.every_n_epochs=1",
         "callbacks.health.every_n_epochs=1",
+        "callbacks.keep.monitor=knn_holdout/cosine_k20_t0.07",
+        "callbacks.keep.save_top_k=1",
+        "callbacks.keep.every_n_epochs=1",
     ]
     done = started("pretrain", *SMALL, *options, "trainer.log_every_n_steps=5", folder=folder)
     return done.folder, done.err
@@ -107,10 +112,26 @@ def test_metrics_have_step_epoch_and_the_promised_names(run):
     names = {name for line in lines for name in line}
     assert {"pretrain/loss", "knn/cosine_k20_t0.07", "linear/lbfgs_standardized", "health/rankme"} <= names
     assert {"health/cosine_two_views", "health/cosine_two_items", "speed/items_per_second"} <= names
-    assert [line["epoch"] for line in lines if "health/rankme" in line] == [1, 2]  # between and after
+    assert [line["epoch"] for line in lines if "health/rankme" in line] == [0, 1, 2]  # of each epoch, and after
     scored = {name: [line["epoch"] for line in lines if name in line] for name in names}
     assert scored["knn/cosine_k20_t0.07"] == scored["linear/lbfgs_standardized"] == [2]  # the test rows: at the end
-    assert scored["knn_holdout/cosine_k20_t0.07"] == scored["linear_holdout/lbfgs_standardized"] == [1]
+    assert scored["knn_holdout/cosine_k20_t0.07"] == scored["linear_holdout/lbfgs_standardized"] == [0, 1]
+
+
+def test_online_scores_are_those_of_held_out_training_rows(run):
+    """The last are of the last weights; a callback can choose by them."""
+    folder, _ = run
+    model = package.load(str(folder))
+    model.data.setup()
+    vectors, labels = model.encode(model.data.loader("bank")), model.data.labels("bank")
+    places, is_query = held_out_rows(len(labels), 2000, seed=0)
+    assert is_query.sum() == len(places) // 3
+    reference, query = places[~is_query], places[is_query]
+    expected = classification(vectors[reference], labels[reference], vectors[query], labels[query]).scores
+    last = {name: value for line in metrics(folder) for name, value in line.items()}
+    for name, score in expected.items():
+        assert last[name.replace("/", "_holdout/")] == pytest.approx(score.value, abs=0.005)
+    assert len(list(folder.glob("checkpoints/epoch=*.ckpt"))) == 1
 
 
 def test_wandb_has_the_same_metrics(run):
@@ -190,6 +211,35 @@ def test_the_objective_that_the_readme_shows_trains_from_a_folder_of_its_own(tmp
     monkeypatch.delenv("SSL_LAB_TRUST")
     _, err = pretrain(*options, "debug=one_batch", "trainer=cpu", "logger=none", code=2)
     assert "_target_: align.Align is not allowed here" in err
+
+
+def test_the_data_sets_that_the_readme_shows(tmp_path, monkeypatch):
+    text = (Path(package.__file__).parent / "data" / "README.md").read_text()
+    xray, first, source, arrays, second = re.findall(r"```(?:yaml|python)?\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    (tmp_path / "mine" / "data" / "xray.yaml").write_text(xray)
+    (tmp_path / "mine" / "data" / "arrays.yaml").write_text(arrays)
+    (tmp_path / "mine" / "numpy_files.py").write_text(source)
+    draw = np.random.default_rng(0)
+    for i in range(160):
+        folder = tmp_path / "xrays" / ("normal" if i % 2 else "pneumonia")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (40, 48), np.uint8)).save(folder / f"{i}.png")
+    (tmp_path / "arrays").mkdir()
+    for split, n in {"train": 130, "test": 20}.items():
+        images, labels = draw.integers(0, 256, (n, 32, 32, 3), np.uint8), draw.integers(0, 4, n)
+        np.savez(tmp_path / "arrays" / f"{split}.npz", images=images, labels=labels)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    small = ["debug=one_batch", "trainer=cpu", "logger=none", "backbone.widths=[4,8]"]
+    _, err = pretrain(*first.split()[2:], *small)
+    assert "144 images" in err  # less a tenth that is held out
+    trust, _, _, *options = second.split()
+    monkeypatch.setenv(*trust.split("="))
+    _, err = pretrain(*options, *small)
+    assert "scores are taken on the split 'test', 20 labelled rows" in err
+    _, err = pretrain(*options, *small, "data.size=28", code=1)
+    assert "the pixels are uint8 (3, 32, 32), and the config says uint8 (3, 28, 28)" in err
 
 
 def test_weight_decay_follows_its_schedule_and_that_of_vectors_stays_zero():

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import re
+import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -9,21 +11,28 @@ import numpy as np
 import pytest
 import torch
 from command import ssl_lab
+from parts import PARTS
 from safetensors.torch import load_file
 from seqeval.metrics import f1_score
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import f1_score as f1_macro
+from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 from test_config import composed
 from torch import nn
 
+import ssl_lab as package
 from ssl_lab.backbone.vit import ViT
+from ssl_lab.config import build
 from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.raw_input import classify_raw
 from ssl_lab.evaluation.spans import span_f1, spans
+from ssl_lab.head.base import Head
 from ssl_lab.head.linear import Linear
 from ssl_lab.head.mlp import MLP
 from ssl_lab.head.tagger import Tagger
@@ -44,16 +53,16 @@ def blobs(n, classes, seed=0, spread=1.0):
 
 
 @pytest.mark.parametrize(
-    ("asked", "count"), [(None, 250), (10, 10), ("10", 10), ("1%", 2), ("2.4 %", 6), ("100%", 250)]
+    ("labels", "count"), [(None, 250), (10, 10), ("10", 10), ("1%", 2), ("2.4 %", 6), ("100%", 250)]
 )
-def test_labels_are_a_number_or_a_share(asked, count):
-    assert how_many(asked, 250) == count
+def test_labels_are_a_number_or_a_share(labels, count):
+    assert how_many(labels, 250) == count
 
 
-@pytest.mark.parametrize("asked", [1, 251, "0.1%", "ten", "-3", "101%", 2.5])
-def test_other_labels_are_an_error(asked):
+@pytest.mark.parametrize("labels", [1, 251, "0.1%", "ten", "-3", "101%", 2.5])
+def test_other_labels_are_an_error(labels):
     with pytest.raises(UsageError, match="a number from 2 to 250"):
-        how_many(asked, 250)
+        how_many(labels, 250)
 
 
 def test_few_labels_keep_the_shares_of_the_groups():
@@ -68,30 +77,30 @@ def test_few_labels_keep_the_shares_of_the_groups():
 
 
 def test_linear_head_is_the_linear_probe():
-    known, asked = blobs(300, 3), blobs(200, 3, seed=1)
+    known, test = blobs(300, 3), blobs(200, 3, seed=1)
     head = Linear()
     head.fit(known, ["a", "b", "c"], seed=0)
-    assert head(asked.vectors).argmax(1).equal(linear_probe(known.vectors, known.targets)(asked.vectors))
-    assert (head(asked.vectors).argmax(1) == asked.targets).float().mean() > 0.85
+    assert head(test.vectors).argmax(1).equal(linear_probe(known.vectors, known.targets)(test.vectors))
+    assert (head(test.vectors).argmax(1) == test.targets).float().mean() > 0.85
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_mlp_head_is_scikit_learns(classes):
-    known, asked = blobs(300, classes), blobs(200, classes, seed=1)
+    known, test = blobs(300, classes), blobs(200, classes, seed=1)
     head = MLP(hidden=8, penalty=1e-3)
     head.fit(known, ["a", "b", "c", "d"], seed=0)
     scaler = StandardScaler().fit(known.vectors)
     theirs = MLPClassifier(8, alpha=1e-3, early_stopping=True, random_state=0)
     theirs.fit(scaler.transform(known.vectors), known.targets)
-    ours = head(asked.vectors).softmax(1)
+    ours = head(test.vectors).softmax(1)
     # the deviation has n - 1 in its denominator here, and n there
     np.testing.assert_allclose(
-        ours[:, :classes].detach(), theirs.predict_proba(scaler.transform(asked.vectors)), atol=0.05
+        ours[:, :classes].detach(), theirs.predict_proba(scaler.transform(test.vectors)), atol=0.05
     )
     assert ours[:, classes:].sum() == 0  # a class that was never seen
 
 
-def test_the_loss_asks_only_what_has_a_target():
+def test_the_loss_is_of_what_has_a_target():
     logits, targets = torch.randn(2, 3, 4), torch.tensor([[1, NONE, 0], [NONE, 3, NONE]])
     kept = targets != NONE
     expected = nn.CrossEntropyLoss()(logits[kept], targets[kept])
@@ -104,10 +113,11 @@ def test_raw_text_is_classified_as_scikit_learn_does_it():
     counts = draw.poisson(np.where(labels[:, None] == np.arange(400)[None] % 2, 0.06, 0.03))
     x = TfidfTransformer().fit_transform(counts).toarray()
     theirs = LogisticRegression(C=10).fit(x[:200], labels[:200]).predict(x[200:])
-    ours = classify_raw(torch.from_numpy(x[:200]).float() * 7, labels[:200], torch.from_numpy(x[200:]).float(), 0)
-    assert (ours.numpy() == theirs).mean() > 0.9
-    few = classify_raw(torch.from_numpy(x[:2]).float(), torch.tensor([1, 1]), torch.from_numpy(x[200:]).float(), 0)
-    assert set(few.tolist()) == {1}
+    ours = classify_raw(torch.from_numpy(x[:200]).float() * 7, labels[:200], torch.from_numpy(x[200:]).float(), 3, 0)
+    assert (ours.argmax(1).numpy() == theirs).mean() > 0.9
+    assert ours.softmax(1)[:, 2].sum() == 0  # a class that was never seen
+    few = classify_raw(torch.from_numpy(x[:2]).float(), torch.tensor([1, 1]), torch.from_numpy(x[200:]).float(), 3, 0)
+    assert set(few.argmax(1).tolist()) == {1}
 
 
 def tagged(n, seed):
@@ -120,13 +130,13 @@ def tagged(n, seed):
 
 
 def test_tagger_keeps_to_bio_and_is_judged_as_seqeval_does():
-    known, asked = tagged(400, 0), tagged(400, 1)
+    known, test = tagged(400, 0), tagged(400, 1)
     head = Tagger(offsets=[0.0])
     head.fit(known, CLASSES, seed=0)
-    logits = head(asked.vectors)
-    predicted, truth = decoded(logits, asked, CLASSES), truth_of(asked, CLASSES)
+    logits = head(test.vectors)
+    predicted, truth = decoded(logits, test, CLASSES), truth_of(test, CLASSES)
     assert [len(tags) for tags in truth] == [4] * 400
-    assert truth[0] == [CLASSES[i] for i in asked.targets[:4]]
+    assert truth[0] == [CLASSES[i] for i in test.targets[:4]]
     for tags in predicted:
         assert all(tag != "I-x" or (i and tags[i - 1] != "O") for i, tag in enumerate(tags))
     score = span_f1(truth, predicted)
@@ -139,9 +149,23 @@ def test_an_offset_finds_the_entities_that_are_rare():
     for name, offsets in (("none", [0.0]), ("chosen", [0.0, 0.5, 1.0, 1.5, 2.0])):
         head = Tagger(offsets)
         head.fit(tagged(600, 0), CLASSES, seed=0)
-        asked = tagged(2000, 1)
-        scores[name] = span_f1(truth_of(asked, CLASSES), decoded(head(asked.vectors), asked, CLASSES)).value
+        test = tagged(2000, 1)
+        scores[name] = span_f1(truth_of(test, CLASSES), decoded(head(test.vectors), test, CLASSES)).value
     assert scores["chosen"] > scores["none"] + 0.01
+
+
+@pytest.mark.parametrize("name", PARTS["head"])
+def test_every_head_learns_its_classes_as_a_function_of_the_seed(name):
+    head, again = (build(composed(f"head={name}", task="probe")["head"], Head) for _ in range(2))
+    draw = tagged if head.problem is Tags else functools.partial(blobs, classes=3, seed=0)
+    known, test = draw(400, seed=0), draw(200, seed=1)
+    logits = []
+    for one in (head, again):
+        one.fit(known, CLASSES, seed=3)
+        logits.append(one(test.vectors).detach())
+    assert logits[0].shape == (len(test.vectors), 3)
+    assert logits[0].equal(logits[1])
+    assert (logits[0].argmax(1) == test.targets).float().mean() > 0.8
 
 
 def test_layers_learn_slower_with_each_step_from_the_head():
@@ -206,7 +230,9 @@ def test_finetuning_moves_copies_and_lowers_the_loss(tmp_path):
     bank = problem.examples(model, "bank", cached=False)
     head.fit(bank, [str(i) for i in range(10)], seed=0)
     optimizer = functools.partial(torch.optim.AdamW, lr=1e-3)
-    module = Probing(model.backbone, model.views, problem, head, optimizer, lambda progress: 1.0, layer_decay=0.9)
+    module = Probing(
+        model.backbone, model.views, problem, head, optimizer, lambda progress: 1.0, 0.9, problem.metrics()
+    )
     trainer = pl.Trainer(
         max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
         enable_model_summary=False,
@@ -265,6 +291,65 @@ def test_probe_of_entities(probe, entities):
     details = json.loads((folder / "scores.json").read_text())
     assert details["place"] == details["overall"]  # there is one type
     assert details["overall"]["f1"] == summary["score"]
+
+
+def test_metrics_of_labels_by_option(probe):
+    """Of a head that knows few labels, beside scikit-learn's of the predictions that its weights make."""
+    metrics = ["balanced_accuracy", "macro_f1", "auroc", "calibration_error"]
+    digits = ["data=digits", "backbone=convnet", "backbone.widths=[4,6]", "labels=20"]
+    summary, folder, err = probe(*digits, f"metrics=[{','.join(metrics)}]")
+    model = build_model(composed(*digits[:-1]))
+    model.data.setup()
+    test = Labels(model.data).examples(model, "test")
+    weights = load_file(folder / "probe.safetensors")
+    x = (test.vectors - weights["head.layers.0.mean"]) / weights["head.layers.0.std"]
+    likely = (x @ weights["head.layers.1.weight"].T + weights["head.layers.1.bias"]).softmax(1)
+    expected = {
+        "score": accuracy_score(test.targets, likely.argmax(1)),
+        "balanced_accuracy": balanced_accuracy_score(test.targets, likely.argmax(1)),
+        "macro_f1": f1_macro(test.targets, likely.argmax(1), average="macro"),
+        "auroc": roc_auc_score(test.targets, likely, multi_class="ovr"),
+    }
+    assert {name: summary[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+    for name in metrics:
+        assert summary[f"{name}_low"] <= summary[name] <= summary[f"{name}_high"]
+        assert 0 <= summary[f"{name}_control"] <= 1
+    assert summary["auroc_majority"] == 0.5
+    assert "auroc/frozen_linear, 20 labels" in err
+
+
+def test_finetuning_logs_its_metrics_of_the_training_rows(probe):
+    digits = ["data=digits", "backbone=convnet", "backbone.widths=[4,6]", "labels=64", "trainer.max_epochs=2"]
+    _, folder, _ = probe(*digits, "finetune=true", "metrics=[auroc]", "trainer.log_every_n_steps=1")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    scores = [line for line in lines if "probe/train_accuracy" in line]
+    assert [line["epoch"] for line in scores] == [0, 1]
+    assert all(0 < line["probe/train_auroc"] <= 1 for line in scores)
+
+
+def test_a_metric_that_there_is_not_is_named(capfd):
+    done = ssl_lab("probe", "data=digits", "backbone=convnet", "metrics=[auc]", code=2)
+    assert "metrics: there is no 'auc': did you mean auroc?" in done.err
+
+
+def test_the_head_that_the_readme_shows(tmp_path, monkeypatch, probe):
+    text = (Path(package.__file__).parent / "head" / "README.md").read_text()
+    code, described, command, *_ = re.findall(r"```(?:python|yaml)?\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mine" / "head").mkdir(parents=True)
+    (tmp_path / "mine" / "centroids.py").write_text(code)
+    (tmp_path / "mine" / "head" / "centroids.yaml").write_text(described)
+    trust, program, task, *options = command.split()
+    assert (program, task) == ("ssl-lab", "probe")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv(*trust.split("="))
+    summary, *_ = probe(*options, "backbone.widths=[4,6]")
+    model = build_model(composed("data=digits", "backbone=convnet", "backbone.widths=[4,6]"))
+    model.data.setup()
+    bank, test = (Labels(model.data).examples(model, role) for role in ("bank", "test"))
+    theirs = NearestCentroid().fit(bank.vectors, bank.targets).predict(test.vectors)
+    assert summary["metric"] == "accuracy/frozen_centroids"
+    assert summary["score"] == pytest.approx(accuracy_score(test.targets, theirs), abs=0.003)
 
 
 def test_heads_that_do_not_fit_the_data_are_named(monkeypatch, capfd):

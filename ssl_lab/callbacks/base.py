@@ -14,9 +14,9 @@ FIRST = 0.2  # seconds that the first look is expected to take
 
 
 class Occasional(Callback):
-    """Calls `look` at the start of an epoch.
+    """Calls `look` at the end of an epoch.
 
-    That is every `every_n_epochs`-th epoch but the first or, where it is null, whenever all looks, the next one
+    That is every `every_n_epochs`-th epoch or, where it is null, whenever all looks, the next one
     included, stay under the share `share` of the time since the training began.
     """
 
@@ -30,9 +30,10 @@ class Occasional(Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.start = time.monotonic()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         start = time.monotonic()
-        if self._due(trainer.current_epoch, start - self.start):
+        due = self._due(trainer.current_epoch, start - self.start)
+        if trainer.strategy.broadcast(due):  # clocks differ, and a look takes all processes
             self.look(trainer, *parts(trainer, module))
             self.next = time.monotonic() - start
             self.spent += self.next
@@ -40,7 +41,7 @@ class Occasional(Callback):
     def _due(self, epoch: int, elapsed: float) -> bool:
         if self.every is None:
             return self.spent + self.next <= self.share * elapsed
-        return epoch > 0 and epoch % self.every == 0
+        return (epoch + 1) % self.every == 0
 
 
 def parts(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[Pretraining, Data]:

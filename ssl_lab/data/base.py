@@ -1,7 +1,7 @@
 """What every data module is: rows by role, their order, and what a model needs to know of its input."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -154,10 +154,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """The items for people to look at, as a model reads them."""
         raise NotImplementedError
 
-    def unseen(self, role: str) -> Iterable[Batch]:
+    def unseen(self, role: str) -> Batches | None:
         """Items that training never sees, shaped as it sees its own: of "test", or of "validation", if some are kept
         for scores in the middle of a training."""
-        return self.loader(role) if role in self.rows else []
+        return self.loader(role) if role in self.rows else None
 
     def counts(self, role: str) -> Int[Tensor, " vocabulary"]:
         """How often each token occurs in the texts of a role; nothing for what has no tokens."""

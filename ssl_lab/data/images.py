@@ -102,6 +102,10 @@ class Images(Data[ImageSplit, ImageRows]):
         index = torch.arange(len(split))
         columns = {**split.columns, ROW: index.numpy()}
         if isinstance(split.images, Tensor):
+            shape = (self.channels, self.size, self.size)
+            if split.images.dtype != torch.uint8 or split.images.shape[1:] != shape:
+                given = f"{str(split.images.dtype).removeprefix('torch.')} {tuple(split.images.shape[1:])}"
+                raise UserError(f"data.size, data.channels: the pixels are {given}, and the config says uint8 {shape}")
             self.fingerprint += fingerprint(split.images)
             return DecodedRows(split.labels, index, columns, split.images)
         if len(split) * self.channels * self.size**2 > self.memory_gb * 1e9:

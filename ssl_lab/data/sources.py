@@ -5,6 +5,7 @@ A source gives its splits by name. What is stored as files (JPEG, PNG …) stays
 
 import glob
 import gzip
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ssl_lab.preview import ImagePreview
 
 @dataclass(frozen=True)
 class ImageSplit(Stored):
-    """Images as pixels, or still encoded: rows `{"bytes": …, "path": …}`."""
+    """Images as pixels, uint8 (n, c, h, w), or still encoded: rows whose `image` has bytes and path."""
 
     images: Any
 
@@ -63,8 +64,8 @@ class HuggingFace(Source[ImageSplit]):
                 raise UserError("data.path is not set: give a folder of images, data.path=/my/photos")
             return load_hub(self.name, self.config)
         folder = existing(self.path)
-        if found := load_tables(folder, "they need a column of encoded images"):
-            return found
+        if tables := load_tables(folder, "they need a column of encoded images"):
+            return tables
         if folder.is_file():
             raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
         return _try(
@@ -119,9 +120,10 @@ class FashionMNIST(Source[ImageSplit]):
         return {"train": self._split("train"), "test": self._split("t10k")}
 
     def _split(self, prefix: str) -> ImageSplit:
-        images = read_idx(self.folder / f"{prefix}-images-idx3-ubyte.gz")[:, None]
-        labels = read_idx(self.folder / f"{prefix}-labels-idx1-ubyte.gz").long()
-        return ImageSplit(images, identity=f"{self.folder}/{prefix}", labels=labels, classes=list(self.classes))
+        files = [self.folder / f"{prefix}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
+        images, labels = map(read_idx, files)
+        identity = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:32]
+        return ImageSplit(images[:, None], identity=identity, labels=labels.long(), classes=list(self.classes))
 
 
 class Digits(Source[ImageSplit]):
@@ -189,10 +191,10 @@ def existing(path: str) -> Path:
     return folder
 
 
-def column(chosen: str | None, found: list[str], features: Any, what: str, where: str) -> str | None:
-    """The column of that name; "auto" is the first of those found, if there is one."""
+def column(chosen: str | None, names: list[str], features: Any, what: str, where: str) -> str | None:
+    """The column of that name; "auto" is the first of `names`, if there is one."""
     if chosen is None or chosen == "auto":
-        return found[0] if found and chosen else None
+        return names[0] if names and chosen else None
     if chosen not in features:
         raise UserError(
             f"data.source.{what}: there is no column {chosen!r} in {where}; its columns: {', '.join(features)}"

@@ -1,7 +1,7 @@
 """Text as token ids: tokenised once, then a text a row for evaluation, or rows packed full for training."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -244,8 +244,8 @@ class Text(Data[TextSplit, Texts]):
     def facts(self) -> dict[str, float]:
         return {"padding": self.training().padding}
 
-    def unseen(self, role: str) -> Iterable[Batch]:
-        return self.packed(role) if role in self.packable else []
+    def unseen(self, role: str) -> Batches | None:
+        return self.packed(role) if role in self.packable else None
 
     def packed(self, role: str) -> Batches:
         """The packed rows of "train", "bank", "test" or "validation" in their order, for evaluation."""
@@ -263,10 +263,10 @@ class Text(Data[TextSplit, Texts]):
     def tags(self, role: str) -> list[list[str]]:
         return self._known(role, self.split_of(self.splits[role]).tags)
 
-    def _known(self, role: str, found: list[list[str]] | None) -> list[list[str]]:
-        if found is None:
+    def _known(self, role: str, of_split: list[list[str]] | None) -> list[list[str]]:
+        if of_split is None:
             raise UsageError(NO_WORDS)
-        return [found[i] for i in self.rows[role].index.tolist()]
+        return [of_split[i] for i in self.rows[role].index.tolist()]
 
     def prepare(self, items: Sequence[str] | Sequence[Sequence[str]]) -> Iterator[Batch]:
         """Batches of new texts, or of texts split into words."""

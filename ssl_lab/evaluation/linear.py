@@ -47,7 +47,10 @@ class Probe:
 
     def __call__(self, queries: Float[Tensor, "m d"]) -> Int[Tensor, " m"]:
         """The class of each query."""
-        return _classes(self.weights, self.bias, (queries - self.mean) / self.std)
+        return self.logits(queries).argmax(1)
+
+    def logits(self, queries: Float[Tensor, "m d"]) -> Float[Tensor, "m k"]:
+        return torch.addmm(self.bias, (queries - self.mean) / self.std, self.weights.T)
 
     @property
     def note(self) -> str:
@@ -97,14 +100,14 @@ def best_penalty(accuracy: Callable[[int], float]) -> int:
 
     From strong to weak, until two in a row are no better than the best; then further, while the best is at an end.
     """
-    found: dict[int, float] = {}
+    tried: dict[int, float] = {}
     for i in range(STRONGEST, WEAKEST - 1, -1):
-        found[i] = accuracy(i)
-        if len(found) > 2 and max(list(found.values())[-2:]) <= max(list(found.values())[:-2]):
+        tried[i] = accuracy(i)
+        if len(tried) > 2 and max(list(tried.values())[-2:]) <= max(list(tried.values())[:-2]):
             break
-    while (best := max(found, key=lambda i: found[i])) in (min(found), max(found)):
-        further = best - 1 if best == min(found) else best + 1
-        found[further] = accuracy(further)
+    while (best := max(tried, key=lambda i: tried[i])) in (min(tried), max(tried)):
+        further = best - 1 if best == min(tried) else best + 1
+        tried[further] = accuracy(further)
     return best
 
 
@@ -194,8 +197,8 @@ class Regression:
         first = packed(curvature.scaled(weights, 0.5), bias)
         options = {"maxcor": 40, "maxiter": MOST, "maxfun": 2 * MOST, "ftol": 0.0, "gtol": 0.0}
         with _libraries().limit(limits=1, user_api="blas"):  # SciPy's threads would get into the way of torch's
-            found = minimize(function, first, jac=True, method="L-BFGS-B", callback=look, options=options)
-        return Fit(*unpacked(np.asarray(found.x)), float(found.fun), _gap(progress))
+            optimum = minimize(function, first, jac=True, method="L-BFGS-B", callback=look, options=options)
+        return Fit(*unpacked(np.asarray(optimum.x)), float(optimum.fun), _gap(progress))
 
     def objective(
         self, weights: Float[Tensor, "k d"], bias: Float[Tensor, " k"], penalty: float

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssl_lab.data.base import Batch
 from ssl_lab.embedding.embed import evaluating
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.terms import Perplexity, TermMean, Terms
 from ssl_lab.randomness import Draw
 from ssl_lab.views.base import Views
 
@@ -23,37 +23,25 @@ PROTOCOL = "hidden15_as_mask"
 def perplexity(
     objective: nn.Module,
     views: Views,
-    batches: Iterable[Batch],
+    batches: Iterable[tuple[int, Batch]],
     counts: Int[Tensor, " v"],
     device: torch.device | str = "cpu",
-) -> dict[str, Score]:
+) -> dict[str, Terms]:
     """Perplexity and accuracy at hidden tokens; `perplexity_unigram` is the control: that of `counts` of known tokens.
 
-    The intervals are those of a mean over batches (normal, 95 %), of accuracy and of the logarithm of perplexity."""
+    The number of a batch decides which of its tokens are hidden."""
     surprise = -((counts + 1) / (counts + 1).sum()).log()  # (v,), add-one smoothing
     rows = []
     with evaluating(objective):
-        for i, batch in enumerate(batches):
+        for i, batch in batches:
             made = views.held_out(move_data_to_device(batch, device), Draw(0, i, device=device))
             scalars, hidden = objective(made, 1.0), made["hidden"].cpu()
             targets = batch["tokens"].gather(1, hidden.clamp(min=0))[hidden >= 0]
             means = scalars["loss"], scalars["masked_accuracy"], surprise[targets].mean()
             rows.append([float(value) for value in means] + [len(targets)])
-    loss, accuracy, unigram, n = torch.tensor(rows, dtype=torch.float64).unbind(1)
+    loss, accuracy, unigram, n = torch.tensor(rows, dtype=torch.float64).view(-1, 4).unbind(1)
     return {
-        f"perplexity/{PROTOCOL}": _exp(_mean(loss, n)),
-        f"masked_accuracy/{PROTOCOL}": _mean(accuracy, n),
-        f"perplexity_unigram/{PROTOCOL}": _exp(_mean(unigram, n)),
+        f"perplexity/{PROTOCOL}": Terms(Perplexity, loss, n),
+        f"masked_accuracy/{PROTOCOL}": Terms(TermMean, accuracy, n),
+        f"perplexity_unigram/{PROTOCOL}": Terms(Perplexity, unigram, n),
     }
-
-
-def _mean(values: Tensor, weights: Tensor) -> Score:
-    share = weights / weights.sum()
-    mean = (share * values).sum()
-    error = (share.square() * (values - mean).square()).sum().sqrt()
-    return Score(float(mean), float(mean - 1.96 * error), float(mean + 1.96 * error), int(weights.sum()))
-
-
-def _exp(score: Score) -> Score:
-    value, low, high = torch.tensor([score.value, score.low, score.high]).exp().tolist()
-    return Score(value, low, high, score.n)

@@ -14,6 +14,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ssl_lab.evaluation import geometry
 from ssl_lab.evaluation.knn import knn
+from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.spans import span_counts
 
 Parts = Tensor | list[Tensor]
@@ -97,8 +98,8 @@ class Alignment(Metric):
         return (self.total / self.count).float()
 
 
-class KNNAccuracy(Metric):
-    """The share of query rows whose class the nearest reference rows predict, see `knn.knn`; all rows are kept."""
+class QueryAccuracy(Metric):
+    """The share of query rows whose class is predicted from reference rows, whose labels are known; all are kept."""
 
     full_state_update = False
     higher_is_better = True
@@ -107,9 +108,8 @@ class KNNAccuracy(Metric):
     query: Parts
     query_labels: Parts
 
-    def __init__(self, k: int = 20, temperature: float = 0.07, **options: Any):
+    def __init__(self, **options: Any):
         super().__init__(**options)
-        self.k, self.temperature = k, temperature
         for name in ("reference", "reference_labels", "query", "query_labels"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -123,12 +123,38 @@ class KNNAccuracy(Metric):
         """NaN where there are no reference or no query rows."""
         if not len(self.reference) or not len(self.query):
             return torch.tensor(torch.nan)
-        known = dim_zero_cat(self.reference), dim_zero_cat(self.reference_labels)
-        predicted = knn(*known, dim_zero_cat(self.query), self.k, self.temperature)
-        return (predicted == dim_zero_cat(self.query_labels)).float().mean()
+        parts = (dim_zero_cat(part) for part in (self.reference, self.reference_labels, self.query))
+        return (self.predict(*parts) == dim_zero_cat(self.query_labels)).float().mean()
+
+    def predict(
+        self, reference: Float[Tensor, "n d"], labels: Int[Tensor, " n"], query: Float[Tensor, "m d"]
+    ) -> Int[Tensor, " m"]:
+        raise NotImplementedError
 
 
-class SpanF1(Metric):
+class KNNAccuracy(QueryAccuracy):
+    """By the nearest reference rows, see `knn.knn`."""
+
+    def __init__(self, k: int = 20, temperature: float = 0.07, **options: Any):
+        super().__init__(**options)
+        self.k, self.temperature = k, temperature
+
+    def predict(
+        self, reference: Float[Tensor, "n d"], labels: Int[Tensor, " n"], query: Float[Tensor, "m d"]
+    ) -> Int[Tensor, " m"]:
+        return knn(reference, labels, query, self.k, self.temperature)
+
+
+class LinearAccuracy(QueryAccuracy):
+    """By logistic regression on the reference rows, see `linear.linear_probe`."""
+
+    def predict(
+        self, reference: Float[Tensor, "n d"], labels: Int[Tensor, " n"], query: Float[Tensor, "m d"]
+    ) -> Int[Tensor, " m"]:
+        return linear_probe(reference, labels)(query)
+
+
+class EntityF1(Metric):
     """F1 of whole entities over all types, see `spans`; torchmetrics counts words."""
 
     full_state_update = False
@@ -142,7 +168,7 @@ class SpanF1(Metric):
         for name in ("right", "predicted", "labelled"):
             self.add_state(name, default=torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> None:
+    def count(self, predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> None:
         """The BIO tags of each sentence."""
         right, predicted, labelled = span_counts(labels, predictions)
         self.right += right
@@ -152,3 +178,9 @@ class SpanF1(Metric):
     def compute(self) -> Float[Tensor, ""]:
         """0 where there are no entities at all."""
         return 2 * self.right / (self.predicted + self.labelled).clamp(min=1)
+
+
+class SpanF1(EntityF1):
+    def update(self, predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> None:
+        """The BIO tags of each sentence."""
+        self.count(predictions, labels)

@@ -24,20 +24,27 @@ def raw_vectors(data: Data, role: str) -> Float[Tensor, "n d"]:
 
 
 def classify_raw(
-    bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], queries: Float[Tensor, "m d"], seed: int
-) -> Int[Tensor, " m"]:
-    """The label of each query: by the linear probe or, where nearly all is zero, as scikit-learn does it for text."""
-    dense = (bank != 0).float().mean() > DENSE
-    return linear_probe(bank, bank_labels, seed)(queries) if dense else _text(bank, bank_labels, queries)
+    bank: Float[Tensor, "n d"], bank_labels: Int[Tensor, " n"], queries: Float[Tensor, "m d"], classes: int, seed: int
+) -> Float[Tensor, "m classes"]:
+    """The logits of each query, -inf for a class that the bank lacks: by the linear probe or, where nearly all is zero,
+    as scikit-learn does it for text."""
+    logits = torch.full((len(queries), classes), -torch.inf)
+    if (bank != 0).float().mean() > DENSE:
+        fitted = linear_probe(bank, bank_labels, seed).logits(queries)
+        logits[:, : fitted.shape[1]] = fitted
+    else:
+        known = bank_labels.unique()  # ascending, as scikit-learn has them
+        logits[:, known] = _text(bank, bank_labels, queries)
+    return logits
 
 
-def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor) -> Tensor:
+def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor) -> Float[Tensor, "m known"]:
     """Rows of length 1; the strength of the penalty by cross-validation, where there are labels enough."""
     rarest = int(bank_labels.unique(return_counts=True)[1].min())
     if rarest == len(bank_labels):
-        return bank_labels[:1].expand(len(queries))
+        return torch.zeros(len(queries), 1)
     model: Any = LogisticRegression(C=10, max_iter=1000)
     if rarest > 1:
         model = GridSearchCV(model, {"C": [0.1, 1, 10, 100]}, cv=min(5, rarest))
     model.fit(normalize(csr_matrix(bank.numpy())), bank_labels)
-    return torch.from_numpy(model.predict(normalize(csr_matrix(queries.numpy()))))
+    return torch.from_numpy(model.predict_log_proba(normalize(csr_matrix(queries.numpy())))).float()

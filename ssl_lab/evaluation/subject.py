@@ -6,7 +6,7 @@ A run, the same backbone untrained and raw input are all alike here.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Data
@@ -33,27 +33,21 @@ def subject(encode: Encoder, data: Data, rows: int | None) -> Subject:
     return Subject(Vectors(**embedded, **labels), encode)
 
 
-def held_out_vectors(encode: Encoder, data: Data, rows: int, seed: int) -> Vectors | None:
-    """Of so many random rows of the bank, of which a third plays the test rows; None where these have no labels."""
-    bank = data.rows["bank"]
-    if bank.labels is None:
-        return None
-    order = torch.randperm(len(bank), generator=generator(seed))[:rows]
-    test, chosen = (torch.zeros(len(bank), dtype=torch.bool) for _ in range(2))
-    test[order[: len(order) // 3]] = chosen[order] = True
-    embedded, labels = encode(batches_of(data, "bank", chosen)), bank.labels[bank.index[chosen]]
-    is_test = test[chosen]
-    return Vectors(embedded[~is_test], labels[~is_test], embedded[is_test], labels[is_test])
+def held_out_rows(bank: int, rows: int, seed: int) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Places of so many random rows of a bank of that size, ascending; and which are queries: a third of them."""
+    order = torch.randperm(bank, generator=generator(seed))[:rows]
+    places = order.sort()
+    return places.values, places.indices < len(order) // 3
 
 
-def vectors_of(found: EmbeddingSet, rows: int | None) -> Vectors:
+def vectors_of(embeddings: EmbeddingSet, rows: int | None) -> Vectors:
     """Those of the splits that play bank and test, the first `rows` of each or all."""
     parts = {}
     for role in ("bank", "test"):
-        if split := found.splits.get(role):
-            parts[role] = found.vectors(split)[:rows]
-            if "label" in found.columns(split):
-                parts[f"{role}_labels"] = found.labels(split)[:rows]
+        if split := embeddings.splits.get(role):
+            parts[role] = embeddings.vectors(split)[:rows]
+            if "label" in embeddings.columns(split):
+                parts[f"{role}_labels"] = embeddings.labels(split)[:rows]
     return Vectors(**parts)
 
 

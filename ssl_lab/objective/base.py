@@ -1,6 +1,6 @@
 """What every objective is: a backbone with all that training it takes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.errors import UserError
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.terms import TermMean, Terms
 from ssl_lab.optimizer.groups import parameter_groups
 from ssl_lab.views.base import Views
 
@@ -34,6 +34,9 @@ class Objective(nn.Module):
     product: ClassVar[tuple[str, ...]] = ("backbone.",)
     """beginnings of the names of the weights that an export carries: of the encoder, and of what `fill` needs"""
 
+    metrics: ClassVar[Mapping[str, type[TermMean]]] = {}
+    """of which scalars a metric is logged; those of the others are their means"""
+
     fills: ClassVar[bool] = False
     """whether it learns to predict hidden words, and so can `fill`"""
 
@@ -47,8 +50,8 @@ class Objective(nn.Module):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """`progress` in [0, 1] through the training. Losses are computed in at least float32.
 
-        `weight` is the number of terms that the loss is a mean over, 1 where it is left out: a step's gradient is the
-        mean weighted by it, over all processes and accumulated batches, so that it is that of the whole batch.
+        `weight` is the number of terms that all scalars are means over, 1 where it is left out: a step's gradient is
+        the mean weighted by it, over all processes and accumulated batches, so that it is that of the whole batch.
         """
         raise NotImplementedError
 
@@ -61,8 +64,11 @@ class Objective(nn.Module):
         """What learns at another rate or does not decay, as groups of parameters for the optimizer."""
         return parameter_groups(self, weight_decay)
 
-    def held_out(self, views: Views, unseen: Iterable[Batch], counts: Counts) -> dict[str, Score]:
-        """Scores of its own on items that it has not seen, shaped as in training; by name, `metric/protocol`."""
+    def held_out(self, views: Views, unseen: Iterable[tuple[int, Batch]], counts: Counts) -> dict[str, Terms]:
+        """Scores of its own on items that it has not seen, shaped as in training; by name, `metric/protocol`.
+
+        The batches are numbered, and a process may have some of them or none.
+        """
         return {}
 
     def fill(self, tokenizer: Tokenizer, batch: Batch, k: int) -> list[list[tuple[int, float]]]:

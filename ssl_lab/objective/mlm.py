@@ -15,7 +15,7 @@ from ssl_lab.data.base import Batch
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.masked import perplexity
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.terms import Perplexity, TermMean, Terms
 from ssl_lab.objective.base import Counts, Objective
 from ssl_lab.objective.cross_entropy import cross_entropy
 from ssl_lab.views.base import Views
@@ -29,6 +29,7 @@ class MLM(Objective):
     needs = frozenset({"masked", "hidden"})
     needs_of_backbone = frozenset({"tokens", "words"})
     product = ("backbone.", "head.", "bias")
+    metrics = {"masked_accuracy": TermMean, "perplexity": Perplexity}  # noqa: RUF012
     fills = True
 
     def __init__(self, backbone: Backbone):
@@ -50,12 +51,11 @@ class MLM(Objective):
         products = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         loss, right = cross_entropy(features, self.output, target, self.bias, chunk=CHUNK, products=products)
         weight = torch.tensor(float(len(target)), device=loss.device)
-        return {"loss": loss, "weight": weight, "masked_accuracy": right, "perplexity": loss.detach().exp()}
+        return {"loss": loss, "weight": weight, "masked_accuracy": right, "perplexity": loss}
 
-    def held_out(self, views: Views, unseen: Iterable[Batch], counts: Counts) -> dict[str, Score]:
+    def held_out(self, views: Views, unseen: Iterable[tuple[int, Batch]], counts: Counts) -> dict[str, Terms]:
         """Masked perplexity, beside that of the counts of tokens."""
-        batches = list(unseen)
-        return perplexity(self, views, batches, counts(), self.device) if batches else {}
+        return perplexity(self, views, unseen, counts(), self.device)
 
     @torch.no_grad()
     def fill(self, tokenizer: Tokenizer, batch: Batch, k: int) -> list[list[tuple[int, float]]]:
@@ -66,8 +66,8 @@ class MLM(Objective):
             raise UserError(f"there is no {mask} in the text: put one where the hidden word stands")
         logits = torch.addmm(self.bias, self.features(tokens, hidden, None), self.output.T)
         whole = tokenizer.starts_word & ~tokenizer.special  # a word's later pieces are no words
-        found = logits.softmax(1).masked_fill(~whole.to(self.device), 0).topk(k, dim=1)
-        return [list(zip(*one, strict=True)) for one in zip(found.indices.tolist(), found.values.tolist(), strict=True)]
+        shares, words = logits.softmax(1).masked_fill(~whole.to(self.device), 0).topk(k, dim=1)
+        return [list(zip(*one, strict=True)) for one in zip(words.tolist(), shares.tolist(), strict=True)]
 
     def features(
         self, masked: Int[Tensor, "b t"], hidden: Int[Tensor, "b k"], document: Int[Tensor, "b t"] | None

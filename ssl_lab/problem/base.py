@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torchmetrics import Metric
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch, Data
@@ -37,6 +38,8 @@ class Problem(ABC):
     """
 
     metric: ClassVar[str]
+    """its first score, which `judge` gives"""
+
     control_name: ClassVar[str]
 
     def __init__(self, data: Data):
@@ -64,6 +67,10 @@ class Problem(ABC):
         """A function that gives the targets of a batch, in the shape of its features; NONE where there is none."""
 
     @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """Scores by name, `metric` among them; `update` takes probabilities (*n, k) and targets (*n)."""
+
+    @abstractmethod
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score: ...
 
     @abstractmethod
@@ -71,9 +78,9 @@ class Problem(ABC):
         """How well each class is predicted, for scores.json."""
 
     @abstractmethod
-    def control(self, items: Int[Tensor, " m"], test: Examples, seed: int) -> Score:
-        """How well it goes without any model, knowing the labels of `items` of the bank."""
+    def control(self, items: Int[Tensor, " m"], seed: int) -> Float[Tensor, "n k"]:
+        """The logits of the test examples without any model, knowing the labels of `items` of the bank."""
 
     @abstractmethod
-    def majority(self, test: Examples) -> Score:
-        """How well it goes without looking."""
+    def majority(self) -> Float[Tensor, "n k"]:
+        """Those without looking."""

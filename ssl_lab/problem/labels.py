@@ -1,4 +1,4 @@
-"""The label of an item: classification, scored by accuracy."""
+"""The label of an item: classification, scored by accuracy and, by option, what torchmetrics has besides."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torchmetrics import Metric
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.errors import UsageError
+from ssl_lab.evaluation.predictions import class_metrics
 from ssl_lab.evaluation.raw_input import classify_raw, raw_vectors
 from ssl_lab.evaluation.scores import Score, accuracy
 from ssl_lab.problem.base import Examples, Problem
@@ -27,15 +29,16 @@ class Labels(Problem):
     def names(self) -> list[str]:
         if not self.data.labelled:
             raise UsageError("the data have no labels to learn and to score: choose data=… with labels")
-        return self.data.classes or [str(i) for i in range(int(self.data.labels("bank").max()) + 1)]
+        most = max(int(self.data.labels(role).max()) for role in ("bank", "test"))
+        return self.data.classes or [str(i) for i in range(most + 1)]
 
     def strata(self) -> Int[Tensor, " n"]:
         return self.data.labels("bank")
 
     def examples(self, model: Encoder, role: str, cached: bool = True) -> Examples:
         if cached:
-            found = embedded(model, self.data)
-            vectors = found.vectors(found.splits[role])
+            embeddings = embedded(model, self.data)
+            vectors = embeddings.vectors(embeddings.splits[role])
         else:
             vectors = model.encode(self.data.loader(role))
         return Examples(vectors, self.data.labels(role), torch.arange(len(vectors)))
@@ -46,6 +49,9 @@ class Labels(Problem):
     def targets(self, role: str) -> Callable[[Batch], Int[Tensor, " b"]]:
         return lambda batch: batch["label"]
 
+    def metrics(self) -> dict[str, Metric]:
+        return class_metrics(len(self.classes))
+
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
         return accuracy(logits.argmax(1), test.targets)
 
@@ -54,11 +60,11 @@ class Labels(Problem):
         present = [(i, name) for i, name in enumerate(self.classes) if (truth == i).any()]
         return {name: asdict(accuracy(predicted[truth == i], truth[truth == i])) for i, name in present}
 
-    def control(self, items: Int[Tensor, " m"], test: Examples, seed: int) -> Score:
+    def control(self, items: Int[Tensor, " m"], seed: int) -> Float[Tensor, "n k"]:
         raw_bank, raw_test = (raw_vectors(self.data, role) for role in ("bank", "test"))
         labels = self.data.labels("bank")[items]
-        return accuracy(classify_raw(raw_bank[items], labels, raw_test, seed), test.targets)
+        return classify_raw(raw_bank[items], labels, raw_test, len(self.classes), seed)
 
-    def majority(self, test: Examples) -> Score:
-        commonest = self.data.labels("bank").mode().values
-        return accuracy(commonest.expand(len(test.targets)), test.targets)
+    def majority(self) -> Float[Tensor, "n k"]:
+        counts = self.data.labels("bank").bincount(minlength=len(self.classes))
+        return counts.log().expand(len(self.data.rows["test"]), -1)

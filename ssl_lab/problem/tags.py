@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch
 from ssl_lab.embedding.embedded_words import begins, embedded_words
 from ssl_lab.embedding.encoder import Encoder
+from ssl_lab.evaluation.metrics import EntityF1
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.spans import allowed, span_f1, span_scores, viterbi
 from ssl_lab.problem.base import NONE, Examples, Problem
@@ -60,31 +62,46 @@ class Tags(Problem):
 
         return of
 
+    def metrics(self) -> dict[str, Metric]:
+        return {self.metric: TagF1(self.classes)}
+
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
         return span_f1(truth_of(test, self.classes), decoded(logits, test, self.classes))
 
     def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
         """Precision, recall and F1 of each type of entity, and of all."""
         scores = span_scores(truth_of(test, self.classes), decoded(logits, test, self.classes))
-        return {name: asdict(found) for name, found in scores.items()}
+        return {name: asdict(score) for name, score in scores.items()}
 
-    def control(self, items: Int[Tensor, " m"], test: Examples, seed: int) -> Score:
+    def control(self, items: Int[Tensor, " m"], seed: int) -> Float[Tensor, "n k"]:
         words, tags = self.data.words("bank"), self.data.tags("bank")
         counts: dict[str, Counter[str]] = {}
         for i in items.tolist():
             for word, tag in zip(words[i], tags[i], strict=True):
                 counts.setdefault(word, Counter())[tag] += 1
         rows = [counts.get(word, Counter({"O": 1})) for sentence in self.data.words("test") for word in sentence]
-        logits = torch.tensor([[row[name] + 1e-3 for name in self.classes] for row in rows]).log()
-        return self.judge(logits, test)
+        return torch.tensor([[row[name] + 1e-3 for name in self.classes] for row in rows]).log()
 
-    def majority(self, test: Examples) -> Score:
-        none = torch.eye(len(self.classes))[0].expand(len(test.targets), -1)
-        return self.judge(none, test)
+    def majority(self) -> Float[Tensor, "n k"]:
+        words = sum(len(tags) for tags in self.data.tags("test"))
+        return torch.eye(len(self.classes))[0].expand(words, -1)
 
     @property
     def _numbers(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.classes)}
+
+
+class TagF1(EntityF1):
+    """Of the best tags of each row, a sentence whose words are where there are targets."""
+
+    def __init__(self, classes: list[str], **options: Any):
+        super().__init__(**options)
+        self.classes = classes
+
+    def update(self, probabilities: Float[Tensor, "b t k"], targets: Int[Tensor, "b t"]) -> None:
+        known = targets != NONE
+        words = Examples(probabilities[known], targets[known].cpu(), known.nonzero()[:, 0].cpu())
+        self.count(decoded(words.vectors.cpu().log(), words, self.classes), truth_of(words, self.classes))
 
 
 def decoded(logits: Float[Tensor, "n k"], test: Examples, classes: list[str]) -> list[list[str]]:

@@ -87,7 +87,7 @@ def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretrai
     model = Model(module.objective.encoder, module.views, data, parts, run, module.objective)
     first = beside(model.held_out(), {}, config.seed)
     before, protocol = untrained(model, config.seed), Protocol(**plain(config.protocol))
-    found = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)
-    publish(found.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
-    say(table(headlines(found.lines), found.cached))
-    return health | data.facts | found.summary
+    scored = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)
+    publish(scored.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
+    say(table(headlines(scored.lines), scored.cached))
+    return health | data.facts | scored.summary

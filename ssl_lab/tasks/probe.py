@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from omegaconf import DictConfig, ListConfig
 from safetensors.torch import save_file
 from torch import Tensor
@@ -18,7 +19,8 @@ from torch.optim import Optimizer
 from ssl_lab.config import bound, build, plain
 from ssl_lab.data.base import Data
 from ssl_lab.data.few import how_many, stratified
-from ssl_lab.errors import UsageError
+from ssl_lab.errors import UsageError, nearest
+from ssl_lab.evaluation.predictions import bootstrapped, valued
 from ssl_lab.evaluation.scores import Score, mean
 from ssl_lab.hardware import quiet
 from ssl_lab.head.base import Head
@@ -33,6 +35,8 @@ from ssl_lab.schedule.base import Schedule
 from ssl_lab.trainer import make_trainer
 from ssl_lab.training.finetuning import Known, Probing
 from ssl_lab.training.progress import progress_bar
+
+Scores = dict[str, Score]
 
 
 def probe(config: DictConfig, folder: Path) -> None:
@@ -51,9 +55,8 @@ def probe(config: DictConfig, folder: Path) -> None:
     rows = []
     for count in counts:
         rows.append(lab.row(count, subjects, examples))
-        say(table(lab.metric, lab.problem.control_name, rows[-1]))
     summary = {key: [row[key] for row in rows] if several else rows[0][key] for key in rows[0]}
-    summary = {"metric": lab.metric, **summary, "seeds": config.seeds}
+    summary = {"metric": lab.full_name(lab.problem.metric), **summary, "seeds": config.seeds}
     write_json(folder / "summary.json", summary)
 
 
@@ -69,42 +72,51 @@ class Lab:
 
     def __post_init__(self) -> None:
         self.strata = self.problem.strata()
+        made = self.problem.metrics()
+        if unknown := [name for name in self.config.metrics if name not in made]:
+            raise UsageError(f"metrics: there is no {unknown[0]!r}: {nearest(unknown[0], made)}")
+        self.others = {name: made[name] for name in self.config.metrics if name != self.problem.metric}
+
+    def full_name(self, metric: str) -> str:
         how = "finetuned" if self.config.finetune else "frozen"
-        self.metric = f"{self.problem.metric}/{how}_{type(self.head).__name__.lower()}"
+        return f"{metric}/{how}_{type(self.head).__name__.lower()}"
 
     def row(self, count: int, subjects: dict[str, Model], examples: dict[str, list[Examples]]) -> dict[str, Any]:
-        """The scores with `count` labels, by the names of summary.json."""
+        """The scores with `count` labels, by the names of summary.json; says them."""
         own_test = examples["score"][1]
-        found: dict[str, list[Score]] = {name: [] for name in (*subjects, "score_control")}
+        by_subject: dict[str, list[Scores]] = {name: [] for name in (*subjects, "score_control")}
         seconds = 0.0
         for seed in range(self.config.seed, self.config.seed + self.config.seeds):
             items = stratified(self.strata, count, seed)
             for name, model in subjects.items():
-                bank, test = examples[name]
+                own, (bank, test) = name == "score", examples[name]
                 start = time.perf_counter()
-                found[name].append(self.trained(model, bank, test, items, seed, keep=name == "score"))
-                seconds += (time.perf_counter() - start) * (name == "score")
-            found["score_control"].append(self.problem.control(items, own_test, seed))
-        score = over_seeds(found["score"])
-        return {
-            "labels": count,
-            "score": score.value,
-            "low": score.low,
-            "high": score.high,
-            **{name: over_seeds(found[name]).value for name in ("score_untrained", "score_control")},
-            "score_majority": self.problem.majority(own_test).value,
-            "seconds": round(seconds / self.config.seeds, 2),
-        }
+                logits, test = self.trained(model, bank, test, items, seed, keep=own)
+                seconds += (time.perf_counter() - start) * own
+                by_subject[name].append(self.judged(logits, test, interval=own and self.config.seeds == 1))
+            by_subject["score_control"].append(self.judged(self.problem.control(items, seed), own_test))
+        by_subject["score_majority"] = [self.judged(self.problem.majority(), own_test)]
+        seconds = round(seconds / self.config.seeds, 2)
+        row: dict[str, Any] = {"labels": count}
+        for metric in (self.problem.metric, *self.others):
+            scores = {name: over_seeds([one[metric] for one in scores]) for name, scores in by_subject.items()}
+            shown = beside(scores, self.problem.control_name)
+            say(f"{self.full_name(metric)}, {count:,} labels: {shown} ({seconds:.1f} s)")
+            first = metric == self.problem.metric
+            row |= {name if first else name.replace("score", metric): score.value for name, score in scores.items()}
+            ends = ("low", "high") if first else (f"{metric}_low", f"{metric}_high")
+            row |= dict(zip(ends, (scores["score"].low, scores["score"].high), strict=True))
+        return row | {"seconds": seconds}
 
     def trained(
         self, model: Model, bank: Examples, test: Examples, items: Int[Tensor, " n"], seed: int, keep: bool
-    ) -> Score:
-        """The score of a head that knows the labels of `items`; `keep`: it is what this task makes."""
+    ) -> tuple[Float[Tensor, "m k"], Examples]:
+        """What a head that knows the labels of `items` predicts, and of what; `keep`: it is what this task makes."""
         head = copy.deepcopy(self.head)
         head.fit(bank.of(items), self.problem.classes, seed)
         weights: dict[str, torch.nn.Module] = {"head": head}
         if self.config.finetune:
-            tuned = self.finetuned(model, head, items, seed)
+            tuned = self.finetuned(model, head, items, seed, keep)
             head, weights = tuned.head, {"head": tuned.head, "backbone": tuned.backbone}
             model = Model(tuned.backbone, model.views, self.data, model.config)
             test = self.problem.examples(model, "test", cached=False)
@@ -112,7 +124,19 @@ class Lab:
             logits = head(test.vectors)
         if keep:
             self.keep(weights, self.problem.details(logits, test))
-        return self.problem.judge(logits, test)
+        return logits, test
+
+    def judged(self, logits: Float[Tensor, "n k"], test: Examples, interval: bool = False) -> Scores:
+        """Scores by name; `interval`: those of `metrics` have one, too, which takes many draws of the test items."""
+        probabilities = logits.softmax(-1)
+        scores = {self.problem.metric: self.problem.judge(logits, test)}
+        for name, metric in self.others.items():
+            if interval:
+                scores[name] = bootstrapped(metric, probabilities, test.targets)
+            else:
+                value = valued(metric, probabilities, test.targets)
+                scores[name] = Score(value, math.nan, math.nan, len(test.targets))
+        return scores
 
     def keep(self, weights: dict[str, torch.nn.Module], details: dict[str, Any]) -> None:
         """Writes the last model: probe.safetensors, and scores.json with its scores by class or type."""
@@ -121,14 +145,17 @@ class Lab:
         save_file(named, self.folder / "probe.safetensors", {"classes": json.dumps(self.problem.classes)})
         write_json(self.folder / "scores.json", details)
 
-    def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int) -> Probing:
+    def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int, logged: bool) -> Probing:
         config, rows = self.config, self.data.rows["bank"]
         pl.seed_everything(seed, workers=True, verbose=False)
         optimizer, schedule = bound(plain(config.optimizer), Optimizer), build(plain(config.schedule), Schedule)
-        module = Probing(model.backbone, model.views, self.problem, head, optimizer, schedule, config.layer_decay)
+        chosen = {name: self.problem.metrics()[name] for name in (self.problem.metric, *self.others)}
+        module = Probing(
+            model.backbone, model.views, self.problem, head, optimizer, schedule, config.layer_decay, chosen
+        )
         trainer = make_trainer(
             plain(config.trainer),
-            logger=JsonlLogger(self.folder),
+            logger=JsonlLogger(self.folder) if logged else False,
             callbacks=[progress_bar()],
             enable_checkpointing=False,
         )
@@ -142,9 +169,8 @@ def over_seeds(scores: list[Score]) -> Score:
     return scores[0] if len(scores) == 1 else mean(torch.tensor([score.value for score in scores]))
 
 
-def table(metric: str, control: str, row: dict[str, Any]) -> str:
-    return (
-        f"{metric}, {row['labels']:,} labels: {row['score']:.4f} [{row['low']:.3f}, {row['high']:.3f}]; untrained "
-        f"{row['score_untrained']:.4f}, {control} {row['score_control']:.4f}, majority {row['score_majority']:.4f} "
-        f"({row['seconds']:.1f} s)"
-    )
+def beside(scores: Scores, control: str) -> str:
+    """A score with its interval beside its controls, for people."""
+    score, names = scores["score"], {"untrained": "untrained", "control": control, "majority": "majority"}
+    controls = ", ".join(f"{name} {scores[f'score_{key}'].value:.4f}" for key, name in names.items())
+    return f"{score.value:.4f} [{score.low:.3f}, {score.high:.3f}]; {controls}"

@@ -6,13 +6,14 @@ al. 2022, arXiv 2202.10054). With `layer_decay` d, a layer learns at d times the
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
 from jaxtyping import Int
 from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch, Items
@@ -24,7 +25,10 @@ from ssl_lab.views.base import Views
 
 
 class Probing(pl.LightningModule):
-    """Trains copies of `backbone` and `head`. The features are those of the plain items, as when they were frozen."""
+    """Trains copies of `backbone` and `head`. The features are those of the plain items, as when they were frozen.
+
+    `metrics`, which are the problem's, are logged of the training rows, for each epoch.
+    """
 
     def __init__(
         self,
@@ -35,11 +39,13 @@ class Probing(pl.LightningModule):
         optimizer: partial,
         schedule: Callable[[float], float],
         layer_decay: float,
+        metrics: Mapping[str, Metric],
     ):
         super().__init__()
         self.backbone, self.head = copy.deepcopy(backbone).requires_grad_(True), copy.deepcopy(head)
         self.views, self.problem = views, problem
         self.make_optimizer, self.schedule, self.layer_decay = optimizer, schedule, layer_decay
+        self.metrics = MetricCollection(dict(metrics), prefix="probe/train_", compute_groups=False)
 
     def train(self, mode: bool = True) -> "Probing":
         """Batch norms keep their statistics, which the head was fitted to."""
@@ -51,8 +57,11 @@ class Probing(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         features = self.problem.features(self.backbone, self.views.plain(batch)["input"])
-        loss = self.head.loss(self.head(features), batch["target"])
+        logits = self.head(features)
+        loss = self.head.loss(logits, batch["target"])
         self.log("probe/loss", loss.detach())
+        self.metrics.update(logits.detach().float().softmax(-1), batch["target"])
+        self.log_dict(self.metrics, on_step=False, on_epoch=True)
         return loss
 
     def configure_optimizers(self) -> Any:

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from ssl_lab.data.base import Batch
 from ssl_lab.distributed import average
@@ -39,6 +40,11 @@ class Pretraining(pl.LightningModule):
         self.make_optimizer, self.schedule, self.seed = optimizer, schedule, seed
         self.weight_decay = weight_decay
         self.weight: Tensor | float = 0.0  # of the batches since the last step
+        self.metrics = MetricCollection(
+            {name: metric(dist_sync_on_step=True) for name, metric in objective.metrics.items()},
+            prefix="pretrain/",
+            compute_groups=False,
+        )
         if compile:
             self.objective.compile()
 
@@ -50,15 +56,18 @@ class Pretraining(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         set_generators(self.seed, self._batches_seen, self.trainer.global_rank)
         scalars = self.objective(batch, self.progress)
-        weight = scalars.pop("weight", None)
-        self.log_dict({f"pretrain/{name}": value.detach() for name, value in scalars.items()}, sync_dist=True)
-        self.weight += 1.0 if weight is None else weight.detach()
-        return scalars["loss"] if weight is None else scalars["loss"] * weight
+        loss, weight = scalars["loss"], scalars.pop("weight", 1.0)
+        for name, metric in self.metrics.items(keep_base=True):
+            metric(scalars.pop(name), weight)
+        share = weight / average(weight)  # of a process, so that the mean over all of them is that over all terms
+        self.log_dict({f"pretrain/{name}": value.detach() * share for name, value in scalars.items()}, sync_dist=True)
+        self.log_dict(self.metrics)
+        self.weight += weight
+        return loss * weight
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients are so far the mean, over processes and accumulated batches, of those of weight · loss."""
-        weight = average(self.weight) if isinstance(self.weight, Tensor) else self.weight
-        mean = weight / self.trainer.accumulate_grad_batches
+        mean = average(self.weight) / self.trainer.accumulate_grad_batches
         if isinstance(mean, Tensor) or mean != 1:  # a tensor is not looked at: that would wait for the device
             torch._foreach_div_([p.grad for p in self.objective.parameters() if p.grad is not None], mean)
         self.weight = 0.0
