@@ -236,8 +236,7 @@ def test_a_damaged_set_is_one_clear_line(made, tmp_path, damage, message):
 
 @pytest.mark.parametrize("widths", ["[4,6]", "[4,5]"])
 def test_shards_of_another_model_are_not_mixed_in(made, tmp_path, widths):
-    torch.manual_seed(1)
-    other = build_model(composed("data=digits", "backbone=convnet", f"backbone.widths={widths}"))
+    other = build_model(composed("data=digits", "backbone=convnet", f"backbone.widths={widths}", "seed=1"))
     other.data.setup()
     other = embedded(other, other.data, shard_rows=SHARD_ROWS)
     folder = copied(made[0], tmp_path / "set")
