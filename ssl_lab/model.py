@@ -1,18 +1,16 @@
 """A trained run, ready to use: items in, vectors out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
-import safetensors.torch
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors import SafetensorError
+from torch import Tensor
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import Config, build, offered
@@ -22,8 +20,10 @@ from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.objective.base import Objective
+from ssl_lab.runfolder.checkpoint import read_weights
 from ssl_lab.runfolder.folder import checkpoint_of, exported, read_config
-from ssl_lab.training.compose import compose, input_parts
+from ssl_lab.runfolder.reading import checked
+from ssl_lab.training.compose import RunConfig, compose, input_parts
 from ssl_lab.views.base import Views
 
 
@@ -82,23 +82,38 @@ class Model(Encoder):
 
 
 def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
-    config = read_config(Path(run).expanduser())
+    """The model of a run folder or of an export, which somebody else may have made.
+
+    Raises UserError where the config is none of ours, or does not fit the weights.
+    """
+    folder = Path(run).expanduser()
+    config = read_config(folder) | {"compile": False}
+    checked(RunConfig, config, f"the config of {folder}")
     file = checkpoint_of(str(checkpoint or run))
     kind = offered(config["data"]["_target_"], Data)
-    config["data"] = kind.restored(config["data"], exported(Path(run).expanduser()))
-    data = build(config["data"], Data, Source)
+    config["data"] = kind.restored(config["data"], exported(folder))
+    data, weights = build(config["data"], Data, Source), read_weights(file)
+    if "pretrained" not in config["backbone"]:  # a small file can describe a net that fills the memory
+        context = data.context
+        with torch.device("meta"):
+            backbone = build(config["backbone"], Backbone, **context)
+            _check_fit(build(config["objective"], Objective, backbone=backbone), weights, file)
     module = compose(config, data)
-    try:
-        if file.suffix == ".safetensors":
-            lacking, unknown = module.objective.load_state_dict(safetensors.torch.load_file(file), strict=False)
-            if wrong := [*unknown, *(name for name in lacking if name.startswith(module.objective.product))]:
-                raise UserError(f"{file} does not fit its config: {wrong[0]} is in one of them only")
-        else:
-            module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
-    except (UnpicklingError, SafetensorError) as error:
-        raise UserError(f"{file} is no checkpoint, or holds more than weights and is not trusted") from error
-    folder = str(Path(run).expanduser().resolve())
-    return Model(module.objective.encoder, module.views, data, parts_of(config), folder, module.objective)
+    _check_fit(module.objective, weights, file)
+    module.objective.load_state_dict(weights, strict=False)
+    return Model(
+        module.objective.encoder, module.views, data, parts_of(config), str(folder.resolve()), module.objective
+    )
+
+
+def _check_fit(objective: Objective, weights: Mapping[str, Tensor], file: Path) -> None:
+    """Raises UserError where weights lack, are of another shape, or too many. An export has those of the product."""
+    states = objective.state_dict()
+    needed = [name for name in states if file.suffix != ".safetensors" or name.startswith(objective.product)]
+    for name in (*weights, *needed):
+        have, want = (list(part[name].shape) if name in part else "nothing" for part in (weights, states))
+        if have != want:
+            raise UserError(f"{file} does not fit its config: {name} is {have}, and by the config {want}")
 
 
 def build_model(config: Config) -> Model:

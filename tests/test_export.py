@@ -169,7 +169,7 @@ def test_what_is_exported_names_only_what_is_allowed(runs, tmp_path):
 def test_weights_that_are_cut_off_are_said(runs):
     file = export(runs["images"][0], "safetensors") / "model" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"model\.safetensors is no checkpoint"):
+    with pytest.raises(UserError, match=r"model\.safetensors is no whole safetensors file"):
         load(file.parent)
 
 

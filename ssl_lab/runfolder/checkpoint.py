@@ -1,13 +1,21 @@
-"""Checkpoints are whole or not there."""
+"""Checkpoints: written whole or not at all, and read as weights and plain numbers alone."""
 
 import io
+import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
+from ssl_lab.errors import UserError
 from ssl_lab.runfolder.files import replace
+
+PREFIX = "objective."  # of the names of its weights in the trained module
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -18,3 +26,39 @@ class WholeCheckpoints(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         replace(Path(path), lambda unfinished: unfinished.write_bytes(buffer.getbuffer()))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Raises UserError where the file is damaged or holds more than weights; it is never read otherwise."""
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A checkpoint of Lightning's, on the CPU. Raises UserError where it is damaged, or holds more than weights."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+                raise UserError(f"{file} is compressed, which no checkpoint is: a small file can fill the memory so")
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise UserError(f"{file} is damaged, or holds more than weights and is not trusted") from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file} is no whole checkpoint ({_first_line(error)}): take an earlier one") from error
+    states = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(states, dict) or not all(isinstance(value, Tensor) for value in states.values()):
+        raise UserError(f"{file} is no checkpoint of a training: it has no state_dict of tensors")
+    return content
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The weights of the objective in a checkpoint or an export."""
+    if file.suffix != ".safetensors":
+        states = read_checkpoint(file)["state_dict"]
+        return {name.removeprefix(PREFIX): value for name, value in states.items() if name.startswith(PREFIX)}
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} is no whole safetensors file ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,22 +1,31 @@
 """The run folder: what a task writes, and what `run=` and `resume=` accept."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
 from ssl_lab.config import Config
 from ssl_lab.errors import UserError
 from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.reading import Schema, checked, inside, read_json, read_yaml
 from ssl_lab.version import __version__
 
+LAST = "checkpoints/last.ckpt"
 MODEL = "model"  # where an export keeps what it has made, in its run folder
 FORMAT = {"format": 1, "version": __version__}
 """goes into every run, embedding set and export; the number grows when an older one can no longer be read"""
 READ_BY = {0: "0.1.0"}  # the last version that reads what has an older number
+
+
+class _Facts(Schema):
+    format: int = 0
+    version: str | None = None
+
+
+class _Exported(Schema):
+    ssl_lab: dict[str, Any]
 
 
 def open_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
@@ -34,16 +43,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     """As plain data. Raises UserError where the folder is no run folder, or one of another format."""
     folder = exported(folder)
     if (folder / "config.json").is_file():
-        content = json.loads((folder / "config.json").read_text())
-        if "ssl_lab" not in content:
+        facts = read_json(folder, "config.json")
+        if "ssl_lab" not in facts:
             raise UserError(
                 f"{folder} holds a model of another package: backbone=hub backbone.name={folder} takes it, or hub_text"
             )
-        facts, config = content, content["ssl_lab"]
+        config = checked(_Exported, facts, folder / "config.json").ssl_lab
     elif (folder / "config.yaml").is_file():
-        provenance = folder / "provenance.json"
-        facts = json.loads(provenance.read_text()) if provenance.is_file() else {}
-        config = _unescaped(yaml.safe_load((folder / "config.yaml").read_text()))
+        facts = read_json(folder, "provenance.json") if (folder / "provenance.json").is_file() else {}
+        config = _unescaped(read_yaml(folder, "config.yaml"))
     else:
         raise UserError(
             f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)"
@@ -54,12 +62,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def check_format(facts: Config, where: Path) -> None:
     """Raises UserError where what lies there was written in a format that this version does not read."""
-    number = facts.get("format", 0)
+    read = checked(_Facts, facts, where)
+    number = read.format
     if (old := READ_BY.get(number)) is not None:
         raise UserError(f"{where} was made by ssl_lab {old} or before: make it again, or read it with ssl-lab=={old}")
     if number != FORMAT["format"]:
-        newer = facts.get("version")
-        raise UserError(f"{where} was made by ssl_lab {newer}, which is newer than this one: upgrade to read it")
+        raise UserError(f"{where} was made by ssl_lab {read.version}, which is newer than this one: upgrade to read it")
 
 
 def checkpoint_of(path: str) -> Path:
@@ -68,11 +76,11 @@ def checkpoint_of(path: str) -> Path:
     if given.is_file():
         return given
     read_config(given)
-    inside = exported(given)
-    last = next((f for f in (inside / "model.safetensors", given / "checkpoints" / "last.ckpt") if f.is_file()), None)
-    if last is None:
-        raise UserError(f"{given} has no checkpoint yet: {given / 'checkpoints' / 'last.ckpt'} is not there")
-    return last
+    if (model := exported(given) / "model.safetensors").is_file():
+        return inside(model.parent, model.name)
+    if not (given / LAST).is_file():
+        raise UserError(f"{given} has no checkpoint yet: {given / LAST} is not there")
+    return inside(given, LAST)
 
 
 def exported(folder: Path) -> Path:

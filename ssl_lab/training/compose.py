@@ -1,7 +1,9 @@
 """From a config to what is trained: the objective around its backbone, the views, the optimizer and the schedule."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
+from pydantic import Field
 from torch.optim import Optimizer
 
 from ssl_lab.backbone.base import Backbone
@@ -9,11 +11,35 @@ from ssl_lab.config import Config, bound, build, offered, options
 from ssl_lab.data.base import Data
 from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
+from ssl_lab.runfolder.reading import Schema
 from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.views.base import Views
 
 INPUT: dict[str, type[Backbone] | type[Views]] = {"backbone": Backbone, "views": Views}
+
+
+class PartConfig(Schema):
+    target: str = Field(alias="_target_")
+
+
+class OptimizerConfig(PartConfig):
+    lr: float
+
+
+class RunConfig(Schema):
+    """What `compose` reads of a config."""
+
+    data: PartConfig
+    views: PartConfig
+    backbone: PartConfig
+    objective: PartConfig
+    optimizer: OptimizerConfig
+    schedule: PartConfig
+    weight_decay_schedule: PartConfig | None = None
+    seed: Annotated[int, Field(ge=0)]
+    lr_for_batch: float | None
+    compile: bool
 
 
 def compose(config: Config, data: Data) -> Pretraining:
