@@ -8,6 +8,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from ssl_lab.credentials import masked
+
 Item = TypeVar("Item")
 EVERY = 10.0  # seconds between plain lines
 
@@ -30,4 +32,4 @@ def progress(items: Iterable[Item], total: int | None, what: str) -> Iterator[It
 
 def say(text: str) -> None:
     """A line for people: on stderr, because stdout belongs to scripts."""
-    print(text, file=sys.stderr, flush=True)
+    print(masked(text), file=sys.stderr, flush=True)

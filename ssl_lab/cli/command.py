@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_lab.config import conf
+from ssl_lab.credentials import masked, typed
 from ssl_lab.errors import Stopped, UsageError, UserError, nearest
 
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
@@ -53,7 +54,8 @@ def _run(arguments: list[str]) -> int:
     elif "-h" in rest or "--help" in rest:
         print(help.task(conf(), task))
     else:
-        _compose_and_work(task, rest)
+        with typed(rest) as arguments_without_passwords:
+            _compose_and_work(task, arguments_without_passwords)
     return 0
 
 
@@ -125,7 +127,7 @@ def _work(task: str, config: Any) -> None:
     try:
         _complete(config)
         if run.mode is not None and run.mode.name == "MULTIRUN":
-            print(f"job {run.job.num}: {' '.join(run.overrides.task)}", file=sys.stderr)
+            print(masked(f"job {run.job.num}: {' '.join(run.overrides.task)}"), file=sys.stderr)
         getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
     except BaseException:
         with contextlib.suppress(OSError):  # stays where something was made already
@@ -165,5 +167,5 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"ssl-lab: error: {message}", file=sys.stderr)
+    print(f"ssl-lab: error: {masked(message)}", file=sys.stderr)
     return code

@@ -6,6 +6,8 @@ A source gives its splits by name. What is stored as files (JPEG, PNG …) stays
 import glob
 import gzip
 import hashlib
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from ssl_lab.data.base import Source, Stored
 from ssl_lab.data.pixels import pillow, thumbnail
 from ssl_lab.errors import UserError
 from ssl_lab.preview import ImagePreview
+
+LARGEST_IDX = 2**30  # bytes; MNIST and its kin have 47 million
 
 
 @dataclass(frozen=True)
@@ -155,11 +159,14 @@ def read_idx(file: Path) -> UInt8[Tensor, "*shape"]:
     Raises UserError where the file is missing, cut off, or something else.
     """
     try:
-        raw = gzip.decompress(file.read_bytes())
-        sizes = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
-        values = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
-        return torch.from_numpy(values.reshape(sizes).copy())
-    except (OSError, EOFError, ValueError, IndexError) as error:
+        with gzip.open(file) as stream:
+            zeros, kind, rank = stream.read(2), *stream.read(2)
+            sizes = np.frombuffer(stream.read(4 * rank), ">i4", count=rank).tolist()
+            if zeros != bytes(2) or kind != 8 or min(sizes) < 0 or math.prod(sizes) > LARGEST_IDX:
+                raise ValueError(f"its header says type {kind}, sizes {sizes}")
+            values = bytearray(stream.read(math.prod(sizes)))  # no more, however far it would unpack
+            return torch.frombuffer(values, dtype=torch.uint8).view(sizes)
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error) as error:
         raise UserError(f"{file} is no whole IDX file ({error}): fetch it again") from error
 
 

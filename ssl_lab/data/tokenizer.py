@@ -4,7 +4,8 @@ WordPiece (Schuster & Nakajima 2012; BERT's) or byte-level BPE (Sennrich et al. 
 `tokenizers` library. It is saved with every run as tokenizer.json.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ssl_lab.errors import UserError
 
+LARGEST = 2**26  # bytes of a tokenizer.json
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -40,12 +42,14 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Without the tokens that frame a text. Works on all cores."""
-        return [one.ids for one in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        with _panics_caught():
+            return [one.ids for one in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[Any]]]:
         """For each sentence of words: the ids, and of which word each is a piece."""
         words = list(map(list, sentences))
-        encodings = self.backend.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
+        with _panics_caught():
+            encodings = self.backend.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
         return [(one.ids, one.word_ids) for one in encodings]
 
     def framed(self, ids: Iterable[Any]) -> list[int]:
@@ -76,10 +80,26 @@ class Tokenizer:
         self.backend.save(str(file))
 
 
+@contextmanager
+def _panics_caught() -> Iterator[None]:
+    """The library is written in Rust, and gives up where a pattern of a tokenizer takes too many steps."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # which cannot be imported, and is no Exception
+            raise
+        raise UserError(f"the tokenizer fails on these texts ({error}): take another tokenizer.json") from error
+
+
 def read(file: str | Path) -> Tokenizer:
     """Raises UserError where the file is no tokenizer, or one without [PAD] and [MASK]."""
+    if Path(file).stat().st_size > LARGEST:
+        raise UserError(f"data.tokenizer.file: {file} is larger than any tokenizer ({LARGEST:,} bytes)")
     try:
-        backend = Backend.from_file(str(file))
+        with _panics_caught():
+            backend = Backend.from_file(str(file))
+    except UserError:
+        raise
     except Exception as error:  # the library raises bare Exceptions
         raise UserError(f"data.tokenizer.file: {file} is no tokenizer.json ({error})") from error
     return Tokenizer(backend, str(file))

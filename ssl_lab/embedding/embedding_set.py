@@ -6,21 +6,43 @@ as it is. `card.json` says how many rows there are and where they come from; it 
 """
 
 import glob
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.runfolder.folder import check_format
+from ssl_lab.runfolder.reading import Schema, checked, inside, read_json
 
+CARD = "card.json"
 KEY = b"embedding_set"  # in the schema of each shard: which set it belongs to
+LIKELY, MOST_PACKED = 2**28, 1000  # more bytes than the first are not believed of a file that is so much smaller
+
+Split = Annotated[str, Field(pattern=r"^[^./\\\s*?\[][^/\\*?\[]*$")]
+"""a name that stays in its folder"""
+
+
+class Card(Schema):
+    """What card.json says of a set besides its format."""
+
+    key: str
+    weights: str
+    width: Annotated[int, Field(ge=1)]
+    sizes: dict[Split, Annotated[int, Field(ge=0)]]
+    splits: dict[str, str]
+    stored: dict[str, str]
+    classes: list[str] | None
+    run: str | None
+    config: dict[str, Any]
+    data_fingerprint: str
+    date: str
 
 
 class EmbeddingSet:
@@ -34,17 +56,15 @@ class EmbeddingSet:
     def __init__(self, folder: str | Path):
         given = Path(folder).expanduser()
         self.folder = given / "embeddings" if (given / "embeddings").is_dir() else given
-        if not (self.folder / "card.json").is_file():
+        if not (self.folder / CARD).is_file():
             raise UserError(
                 f"{given} is no whole embedding set: it has no card.json (ssl-lab embed prints the folder of the set; "
                 "after an interrupted one the same command goes on where it stopped)"
             )
-        self.card: dict[str, Any] = json.loads((self.folder / "card.json").read_text())
+        self.card: dict[str, Any] = read_json(self.folder, CARD)
         check_format(self.card, self.folder)
-        self.splits: dict[str, str] = self.card["splits"]
-        self.sizes: dict[str, int] = self.card["sizes"]
-        self.classes: list[str] | None = self.card["classes"]
-        self.width: int = self.card["width"]
+        card = checked(Card, self.card, self.folder / CARD)
+        self.splits, self.sizes, self.classes, self.width = card.splits, card.sizes, card.classes, card.width
         for split in self.sizes:
             self._check_shards(split)
         self._check_ids()
@@ -101,13 +121,29 @@ class EmbeddingSet:
     def _check_shards(self, split: str) -> None:
         rows = 0
         for file in self.files(split):
-            metadata = pq.read_metadata(file)
-            schema = metadata.schema.to_arrow_schema()
-            width = getattr(schema.field("vector").type, "list_size", None) if "vector" in schema.names else None
-            if width != self.width or (schema.metadata or {}).get(KEY, b"").decode() != self.card["key"]:
+            try:
+                metadata = pq.read_metadata(inside(self.folder, file.name))
+                schema = metadata.schema.to_arrow_schema()
+            except pa.ArrowException as error:
+                raise UserError(
+                    f"{file} is no whole Parquet file ({str(error).splitlines()[0]}): embed again"
+                ) from error
+            kind = schema.field("vector").type if "vector" in schema.names else pa.null()
+            width = kind.list_size if pa.types.is_fixed_size_list(kind) else None
+            if (
+                width != self.width
+                or (schema.metadata or {}).get(KEY, b"").decode(errors="replace") != self.card["key"]
+            ):
                 raise UserError(
                     f"{file} belongs to another set (its vectors have width {width}, those of this set {self.width}): "
                     "vectors of different models cannot be mixed; put each set into a folder of its own"
+                )
+            if not pa.types.is_floating(kind.value_type) or "id" not in schema.names:
+                raise UserError(f"{file} is no shard of a set: it needs a column id, and numbers in its vectors")
+            bytes_of_vectors = metadata.num_rows * width * kind.value_type.bit_width // 8
+            if bytes_of_vectors > max(LIKELY, MOST_PACKED * file.stat().st_size):
+                raise UserError(
+                    f"{file} says that it has {metadata.num_rows:,} vectors, more than such a file can hold"
                 )
             rows += metadata.num_rows
         if rows != self.sizes[split]:
@@ -127,8 +163,8 @@ class EmbeddingSet:
 def is_set(folder: Path) -> bool:
     """Whether there is a card that can be read."""
     try:
-        return bool(json.loads((folder / "card.json").read_text()))
-    except (OSError, ValueError):
+        return bool(read_json(folder, CARD))
+    except UserError:
         return False
 
 

@@ -37,7 +37,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(file) as archive:
             if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
-                raise UserError(f"{file} is compressed, which no checkpoint is: a small file can fill the memory so")
+                raise UserError(f"{file} is compressed, as no checkpoint is: a small file could fill the memory")
         content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise UserError(f"{file} is damaged, or holds more than weights and is not trusted") from error

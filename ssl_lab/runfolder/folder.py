@@ -1,12 +1,14 @@
 """The run folder: what a task writes, and what `run=` and `resume=` accept."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from ssl_lab.config import Config
+from ssl_lab.credentials import masked
 from ssl_lab.errors import UserError
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.reading import Schema, checked, inside, read_json, read_yaml
@@ -33,10 +35,10 @@ def open_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / "config.yaml").open("x") as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(_escaped(dict(config)))))
+            file.write(OmegaConf.to_yaml(OmegaConf.create(_escaped(without_passwords(dict(config))))))
     except FileExistsError as error:
         raise UserError(f"{folder} holds another run: give this one another name=…") from error
-    write_json(folder / "provenance.json", facts | FORMAT)
+    write_json(folder / "provenance.json", without_passwords(facts) | FORMAT)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -88,18 +90,24 @@ def exported(folder: Path) -> Path:
     return folder / MODEL if (folder / MODEL / "config.json").is_file() else folder
 
 
+def without_passwords(value: Any) -> Any:
+    """The same, with the passwords of addresses masked."""
+    return _in_strings(value, masked)
+
+
 def _escaped(value: Any) -> Any:
     """Strings in which `${` stays what it is when Hydra reads the file."""
-    return _in_strings(value, r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${")
+    return _in_strings(value, lambda text: re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", text))
 
 
 def _unescaped(value: Any) -> Any:
-    return _in_strings(value, r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${")
+    pattern = r"(\\*)\\\$\{"
+    return _in_strings(value, lambda text: re.sub(pattern, lambda match: match[1][: len(match[1]) // 2] + "${", text))
 
 
-def _in_strings(value: Any, pattern: str, replacement: Any) -> Any:
+def _in_strings(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
-        return {key: _in_strings(item, pattern, replacement) for key, item in value.items()}
+        return {key: _in_strings(item, change) for key, item in value.items()}
     if isinstance(value, list):
-        return [_in_strings(item, pattern, replacement) for item in value]
-    return re.sub(pattern, replacement, value) if isinstance(value, str) else value
+        return [_in_strings(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value

@@ -12,6 +12,7 @@ from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.vectors.base import Store, check_k, recall
 from ssl_lab.vectors.exact import Exact
+from ssl_lab.vectors.opening import ADDRESS
 
 
 def index(config: DictConfig, folder: Path) -> None:
@@ -29,7 +30,7 @@ def index(config: DictConfig, folder: Path) -> None:
         measured = recall(store, exact, exact.vectors, config.k)
         store.keep_recall(config.k, measured)
     open_folder(folder, plain(config), embeddings.card)
-    write_json(folder / "collection.json", store.address)
+    write_json(folder / ADDRESS, store.address)
     summary = {
         "rows": len(store),
         "width": embeddings.width,

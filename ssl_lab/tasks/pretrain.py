@@ -19,7 +19,7 @@ from ssl_lab.logger.wandb import finish
 from ssl_lab.model import Model, parts_of, untrained
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
-from ssl_lab.runfolder.folder import checkpoint_of, open_folder
+from ssl_lab.runfolder.folder import checkpoint_of, open_folder, without_passwords
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.trainer import make_trainer
 from ssl_lab.training.compose import compose
@@ -69,7 +69,7 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, mod
     open_folder(folder, plain(config), facts)
     data.save(folder)
     for logger in trainer.loggers:
-        logger.log_hyperparams({**plain(config), "provenance": facts})
+        logger.log_hyperparams(without_passwords({**plain(config), "provenance": facts}))
     parameters = sum(p.numel() for p in module.objective.encoder.parameters())
     say(
         f"{config.name}: {data.description}, {type(module.objective).__name__}, "

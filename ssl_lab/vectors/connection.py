@@ -1,14 +1,11 @@
-"""A client of Milvus, or one clear line why there is none.
-
-The token is read from $MILVUS_TOKEN and stays there.
-"""
+"""A client of Milvus, or one clear line why there is none."""
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from ssl_lab.credentials import address_of, milvus_token
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.progress import say
 
@@ -25,16 +22,20 @@ def connect(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if "://" not in uri and not uri.endswith(".db"):
         raise UsageError(f"vectors.uri={uri} is neither a file NAME.db nor an address http://HOST:PORT")
+    token, uri = milvus_token(uri), address_of(uri)
+    if token is None and "://" in uri:
+        say(f"$MILVUS_TOKEN is not sent to {uri}: vectors.uri={uri} sends it, or $MILVUS_URI with that address")
     for attempt in range(1, TRIES + 1):
         try:
-            client = MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""), timeout=SECONDS)
+            client = MilvusClient(uri, token=token or "", timeout=SECONDS)
             client.list_collections()
             return client
         except MilvusException as error:
             if "://" not in uri:
                 raise UserError(f"{uri} cannot be opened: {_holder(Path(uri)) or message(error)}") from error
             if "UNAUTHENTICATED" in f"{error} {error.__cause__}":
-                raise UserError(f"Milvus at {uri} refuses the token in $MILVUS_TOKEN: set the right one") from error
+                what = "asks for a token" if token is None else "refuses the token in $MILVUS_TOKEN: set the right one"
+                raise UserError(f"Milvus at {uri} {what}") from error
             say(f"no answer from {uri} (try {attempt} of {TRIES})")
             time.sleep(PAUSE)
     raise UserError(f"no Milvus server answers at {uri}: start it, or check vectors.uri")

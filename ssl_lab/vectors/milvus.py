@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_lab.credentials import address_of
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.progress import progress, say
@@ -35,10 +36,10 @@ class Milvus(Store):
         search: dict[str, Any] | None = None,
         batch_size: int = 2000,
     ):
-        self.uri = uri if "://" in uri else str(Path(uri).expanduser().resolve())
+        self.uri = address_of(uri) if "://" in uri else str(Path(uri).expanduser().resolve())
         self.name, self.batch_size = name, batch_size
         self.index: dict[str, Any] = {"index": index, "build": build or {}, "search": search or {}}
-        self.client = connect(self.uri)
+        self.client = connect(uri if "://" in uri else self.uri)
         self._seen = "Bounded"  # a server answers at once, perhaps without the rows of the last seconds
         with self._clear():
             if self.client.has_collection(name):
