@@ -7,14 +7,16 @@ folder that $SSL_LAB_TRUST names. Never a function, and never a class that a mod
 
 import functools
 import importlib
+import inspect
 import os
 import sys
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ssl_lab.errors import UsageError, UserError
+from ssl_lab.errors import UsageError, UserError, nearest
 
 if TYPE_CHECKING:  # `ssl-lab --help` imports nothing heavy
     from omegaconf import DictConfig
@@ -54,18 +56,12 @@ def build(config: Config, base: type[Part], *inside: type, **arguments: Any) -> 
 
     Raises UsageError where the config names anything else, or options that the class does not take.
     """
-    kind, chosen = offered(config["_target_"], base), _chosen(config, inside)
-    try:
-        return kind(**chosen, **arguments)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{config['_target_']} could not be made: {error}") from error
+    return _built(config, base, inside, arguments, _group(base))
 
 
 def bound(config: Config, base: type[Part], **arguments: Any) -> "functools.partial[Part]":
     """The class that `config` describes, with these options, to be called with the others."""
-    return functools.partial(offered(config["_target_"], base), **_chosen(config, ()), **arguments)
+    return _bound(config, base, arguments, _group(base))
 
 
 def offered(target: str, base: type[Part]) -> type[Part]:
@@ -100,22 +96,69 @@ def options(group: str, base: type[Part]) -> dict[str, type[Part]]:
     return {file.stem: kind(file) for file in files if not file.stem.startswith("_")}
 
 
-def _chosen(config: Config, inside: tuple[type, ...]) -> dict[str, Any]:
-    return {key: _made(value, inside) for key, value in config.items() if key not in ("_target_", "_partial_")}
+def _built(config: Config, base: type[Part], inside: tuple[type, ...], arguments: Config, where: str) -> Part:
+    kind, given = offered(config["_target_"], base), _chosen(config, inside, where)
+    chosen = _valid(kind, given, arguments, where)
+    if lacking := [name for name in _needed(kind) if name not in (*chosen, *arguments)]:
+        raise UsageError(f"{where}.{lacking[0]} has no value: {kind.__name__} needs it")
+    try:
+        return kind(**chosen, **arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{config['_target_']} could not be made: {error}") from error
 
 
-def _made(value: Any, inside: tuple[type, ...]) -> Any:
+def _bound(config: Config, base: type[Part], arguments: Config, where: str) -> "functools.partial[Part]":
+    kind, given = offered(config["_target_"], base), _chosen(config, (), where)
+    return functools.partial(kind, **_valid(kind, given, arguments, where), **arguments)
+
+
+def _group(base: type) -> str:
+    """The group that a base stands for."""
+    if base.__module__.startswith("ssl_lab."):
+        return base.__module__.split(".")[1]
+    return {"Callback": "callbacks"}.get(base.__name__, base.__name__.lower())
+
+
+def _chosen(config: Config, inside: tuple[type, ...], where: str) -> dict[str, Any]:
+    own = {key: value for key, value in config.items() if key not in ("_target_", "_partial_")}
+    return {key: _made(value, inside, f"{where}.{key}") for key, value in own.items()}
+
+
+def _made(value: Any, inside: tuple[type, ...], where: str) -> Any:
     """An option, in which a description of a part has become the part, or its class where it is `_partial_`."""
     if isinstance(value, list):
-        return [_made(item, inside) for item in value]
+        return [_made(item, inside, where) for item in value]
     if not isinstance(value, dict):
         return value
     if "_target_" not in value:
-        return {key: _made(item, inside) for key, item in value.items()}
+        return {key: _made(item, inside, where) for key, item in value.items()}
     if not inside:
-        raise UsageError(f"_target_: {value['_target_']} stands in an option that takes plain values only")
+        raise UsageError(f"{where}: _target_: {value['_target_']} stands in an option that takes plain values only")
     base = inside[0]
-    return bound(value, base) if value.get("_partial_") else build(value, base)
+    return _bound(value, base, {}, where) if value.get("_partial_") else _built(value, base, (), {}, where)
+
+
+def _valid(kind: type, options: Config, arguments: Config, where: str) -> dict[str, Any]:
+    """The options, as the types of the constructor's arguments take them. `arguments` are no options."""
+    from ssl_lab.domains import valid
+
+    parameters = inspect.signature(kind).parameters
+    known = [name for name in parameters if name not in arguments]
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for name in options:
+            if name not in known:
+                raise UsageError(f"{where}.{name}: {kind.__name__} has no such option; {nearest(name, known)}")
+    types = {} if kind.__name__ in THIRD_PARTY else typing.get_type_hints(kind.__init__, include_extras=True)  # type: ignore[misc]
+    checked = {name: value for name, value in options.items() if name in types and name in known}
+    return {**options, **{name: valid(types[name], value, f"{where}.{name}") for name, value in checked.items()}}
+
+
+def _needed(kind: type) -> list[str]:
+    """The arguments that have no default."""
+    parameters = inspect.signature(kind).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def _module(name: str, part: str) -> ModuleType | None:

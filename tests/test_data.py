@@ -17,13 +17,14 @@ from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace, ImageSplit, 
 from ssl_lab.errors import UserError
 
 DEFAULTS = {
-    "name": None, "path": None, "size": 16, "channels": 3, "mean": [0.5], "std": [0.5], "batch_size": 4, "seed": 0,
+    "name": None, "path": None, "size": 16, "channels": 3, "batch_size": 4, "seed": 0,
     "train": "train", "bank": "train", "test": None, "holdout": 0.25, "max_bad": 0, "memory_gb": 16.0, "workers": 0,
 }  # fmt: skip
 
 
 def images(source=HuggingFace, **options):
-    data = Images(source, **DEFAULTS | {key: str(v) if key == "path" else v for key, v in options.items()})
+    chosen = DEFAULTS | {key: str(v) if key == "path" else v for key, v in options.items()}
+    data = Images(source, mean=[0.5] * chosen["channels"], std=[0.5] * chosen["channels"], **chosen)
     data.setup()
     return data
 

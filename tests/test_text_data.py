@@ -8,6 +8,7 @@ from texts import ENGLISH, TRAINED, text
 from ssl_lab.data import packing, tokenizer
 from ssl_lab.data.corpora import Conll, TextFiles, TextTable
 from ssl_lab.data.order import ByLength
+from ssl_lab.data.tokenizer import TokenizerOptions
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.subject import some
 
@@ -133,8 +134,7 @@ def test_batches_of_like_length_hold_every_text_once():
 
 def test_what_is_split_is_counted(tmp_path, capfd):
     (tmp_path / "x.txt").write_text("\n\n".join(["short", ENGLISH[0].replace("\n", " "), *["import a module"] * 6]))
-    how = {"file": None, "pretrained": None, **TRAINED | {"size": 150}}
-    text(tmp_path, document="paragraph", tokenizer=how).setup()
+    text(tmp_path, document="paragraph", tokenizer=TokenizerOptions(None, None, **TRAINED | {"size": 150})).setup()
     assert "1 of 8 texts are longer than 32 tokens: read in pieces of so many" in capfd.readouterr().err
 
 

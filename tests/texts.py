@@ -7,6 +7,7 @@ import torch
 from ssl_lab.backbone.text import TextEncoder
 from ssl_lab.data.corpora import TextFiles
 from ssl_lab.data.text import Text
+from ssl_lab.data.tokenizer import TokenizerOptions
 
 ENGLISH = [topics[name] for name in sorted(topics)[:20]]
 TRAINED = {"kind": "wordpiece", "size": 600, "lowercase": False, "accents": True}
@@ -18,7 +19,7 @@ def text(folder, pattern="*.txt", source=None, document="file", **options):
     defaults = {
         "name": None, "path": str(folder / pattern), "length": 32, "batch_size": 4, "seed": 0, "train": "train",
         "bank": "train", "test": None, "holdout": 0.25, "pack": True, "validation": 0.0,
-        "tokenizer": {"file": None, "pretrained": None, **TRAINED},
+        "tokenizer": TokenizerOptions(None, None, **TRAINED),
     }  # fmt: skip
     return Text(source, **(defaults | options))
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.domains import Count, Widths
 
 
 class ConvNet(Backbone):
@@ -18,7 +19,7 @@ class ConvNet(Backbone):
 
     reads = "image"
 
-    def __init__(self, channels: int, widths: Sequence[int], channels_last: bool = True):
+    def __init__(self, channels: Count, widths: Widths, channels_last: bool = True):
         super().__init__()
         self.width = widths[-1]
         self.layers = nn.Sequential(*(_block(i, o) for i, o in zip([channels, *widths], widths, strict=False)))

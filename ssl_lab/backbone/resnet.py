@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.convnet import memory_format
+from ssl_lab.domains import Count, Widths
 from ssl_lab.progress import say
 
 
@@ -23,11 +24,11 @@ class ResNet(Backbone):
 
     def __init__(
         self,
-        channels: int,
+        channels: Count,
         block: Literal["basic", "bottleneck"],
-        depths: list[int],
+        depths: Widths,
         stem: Literal["small", "imagenet"],
-        size: int,
+        size: Count,
         channels_last: bool = True,
     ):
         super().__init__()

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.tokenizer import Tokenizer
+from ssl_lab.domains import Count, Depth, Share
 
 SHORT = 256  # tokens of a row
 
@@ -32,13 +33,13 @@ class TextEncoder(Backbone):
     def __init__(
         self,
         tokenizer: Tokenizer,
-        width: int,
-        depth: int,
-        heads: int,
-        hidden: int,
-        length: int,
+        width: Count,
+        depth: Depth,
+        heads: Count,
+        hidden: Count,
+        length: Count,
         pooling: Literal["mean", "first_last", "cls"],
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
     ):
         super().__init__()
         self.width, self.length, self.pooling, self.pad = width, length, pooling, tokenizer.pad

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.domains import Count, Depth
 from ssl_lab.errors import UserError
 
 
@@ -21,7 +22,7 @@ class ViT(Backbone):
     reads = "image"
     gives = frozenset({"vector", "tokens", "patches"})
 
-    def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int):
+    def __init__(self, channels: Count, patch: Count, width: Count, depth: Depth, heads: Count):
         super().__init__()
         self.width, self.patch = width, patch
         self.embed = nn.Conv2d(channels, width, patch, stride=patch)

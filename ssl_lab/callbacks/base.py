@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 from lightning.pytorch import Callback
 
 from ssl_lab.data.base import Data
+from ssl_lab.domains import Count, Share
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.training.steps import data_of
 
@@ -20,7 +21,7 @@ class Occasional(Callback):
     included, stay under the share `share` of the time since the training began.
     """
 
-    def __init__(self, every_n_epochs: int | None, share: float):
+    def __init__(self, every_n_epochs: Count | None, share: Share):
         self.every, self.share = every_n_epochs, share
         self.spent, self.next = 0.0, FIRST
 

@@ -4,6 +4,7 @@ import lightning.pytorch as pl
 
 from ssl_lab.callbacks.base import Occasional
 from ssl_lab.data.base import Data
+from ssl_lab.domains import Count, Share
 from ssl_lab.evaluation.health import measure
 from ssl_lab.logger import record
 from ssl_lab.progress import say
@@ -15,7 +16,7 @@ COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features
 class Health(Occasional):
     """Logs health/… on the first `rows` items, and warns once."""
 
-    def __init__(self, rows: int, every_n_epochs: int | None, share: float):
+    def __init__(self, rows: Count, every_n_epochs: Count | None, share: Share):
         super().__init__(every_n_epochs, share)
         self.rows, self.warned = rows, False
 

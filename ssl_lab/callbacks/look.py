@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from ssl_lab.callbacks.base import parts
+from ssl_lab.domains import Count
 from ssl_lab.preview import Preview, page
 from ssl_lab.randomness import Draw
 
@@ -25,7 +26,7 @@ th { text-align: left } td { padding: 0 1rem 1rem 0; vertical-align: top; width:
 class LookAtViews(Callback):
     """Drawn once before the training: a column of pictures, or some lines of text, for each of `columns` items."""
 
-    def __init__(self, columns: int):
+    def __init__(self, columns: Count):
         self.columns = columns
 
     @torch.no_grad()

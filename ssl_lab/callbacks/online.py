@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from ssl_lab.callbacks.base import Occasional
 from ssl_lab.data.base import Data
+from ssl_lab.domains import Count, Share
 from ssl_lab.embedding.embed import embed
 from ssl_lab.evaluation.metrics import KNNAccuracy, LinearAccuracy
 from ssl_lab.evaluation.sheet import LINEAR
@@ -27,7 +28,7 @@ class Online(Occasional):
     They know the labels of two thirds of `rows` random rows of the bank, and predict those of the others.
     """
 
-    def __init__(self, rows: int, every_n_epochs: int | None, share: float):
+    def __init__(self, rows: Count, every_n_epochs: Count | None, share: Share):
         super().__init__(every_n_epochs, share)
         self.rows = rows
 

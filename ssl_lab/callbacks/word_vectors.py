@@ -15,6 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from ssl_lab.callbacks.base import parts
+from ssl_lab.domains import Count, Seed
 from ssl_lab.progress import say
 
 SMOOTHING = 0.75  # the exponent on how often a context occurs
@@ -24,7 +25,7 @@ WEIGHT = 0.5  # and that on singular values
 class WordVectors(Callback):
     """Writes them into the embedding of a new run, at the standard deviation that this has."""
 
-    def __init__(self, window: int, seed: int):
+    def __init__(self, window: Count, seed: Seed):
         self.window, self.seed = window, seed
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

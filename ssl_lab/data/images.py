@@ -20,7 +20,8 @@ from ssl_lab.data.decoding import decoded, fingerprint
 from ssl_lab.data.order import InOrder
 from ssl_lab.data.pixels import decode, fit, pillow
 from ssl_lab.data.sources import ImageSplit
-from ssl_lab.errors import UserError
+from ssl_lab.domains import Channels, Count, Half, NotNegative, Number, Seed
+from ssl_lab.errors import UsageError, UserError
 from ssl_lab.preview import ImagePreview
 from ssl_lab.randomness import generator
 
@@ -79,21 +80,24 @@ class Images(Data[ImageSplit, ImageRows]):
         source: Callable[[str | None, str | None], Source[ImageSplit]],
         name: str | None,
         path: str | None,
-        size: int,
-        channels: int,
-        mean: list[float],
-        std: list[float],
-        batch_size: int,
-        seed: int,
+        size: Count,
+        channels: Count,
+        mean: Channels,
+        std: Channels,
+        batch_size: Count,
+        seed: Seed,
         train: str,
         bank: str,
         test: str | None,
-        holdout: float,
-        max_bad: int,
-        memory_gb: float,
-        workers: int | None,
+        holdout: Half,
+        max_bad: Number,
+        memory_gb: NotNegative,
+        workers: Number | None,
     ):
         super().__init__(source(name, path), train, bank, test, holdout, batch_size, seed)
+        if not len(mean) == len(std) == channels:
+            given = f"data.mean and data.std have {len(mean)} and {len(std)} numbers"
+            raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")
         self.size, self.channels, self.mean, self.std = size, channels, mean, std
         self.max_bad, self.memory_gb = max_bad, memory_gb
         self.workers = workers if workers is not None else os.cpu_count() or 1

@@ -16,8 +16,9 @@ from ssl_lab.data import packing, tokenizer
 from ssl_lab.data.base import NO_WORDS, ROW, Batch, Data, Items, Rows, Source
 from ssl_lab.data.corpora import TextSplit, digest
 from ssl_lab.data.order import Batches, ByLength, InOrder
-from ssl_lab.data.tokenizer import Tokenizer
+from ssl_lab.data.tokenizer import Tokenizer, TokenizerOptions
 from ssl_lab.data.tokenizing import Tokens, in_memory, tokenised, trained_once
+from ssl_lab.domains import Count, Half, Seed
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.preview import TextPreview
 from ssl_lab.progress import say
@@ -137,16 +138,16 @@ class Text(Data[TextSplit, Texts]):
         source: Callable[[str | None, Any], Source[TextSplit]],
         name: str | None,
         path: str | Sequence[str] | None,
-        length: int,
+        length: Count,
         pack: bool,
-        tokenizer: dict[str, Any],
-        batch_size: int,
-        seed: int,
+        tokenizer: TokenizerOptions,
+        batch_size: Count,
+        seed: Seed,
         train: str,
         bank: str,
         test: str | None,
-        holdout: float,
-        validation: float,
+        holdout: Half,
+        validation: Half,
     ):
         super().__init__(source(name, path), train, bank, test, holdout, batch_size, seed)
         self.length, self.pack, self.how_tokenized = length, pack, tokenizer
@@ -194,9 +195,11 @@ class Text(Data[TextSplit, Texts]):
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """Read from where the options say, or trained on the training texts."""
-        file, name, *_ = (options := dict(self.how_tokenized)).pop("file"), options.pop("pretrained")
-        if file or name:
-            return tokenizer.read(file) if file else tokenizer.pretrained(name)
+        how = self.how_tokenized
+        if how.file:
+            return tokenizer.read(how.file)
+        if how.pretrained:
+            return tokenizer.pretrained(how.pretrained)
         split = self.stored[self.splits["train"]]
         every = self.every if self.held_out and self.splits["train"] == self.splits["bank"] else 0
 
@@ -208,6 +211,7 @@ class Text(Data[TextSplit, Texts]):
                 "data.holdout: a single text cannot be both learnt from and held out: set data.holdout=0, or with "
                 "data=text_files data.source.document=paragraph"
             )
+        options = {"kind": how.kind, "size": how.size, "lowercase": how.lowercase, "accents": how.accents}
         return trained_once(texts, f"{split.identity}/{every}", **options)
 
     @property

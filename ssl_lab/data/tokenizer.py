@@ -6,6 +6,7 @@ WordPiece (Schuster & Nakajima 2012; BERT's) or byte-level BPE (Sennrich et al. 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +16,23 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
+from ssl_lab.domains import Count
 from ssl_lab.errors import UserError
 
 LARGEST = 2**26  # bytes of a tokenizer.json
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@dataclass(frozen=True)
+class TokenizerOptions:
+    """A tokenizer.json, one of the Hub, or what `trained` takes."""
+
+    file: str | None
+    pretrained: str | None
+    kind: Literal["wordpiece", "bpe"]
+    size: Count
+    lowercase: bool
+    accents: bool
 
 
 class Tokenizer:

@@ -14,19 +14,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import AfterValidator
 from torch import Tensor
 
+from ssl_lab.domains import Count, Number
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.runfolder.folder import check_format
 from ssl_lab.runfolder.reading import Schema, checked, inside, read_json
 
 CARD = "card.json"
 KEY = b"embedding_set"  # in the schema of each shard: which set it belongs to
-LIKELY, MOST_PACKED = 2**28, 1000  # more bytes than the first are not believed of a file that is so much smaller
+LIKELY, MOST_PACKED = 2**28, 100  # more bytes than the first are not believed of a file that is so much smaller
 
-Split = Annotated[str, Field(pattern=r"^[^./\\\s*?\[][^/\\*?\[]*$")]
-"""a name that stays in its folder"""
+
+def _in_its_folder(name: str) -> str:
+    if not name or name[0] == "." or set(name) & set("/\\*?["):
+        raise ValueError("it should be the name of a split, without / or *")
+    return name
+
+
+Split = Annotated[str, AfterValidator(_in_its_folder)]
 
 
 class Card(Schema):
@@ -34,8 +41,8 @@ class Card(Schema):
 
     key: str
     weights: str
-    width: Annotated[int, Field(ge=1)]
-    sizes: dict[Split, Annotated[int, Field(ge=0)]]
+    width: Count
+    sizes: dict[Split, Number]
     splits: dict[str, str]
     stored: dict[str, str]
     classes: list[str] | None

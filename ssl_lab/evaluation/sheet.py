@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_lab.domains import Count, Counts, Several, Temperatures
 from ssl_lab.evaluation import geometry
 from ssl_lab.evaluation.class_mean import centred, class_mean, few_label_curve
 from ssl_lab.evaluation.cluster import clustering
@@ -25,15 +26,15 @@ LINEAR = "linear/lbfgs_standardized"
 class Protocol:
     """Explained in conf/protocol/quick.yaml."""
 
-    knn_k: list[int]
-    knn_temperature: list[float]
-    few_labels: list[int]
-    draws: int
-    starts: int
-    queries: int | None
-    sample: int
-    items: int
-    views: int
+    knn_k: Counts
+    knn_temperature: Temperatures
+    few_labels: list[Count]
+    draws: Count
+    starts: Count
+    queries: Count | None
+    sample: Count
+    items: Count
+    views: Several
 
 
 @dataclass(frozen=True)

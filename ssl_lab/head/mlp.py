@@ -7,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
+from ssl_lab.domains import Count, NotNegative
 from ssl_lab.evaluation.linear import standardisation
 from ssl_lab.head.base import Head, Standardised
 from ssl_lab.problem.base import Examples
@@ -15,7 +16,7 @@ ENOUGH = 100  # labels, to hold some of them out
 
 
 class MLP(Head):
-    def __init__(self, hidden: int, penalty: float):
+    def __init__(self, hidden: Count, penalty: NotNegative):
         super().__init__()
         self.hidden, self.penalty = hidden, penalty
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch
+from ssl_lab.domains import Share, Widths
 from ssl_lab.objective.base import Objective
 from ssl_lab.objective.cross_entropy import at_least_float32
 from ssl_lab.objective.projector import mlp
@@ -20,7 +21,7 @@ class BYOL(Objective):
     needs = frozenset({"views"})
     advice = f"{Objective.advice}, or a higher objective.momentum"
 
-    def __init__(self, backbone: Backbone, projector: list[int], predictor: list[int], momentum: float):
+    def __init__(self, backbone: Backbone, projector: Widths, predictor: Widths, momentum: Share):
         super().__init__(backbone)
         self.projector = mlp([backbone.width, *projector])
         self.predictor = mlp([projector[-1], *predictor])

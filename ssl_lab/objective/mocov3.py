@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch
 from ssl_lab.distributed import gather, rank
+from ssl_lab.domains import Positive, Share, Widths
 from ssl_lab.objective.base import Objective
 from ssl_lab.objective.cross_entropy import at_least_float32, cross_entropy
 from ssl_lab.objective.projector import mlp
@@ -26,7 +27,7 @@ class MoCoV3(Objective):
     advice = f"{Objective.advice}, or a higher objective.momentum"
 
     def __init__(
-        self, backbone: Backbone, projector: list[int], predictor: list[int], momentum: float, temperature: float
+        self, backbone: Backbone, projector: Widths, predictor: Widths, momentum: Share, temperature: Positive
     ):
         super().__init__(backbone)
         if "patches" in backbone.gives:

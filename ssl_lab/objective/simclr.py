@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch
 from ssl_lab.distributed import gather, rank
+from ssl_lab.domains import Count, Positive
 from ssl_lab.objective.base import Objective
 from ssl_lab.objective.cross_entropy import at_least_float32, cross_entropy
 from ssl_lab.objective.projector import mlp
@@ -23,7 +24,7 @@ class SimCLR(Objective):
 
     needs = frozenset({"views"})
 
-    def __init__(self, backbone: Backbone, hidden: int, output: int, temperature: float):
+    def __init__(self, backbone: Backbone, hidden: Count, output: Count, temperature: Positive):
         super().__init__(backbone)
         self.projector = mlp([backbone.width, hidden, output])
         self.temperature = temperature

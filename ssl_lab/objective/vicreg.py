@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch
 from ssl_lab.distributed import gather
+from ssl_lab.domains import NotNegative, Widths
 from ssl_lab.objective.base import Objective
 from ssl_lab.objective.cross_entropy import at_least_float32
 from ssl_lab.objective.projector import mlp
@@ -29,7 +30,14 @@ class VICReg(Objective):
     needs = frozenset({"views"})
     advice = f"{Objective.advice}, or a higher objective.variance"
 
-    def __init__(self, backbone: Backbone, expander: list[int], invariance: float, variance: float, covariance: float):
+    def __init__(
+        self,
+        backbone: Backbone,
+        expander: Widths,
+        invariance: NotNegative,
+        variance: NotNegative,
+        covariance: NotNegative,
+    ):
         super().__init__(backbone)
         self.expander = mlp([backbone.width, *expander])
         self.invariance, self.variance, self.covariance = invariance, variance, covariance

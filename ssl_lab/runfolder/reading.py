@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ssl_lab.domains import explained
 from ssl_lab.errors import UserError
 
 LARGEST = 2**20  # bytes of a config, a card or scores
@@ -68,9 +69,8 @@ def checked(schema: type[Checked], content: Any, where: str | Path) -> Checked:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
-        raise UserError(f"{where}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+        key, reason = explained(error)
+        raise UserError(f"{where}: {'.'.join(key)}: {reason}") from error
 
 
 def _mapping(file: Path, parse: Callable[[str], Any], kind: str) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 import math
 
+from ssl_lab.domains import NotNegative, Share
 from ssl_lab.schedule.base import Schedule
 
 
 class Cosine(Schedule):
     """The factor on the learning rate at `progress` in [0, 1]: up from 0 during `warmup`, then from 1 to `final`."""
 
-    def __init__(self, warmup: float, final: float = 0.0):
+    def __init__(self, warmup: Share, final: NotNegative = 0.0):
         self.warmup, self.final = warmup, final
 
     def __call__(self, progress: float) -> float:

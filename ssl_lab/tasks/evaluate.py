@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
+from ssl_lab.domains import Seed, Several, valid
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.controls import key, remembered
@@ -38,6 +39,9 @@ def evaluate(config: DictConfig, folder: Path) -> None:
     quiet()
     if bool(config.embeddings) == (bool(config.run) or "backbone" in config):
         raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
+    valid(Several | None, config.rows, "rows")
+    valid(Seed, config.seed, "seed")
+    valid(Protocol, plain(config.protocol), "protocol")
     try:
         scored = (_of_set if config.embeddings else _of_model)(config, folder)
         publish(scored.lines, loggers(plain(config.logger), folder))
@@ -53,7 +57,7 @@ def _of_set(config: DictConfig, folder: Path) -> Scored:
     embeddings = EmbeddingSet(config.embeddings)
     open_folder(folder, plain(config), embeddings.card)
     vectors = vectors_of(embeddings, config.rows)
-    made = sheet(vectors, Protocol(**plain(config.protocol)), config.seed)
+    made = sheet(vectors, valid(Protocol, plain(config.protocol), "protocol"), config.seed)
     lines = beside(made.scores, {}, config.seed)
     write_json(folder / "scores.json", lines)
     write_json(folder / "details.json", details(vectors, made, embeddings.classes))
@@ -67,7 +71,7 @@ def _of_model(config: DictConfig, folder: Path) -> Scored:
     open_folder(folder, resolved, provenance(data))
     before = untrained(model, config.seed)
     first = [*beside(model.held_out(), {}, config.seed), *_meaning(config, model, before)]
-    protocol = Protocol(**plain(config.protocol))
+    protocol = valid(Protocol, plain(config.protocol), "protocol")
     return score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
 
 

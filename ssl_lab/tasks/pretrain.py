@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.config import build, plain
 from ssl_lab.data.base import Data, Source
+from ssl_lab.domains import Count, Limit, Several, valid
 from ssl_lab.evaluation.lines import beside, headlines, table
 from ssl_lab.evaluation.score_sheet import publish, score_sheet
 from ssl_lab.evaluation.sheet import Protocol
@@ -21,16 +22,36 @@ from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import checkpoint_of, open_folder, without_passwords
 from ssl_lab.runfolder.provenance import provenance
+from ssl_lab.runfolder.reading import Schema
 from ssl_lab.trainer import make_trainer
-from ssl_lab.training.compose import compose
+from ssl_lab.training.compose import RunConfig, compose
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.training.progress import Speed, progress_bar
 from ssl_lab.training.stop import StopBetweenSteps
 
 
+class ScoresConfig(Schema):
+    rows: Several | None
+    health_rows: Several
+
+
+class TrainerConfig(Schema):
+    max_epochs: Limit | None
+    max_steps: Limit = -1
+    accumulate_grad_batches: Count = 1
+    log_every_n_steps: Count = 50
+
+
+class PretrainConfig(RunConfig):
+    scores: ScoresConfig
+    trainer: TrainerConfig
+
+
 def pretrain(config: DictConfig, folder: Path) -> None:
     """Trains, and scores the last checkpoint beside its controls."""
     quiet()
+    valid(PretrainConfig, plain(config), "")
+    protocol = valid(Protocol, plain(config.protocol), "protocol")
     resumed = checkpoint_of(config.resume) if config.resume else None
     data = build(plain(config.data), Data, Source)
     data.setup()
@@ -57,7 +78,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         }
         summary |= {f"{data.unit}_per_second": speed.rate}
         if trainer.is_global_zero:
-            summary |= judge(config, folder, trainer, module, data)
+            summary |= judge(config, folder, trainer, module, data, protocol)
             write_json(folder / "summary.json", summary)
     finally:
         finish()
@@ -78,7 +99,9 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, mod
     )
 
 
-def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Data) -> dict[str, Any]:
+def judge(
+    config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Data, protocol: Protocol
+) -> dict[str, Any]:
     """The score sheet of the last checkpoint, beside both controls."""
     health = log_health(trainer, module, data, config.scores.health_rows)
     warn_of_collapse(health, module.objective.advice)
@@ -86,7 +109,7 @@ def judge(config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretrai
     parts, run = parts_of(plain(config)), str(folder.resolve())
     model = Model(module.objective.encoder, module.views, data, parts, run, module.objective)
     first = beside(model.held_out(), {}, config.seed)
-    before, protocol = untrained(model, config.seed), Protocol(**plain(config.protocol))
+    before = untrained(model, config.seed)
     scored = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)
     publish(scored.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
     say(table(headlines(scored.lines), scored.cached))

@@ -1,7 +1,6 @@
 """From a config to what is trained: the objective around its backbone, the views, the optimizer and the schedule."""
 
 from collections.abc import Iterable
-from typing import Annotated
 
 from pydantic import Field
 from torch.optim import Optimizer
@@ -9,6 +8,7 @@ from torch.optim import Optimizer
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import Config, bound, build, offered, options
 from ssl_lab.data.base import Data
+from ssl_lab.domains import NotNegative, Positive, Seed
 from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
 from ssl_lab.runfolder.reading import Schema
@@ -24,7 +24,7 @@ class PartConfig(Schema):
 
 
 class OptimizerConfig(PartConfig):
-    lr: float
+    lr: NotNegative
 
 
 class RunConfig(Schema):
@@ -37,8 +37,8 @@ class RunConfig(Schema):
     optimizer: OptimizerConfig
     schedule: PartConfig
     weight_decay_schedule: PartConfig | None = None
-    seed: Annotated[int, Field(ge=0)]
-    lr_for_batch: float | None
+    seed: Seed
+    lr_for_batch: Positive | None
     compile: bool
 
 
@@ -54,10 +54,15 @@ def compose(config: Config, data: Data) -> Pretraining:
     backbone, views = input_parts(config, data)
     _check(offered(config["objective"]["_target_"], Objective), backbone, views)
     optimizer = {**config["optimizer"], "lr": scale * config["optimizer"]["lr"]}
+    objective, make_optimizer = build(config["objective"], Objective, backbone=backbone), bound(optimizer, Optimizer)
+    try:
+        make_optimizer(objective.groups(optimizer.get("weight_decay", 0.0)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer: {error}") from error
     return Pretraining(
-        objective=build(config["objective"], Objective, backbone=backbone),
+        objective=objective,
         views=views,
-        optimizer=bound(optimizer, Optimizer),
+        optimizer=make_optimizer,
         schedule=build(config["schedule"], Schedule),
         seed=config["seed"],
         compile=config["compile"],

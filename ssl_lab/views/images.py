@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ssl_lab.data.base import Batch
 from ssl_lab.data.pixels import pillow
+from ssl_lab.domains import Channels
 from ssl_lab.preview import ImagePreview
 from ssl_lab.views import perturb
 from ssl_lab.views.base import Views
@@ -20,7 +21,7 @@ class ImageViews(Views):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: list[float], std: list[float]):
+    def __init__(self, mean: Channels, std: Channels):
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)

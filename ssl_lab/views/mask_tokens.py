@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_lab.data.base import Batch
 from ssl_lab.data.tokenizer import Tokenizer
+from ssl_lab.domains import Share
 from ssl_lab.preview import TextPreview
 from ssl_lab.randomness import Draw
 from ssl_lab.views.tokens import TokenViews
@@ -29,7 +30,7 @@ class MaskTokens(TokenViews):
     starts_word: Tensor
     ordinary: Tensor
 
-    def __init__(self, tokenizer: Tokenizer, rate: float, mask: float, random: float, whole_words: bool):
+    def __init__(self, tokenizer: Tokenizer, rate: Share, mask: Share, random: Share, whole_words: bool):
         super().__init__(tokenizer)
         self.rate, self.mask, self.random, self.whole_words = rate, mask, random, whole_words
         for name, value in {

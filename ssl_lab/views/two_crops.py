@@ -4,14 +4,16 @@ Crop, resize, flip and blur are one pair of matrices per image, colour one affin
 a view is three batched matrix products, clipped to [0, 1], solarized and normalised.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
+from ssl_lab.domains import Channels, Count, Degrees, Half, NotNegative, Number, Positives, Share, Shares, valid
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry, perturb
 from ssl_lab.views.images import ImageViews, unit
@@ -21,27 +23,27 @@ from ssl_lab.views.images import ImageViews, unit
 class Augment:
     """The parameters of one view, named and defined as in torchvision. Probabilities of 0 switch an operation off."""
 
-    area: Sequence[float]
+    area: Shares
     """least and greatest share of the image that a crop covers"""
-    ratio: Sequence[float]
+    ratio: Positives
     """least and greatest width / height of a crop"""
-    flip: float
+    flip: Share
     """probability of a horizontal flip"""
-    rotation: float
+    rotation: Degrees
     """greatest turn in degrees, to either side"""
-    jitter: float
+    jitter: Share
     """probability of colour jitter, whose four strengths follow"""
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-    grey: float
+    brightness: NotNegative
+    contrast: NotNegative
+    saturation: NotNegative
+    hue: Half
+    grey: Share
     """probability of greyscale"""
-    blur: float
+    blur: Share
     """probability of Gaussian blur; its kernel spans `blur_kernel` of the view, sigma in pixels"""
-    blur_kernel: float
-    blur_sigma: Sequence[float]
-    solarize: float
+    blur_kernel: Share
+    blur_sigma: Positives
+    solarize: Share
     """probability of inverting the values of at least 0.5"""
 
     def __call__(self, images: Float[Tensor, "b c h w"], size: int, draw: Draw) -> Float[Tensor, "b c {size} {size}"]:
@@ -94,19 +96,21 @@ class TwoCrops(ImageViews):
 
     def __init__(
         self,
-        size: int,
-        mean: list[float],
-        std: list[float],
-        augment: dict,
-        second: dict | None = None,
-        local: dict | None = None,
+        size: Count,
+        mean: Channels,
+        std: Channels,
+        augment: dict[str, Any],
+        second: dict[str, Any] | None = None,
+        local: dict[str, Any] | None = None,
     ):
         super().__init__(mean, std)
         self.size = size
-        self.pair = Augment(**augment), Augment(**{**augment, **(second or {})})
-        local = dict(local or {})
-        self.local_count, self.local_size = local.pop("count", 0), local.pop("size", size)
-        self.local = Augment(**{**augment, **local})
+        first = valid(Augment, augment, "views.augment")
+        self.pair = first, valid(Augment, {**augment, **(second or {})}, "views.second")
+        local = {"count": 0, "size": size, **(local or {})}
+        self.local_count = valid(Number, local.pop("count"), "views.local.count")
+        self.local_size = valid(Count, local.pop("size"), "views.local.size")
+        self.local = valid(Augment, {**augment, **local}, "views.local")
 
     @property
     def gives(self) -> frozenset[str]:
