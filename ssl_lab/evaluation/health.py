@@ -13,6 +13,7 @@ from ssl_lab.embedding.embed import embed, evaluating
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation import geometry
 from ssl_lab.randomness import Draw
+from ssl_lab.runfolder.checkpoint import DIVERGED
 from ssl_lab.views.base import Views
 
 
@@ -25,10 +26,7 @@ def measure(encoder: Backbone, views: Views, data: Data, rows: int, device: torc
     batches = list(data.loader("train", rows))
     x = embed(encoder, views, batches, device)
     if not x.isfinite().all():
-        raise UserError(
-            "the training has diverged: its features are not finite; try a lower optimizer.lr or a longer "
-            "schedule.warmup, or go on from an earlier checkpoint with resume="
-        )
+        raise UserError(f"the training has diverged: its features are not finite; {DIVERGED}")
     values = geometry.spread(x)
     if "views" in views.gives:
         first, second = _pairs(encoder, views, batches, device)

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from ssl_lab.errors import UserError
 from ssl_lab.runfolder.files import replace
 
+DIVERGED = "try a lower optimizer.lr or a longer schedule.warmup"
 PREFIX = "objective."  # of the names of its weights in the trained module
 
 
@@ -22,7 +24,10 @@ class WholeCheckpoints(TorchCheckpointIO):
     """Lightning's own writer leaves a cut-off file in place of the last checkpoint when the disk is full."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Raises OSError where the disk is full; the checkpoint that was there before stays."""
+        """Raises OSError where the disk is full, and UserError where weights are not finite; the last one stays."""
+        if not finite(checkpoint.get("state_dict", {}).values()):
+            where = f"at step {checkpoint['global_step']:,} weights are not finite, and not saved"
+            raise UserError(f"the training has diverged: {where}; {DIVERGED}")
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         replace(Path(path), lambda unfinished: unfinished.write_bytes(buffer.getbuffer()))
@@ -30,6 +35,10 @@ class WholeCheckpoints(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Raises UserError where the file is damaged or holds more than weights; it is never read otherwise."""
         return read_checkpoint(Path(path))
+
+
+def finite(weights: Iterable[Tensor]) -> bool:
+    return all(bool(value.isfinite().all()) for value in weights)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

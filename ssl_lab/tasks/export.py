@@ -11,6 +11,7 @@ from ssl_lab.export.card import card
 from ssl_lab.hardware import quiet
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
+from ssl_lab.runfolder.checkpoint import finite
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import MODEL, open_folder
 from ssl_lab.runfolder.provenance import provenance
@@ -25,6 +26,8 @@ def export(config: DictConfig, folder: Path) -> None:
     if config.format not in FORMATS:
         raise UsageError(f"format={config.format}: {nearest(str(config.format), FORMATS)}")
     model = load_model(config.run)
+    if not finite(model.backbone.state_dict().values()):
+        raise UserError(f"{config.run} has weights that are not finite: its training has diverged")
     module, extra = FORMATS[config.format]
     try:
         writer = importlib.import_module(f"ssl_lab.export.{module}")

@@ -27,7 +27,7 @@ from ssl_lab.trainer import make_trainer
 from ssl_lab.training.compose import RunConfig, compose
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.training.progress import Speed, progress_bar
-from ssl_lab.training.stop import StopBetweenSteps
+from ssl_lab.training.stop import StopAtDivergence, StopBetweenSteps
 
 
 class ScoresConfig(Schema):
@@ -62,7 +62,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     trainer = make_trainer(
         plain(config.trainer),
         logger=loggers(plain(config.logger), folder),
-        callbacks=[*callbacks, progress_bar(), speed, StopBetweenSteps()],
+        callbacks=[StopAtDivergence(), *callbacks, progress_bar(), speed, StopBetweenSteps()],
         default_root_dir=str(folder),
     )
     if trainer.is_global_zero:

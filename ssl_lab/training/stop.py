@@ -1,6 +1,12 @@
-"""Ctrl-C and SIGTERM end a training between two steps, with a checkpoint that goes on to the same bits."""
+"""Checkpoints between two steps: when Ctrl-C or SIGTERM ends the training, and now and then within a long epoch.
+A training that has diverged ends without one.
+
+Each goes on to the same bits. None is taken while gradients are accumulated, which no checkpoint holds, nor at the last
+step of an epoch, which has to end first: Lightning saves at its end.
+"""
 
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -9,34 +15,102 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch import Callback
 
-from ssl_lab.errors import Stopped
+from ssl_lab.domains import Count, Positive
+from ssl_lab.errors import Stopped, UserError
+from ssl_lab.runfolder.checkpoint import DIVERGED
+from ssl_lab.runfolder.folder import LAST
+
+EVERY = 10  # steps
+LOSS = "pretrain/loss"
 
 
-class StopBetweenSteps(Callback):
+class BetweenSteps(Callback):
+    """Calls `due` after each step but the last of an epoch, where a checkpoint can be taken."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: object, index: int
+    ) -> None:
+        if not (index + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
+            self.due(trainer)
+
+    def due(self, trainer: pl.Trainer) -> None:
+        raise NotImplementedError
+
+
+class StopAtDivergence(Callback):
+    """Looks at the loss every EVERY steps, and before an epoch ends: to look at each would wait for the device."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: object, index: int
+    ) -> None:
+        if (index + 1) % EVERY and not trainer.is_last_batch:
+            return
+        loss = trainer.callback_metrics[LOSS]  # every process has the mean of all
+        if not loss.isfinite():
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            last = Path(trainer.default_root_dir) / LAST
+            raise UserError(
+                f"the training has diverged: at step {trainer.global_step:,} the loss is {loss:.4g}, at a learning "
+                f"rate of {rate:.3g}; {DIVERGED}{f'; the last finite weights are {last}' if last.is_file() else ''}"
+            )
+
+
+class SaveWithinEpochs(BetweenSteps):
+    """Saves the last checkpoint every so many `minutes` or `steps`, so that a crash costs no more than these."""
+
+    def __init__(self, minutes: Positive | None, steps: Count | None):
+        self.minutes, self.steps = minutes, steps
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.saved = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.saved = time.monotonic()
+
+    def due(self, trainer: pl.Trainer) -> None:
+        late = self.minutes is not None and time.monotonic() - self.saved > 60 * self.minutes
+        if trainer.strategy.broadcast(late) or (self.steps and trainer.global_step % self.steps == 0):  # clocks differ
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
+            self.saved = time.monotonic()
+
+
+class StopBetweenSteps(BetweenSteps):
     """A second signal is not waited for."""
 
     def __init__(self) -> None:
         self.number = 0
+        self.saved = False
         self.before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: object, index: int
-    ) -> None:
-        if (index + 1) % trainer.accumulate_grad_batches:  # gradients that no checkpoint holds
-            return
+    def due(self, trainer: pl.Trainer) -> None:
         if trainer.world_size > 1:  # every process has to leave at the same step
             number = torch.tensor(self.number, device=trainer.strategy.root_device)
             self.number = int(trainer.strategy.reduce(number, reduce_op="max"))
         if self.number:
-            checkpoint = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-            trainer.save_checkpoint(checkpoint)
-            name = signal.Signals(self.number).name
-            raise Stopped(
-                self.number, f"stopped by {name}; go on with the same options and resume={checkpoint.parent.parent}"
-            )
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
+            self.saved = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.due(trainer)
+
+    # leaves at the next beginning: until then the last step's values are logged
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        self._leave(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._leave(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._leave(trainer)
+
+    def _leave(self, trainer: pl.Trainer) -> None:
+        if self.saved:
+            name, folder = signal.Signals(self.number).name, trainer.default_root_dir
+            raise Stopped(self.number, f"stopped by {name}; go on with the same options and resume={folder}")
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         for number, handler in self.before.items():
