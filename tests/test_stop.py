@@ -3,12 +3,15 @@
 import contextlib
 import functools
 import itertools
+import json
+import shutil
 import signal
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from command import ssl_lab
+from omegaconf import OmegaConf
 from test_config import composed
 
 from ssl_lab.config import build
@@ -149,3 +152,88 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_exported(tmp_path):
     assert file.read_bytes() == before
     torch.save(content, file)
     assert "weights that are not finite" in ssl_lab("export", f"run={run}", folder=tmp_path, code=1).err
+
+
+SMALL = ["data=digits", "data.batch_size=128", "backbone.widths=[4,8]", "trainer=cpu", "scores.rows=50",
+         "protocol.items=20", "protocol.sample=10", "trainer.log_every_n_steps=1"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Of one epoch, logged to W&B."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, ssl_lab("pretrain", *SMALL, "logger=[wandb]", "trainer.max_epochs=1", folder=folder).folder
+
+
+def again(run, *options, code=0):
+    folder, path = run
+    return ssl_lab("pretrain", f"resume={path}", *options, folder=folder, code=code)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["data=cifar10"], "backbone.channels=3: the run that goes on has 1 (and data."),
+        (["optimizer.lr=0.01"], "optimizer.lr=0.01: the run that goes on has 0.08"),
+        (["objective=byol", *SMALL], "objective._target_=ssl_lab.objective.byol.BYOL: the run that goes on has"),
+        (["+callbacks.mine={_target_: ssl_lab.callbacks.look.LookAtViews, columns: 0}"], "callbacks.columns=0"),
+        ([*SMALL, "trainer.max_epochs=1"], "the run has done all of its 11 steps"),
+        (["trainer.max_steps=5"], "trainer.max_steps=5: the run has done 11 steps already"),
+    ],
+)
+def test_what_a_run_that_goes_on_cannot_change_is_named(options, message, run):
+    folder, path = run
+    before = {
+        file: file.read_bytes() for file in (folder / path).glob("*") if file.is_file() and "prov" not in file.name
+    }
+    assert message in again(run, *options, code=2).err
+    after = {file: file.read_bytes() for file in before}
+    assert {file.name for file in before if before[file] != after[file]} <= {"config.yaml"}
+
+
+def test_a_run_goes_on_in_its_folder_and_in_its_wandb_run(run):
+    folder, path = run
+    file = folder / path / "metrics.jsonl"
+    first = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text(file.read_text() + '{"step": 11, "pretr')  # a line that was cut off
+    done = again(run, *SMALL, "trainer.max_epochs=2")
+    assert (folder / done.folder).samefile(folder / path)
+    assert "the learning rate goes from" in done.err
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert lines[: len(first)] == first
+    assert [line["step"] for line in lines if "pretrain/loss" in line] == list(range(22))
+    ids = {one.name.split("-")[-1] for one in (folder / path / "wandb").glob("offline-run-*")}
+    assert len(ids) == 1
+    assert json.loads((folder / path / "summary.json").read_text())["steps"] == 22
+    facts = json.loads((folder / path / "provenance.json").read_text())
+    assert facts["overrides"][-1] == "trainer.max_steps=-1"
+    assert OmegaConf.load(folder / path / "config.yaml").trainer.max_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("callbacks.last.dirpath", "elsewhere"),
+        ("callbacks.last.filename", "../../../x"),
+        ("logger.wandb.project", "http://x"),
+    ],
+)
+def test_a_config_that_came_with_a_run_writes_nothing_elsewhere(key, value, run, tmp_path):
+    folder, path = run
+    copy = shutil.copytree(folder / path, tmp_path / "copy")
+    config = OmegaConf.load(copy / "config.yaml")
+    OmegaConf.update(config, key, value, force_add=True)
+    OmegaConf.save(config, copy / "config.yaml")
+    done = ssl_lab("pretrain", f"resume={copy}", "trainer.max_epochs=3", folder=tmp_path, code=2)
+    assert f"{key}={value} in the config of the run leads out of its folder" in done.err
+
+
+def test_a_limit_that_is_typed_is_the_plan(tmp_path):
+    done = ssl_lab("pretrain", *SMALL, "trainer.max_epochs=1", "trainer.max_steps=30", "logger=none", folder=tmp_path)
+    assert json.loads((tmp_path / done.folder / "summary.json").read_text())["steps"] == 11  # the earlier of both
+    done = ssl_lab("pretrain", *SMALL, "trainer.max_steps=70", "logger=none", folder=tmp_path)
+    assert (
+        json.loads((tmp_path / done.folder / "summary.json").read_text())["steps"] == 70
+    )  # six epochs are the default
+    done = ssl_lab("pretrain", *SMALL, "trainer.max_time=00:00:00:00", "logger=none", folder=tmp_path)
+    assert "the training ended at step 0 of the 66 that were planned, at a learning rate of" in done.err

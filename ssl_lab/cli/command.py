@@ -64,10 +64,10 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli.overrides import explain, literal, split
+    from ssl_lab.cli.overrides import explain, literal, planned, split
 
     flags, overrides = split(arguments)
-    overrides = literal(overrides, sweep="-m" in flags or "--multirun" in flags, task=task)
+    overrides = planned(literal(overrides, sweep="-m" in flags or "--multirun" in flags, task=task))
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 
     errors: list[Exception] = []
@@ -121,6 +121,10 @@ def _settings(task: str) -> list[str]:
 def _work(task: str, config: Any) -> None:
     """Runs the task in its run folder, whose path is the last line on stdout."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from ssl_lab.cli.resume import resumed
+    from ssl_lab.runfolder.folder import escaped
 
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
@@ -128,6 +132,9 @@ def _work(task: str, config: Any) -> None:
         _complete(config)
         if run.mode is not None and run.mode.name == "MULTIRUN":
             print(masked(f"job {run.job.num}: {' '.join(run.overrides.task)}"), file=sys.stderr)
+        if config.get("resume"):
+            own, folder = resumed(config.resume, run.overrides.task)
+            config = OmegaConf.create(escaped(own))
         getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
     except BaseException:
         with contextlib.suppress(OSError):  # stays where something was made already

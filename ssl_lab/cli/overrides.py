@@ -52,6 +52,15 @@ def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
     return [f"{BARE[task]}={_quote(o)}" if o in bare else _quoted(o, sweep) for o in overrides]
 
 
+def planned(overrides: list[str]) -> list[str]:
+    """A limit that is typed is the plan: it voids the other one, which a yaml has set."""
+    values = dict(o.lstrip("+").split("=", 1) for o in overrides if "=" in o)
+    for limit, other in (("max_steps", "max_epochs"), ("max_epochs", "max_steps")):
+        if values.get(f"trainer.{limit}", "-1") not in ("-1", "null") and f"trainer.{other}" not in values:
+            return [*overrides, f"trainer.{other}=-1"]
+    return overrides
+
+
 def _quoted(argument: str, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+~") not in LITERAL or value in ("", "null"):

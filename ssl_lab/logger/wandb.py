@@ -21,7 +21,9 @@ class Wandb(WandbLogger):
 
         chosen = mode or os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
         settings = wandb.Settings(silent=True, console="off")
-        super().__init__(name=name, save_dir=str(save_dir), project=project, mode=chosen, settings=settings)
+        before = sorted(Path(save_dir).glob("wandb/*run-*-*"))  # of a run that goes on
+        id = before[-1].name.split("-")[-1] if before else None
+        super().__init__(name=name, save_dir=str(save_dir), project=project, mode=chosen, settings=settings, id=id)
 
 
 def finish() -> None:

@@ -97,7 +97,10 @@ def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
     """Of everything that was logged more than once."""
     curves: dict[str, tuple[list[int], list[float]]] = {}
     for line in file.read_text().splitlines() if file.is_file() else []:
-        values = json.loads(line)
+        try:
+            values = json.loads(line)
+        except ValueError:  # the last one of a run that was cut off
+            continue
         for name in values.keys() - {"step", "epoch"}:
             steps, numbers = curves.setdefault(name, ([], []))
             steps.append(values["step"])

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from ssl_lab.config import Config
 from ssl_lab.credentials import masked
 from ssl_lab.errors import UserError
-from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.files import replace, write_json
 from ssl_lab.runfolder.reading import Schema, checked, inside, read_json, read_yaml
 from ssl_lab.version import __version__
 
@@ -35,10 +35,21 @@ def open_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / "config.yaml").open("x") as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(_escaped(without_passwords(dict(config))))))
+            file.write(OmegaConf.to_yaml(OmegaConf.create(escaped(without_passwords(dict(config))))))
     except FileExistsError as error:
         raise UserError(f"{folder} holds another run: give this one another name=…") from error
     write_json(folder / "provenance.json", without_passwords(facts) | FORMAT)
+
+
+def reopen_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
+    """For a run that goes on: config.yaml has what is other now, provenance.json these facts besides the first."""
+    text = OmegaConf.to_yaml(OmegaConf.create(escaped(without_passwords(dict(config) | {"resume": None}))))
+    replace(folder / "config.yaml", lambda file: file.write_text(text))
+    first = read_json(folder, "provenance.json")
+    facts = without_passwords(facts)
+    typed = [one for one in facts["overrides"] if not one.startswith("resume=")]
+    again = {"resumed": [*first.get("resumed", []), facts], "overrides": [*first.get("overrides", []), *typed]}
+    write_json(folder / "provenance.json", first | again)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -95,7 +106,7 @@ def without_passwords(value: Any) -> Any:
     return _in_strings(value, masked)
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """Strings in which `${` stays what it is when Hydra reads the file."""
     return _in_strings(value, lambda text: re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", text))
 

@@ -1,11 +1,29 @@
 """metrics.jsonl: every logged value, one JSON object a line. The primary record of a run."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from ssl_lab.runfolder.files import replace
+
+FILE = "metrics.jsonl"
+
+
+def cut_back(folder: Path, step: int) -> None:
+    """Leaves out what was logged after the checkpoint of that step, and a line that was cut off: it is logged again."""
+    file = folder / FILE
+    kept = []
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        with contextlib.suppress(ValueError):
+            values = json.loads(line)
+            at = values["step"]
+            if at < step or (at == step and not any(name.startswith("pretrain/") for name in values)):
+                kept.append(line + "\n")
+    replace(file, lambda unfinished: unfinished.write_text("".join(kept)))
 
 
 class JsonlLogger(Logger):
@@ -28,7 +46,7 @@ class JsonlLogger(Logger):
             "epoch": int(metrics.get("epoch", 0)),
             **{k: v for k, v in metrics.items() if k != "epoch"},
         }
-        with (self._save_dir / "metrics.jsonl").open("a") as file:
+        with (self._save_dir / FILE).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:

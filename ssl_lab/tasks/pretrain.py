@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ssl_lab.callbacks.health import log_health, warn_of_collapse
-from ssl_lab.config import build, plain
+from ssl_lab.config import build, offered, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.domains import Count, Limit, Several, valid
+from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.lines import beside, headlines, table
 from ssl_lab.evaluation.score_sheet import publish, score_sheet
 from ssl_lab.evaluation.sheet import Protocol
@@ -19,15 +21,20 @@ from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
 from ssl_lab.model import Model, parts_of, untrained
 from ssl_lab.progress import say
+from ssl_lab.runfolder.checkpoint import read_checkpoint
 from ssl_lab.runfolder.files import write_json
-from ssl_lab.runfolder.folder import checkpoint_of, open_folder, without_passwords
+from ssl_lab.runfolder.folder import checkpoint_of, open_folder, reopen_folder, without_passwords
+from ssl_lab.runfolder.metrics import cut_back
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.runfolder.reading import Schema
 from ssl_lab.trainer import make_trainer
 from ssl_lab.training.compose import RunConfig, compose
 from ssl_lab.training.pretraining import Pretraining
-from ssl_lab.training.progress import Speed, progress_bar
+from ssl_lab.training.progress import SayJump, Speed, progress_bar
+from ssl_lab.training.steps import total_steps
 from ssl_lab.training.stop import StopAtDivergence, StopBetweenSteps
+
+SUMMARY = "summary.json"
 
 
 class ScoresConfig(Schema):
@@ -48,12 +55,19 @@ class PretrainConfig(RunConfig):
 
 
 def pretrain(config: DictConfig, folder: Path) -> None:
-    """Trains, and scores the last checkpoint beside its controls."""
+    """Trains, and scores the last checkpoint beside its controls.
+
+    With `resume`, folder and config are those of that run. Raises UsageError where it has nothing left to do.
+    """
     quiet()
     valid(PretrainConfig, plain(config), "")
     protocol = valid(Protocol, plain(config.protocol), "protocol")
     resumed = checkpoint_of(config.resume) if config.resume else None
-    data = build(plain(config.data), Data, Source)
+    done = read_checkpoint(resumed)["global_step"] if resumed else 0
+    if 0 < config.trainer.max_steps < done:
+        raise UsageError(f"trainer.max_steps={config.trainer.max_steps}: the run has done {done:,} steps already")
+    kind = offered(config.data._target_, Data)
+    data = build(kind.restored(plain(config.data), folder), Data, Source)
     data.setup()
     pl.seed_everything(config.seed, workers=True, verbose=False)  # nothing may draw before the backbone is made
     module = compose(plain(config), data)
@@ -62,15 +76,16 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     trainer = make_trainer(
         plain(config.trainer),
         logger=loggers(plain(config.logger), folder),
-        callbacks=[StopAtDivergence(), *callbacks, progress_bar(), speed, StopBetweenSteps()],
+        callbacks=[StopAtDivergence(), *callbacks, progress_bar(), SayJump(), speed, StopBetweenSteps()],
         default_root_dir=str(folder),
     )
     if trainer.is_global_zero:
-        begin(config, folder, trainer, data, module)
+        begin(config, folder, trainer, data, module, done)
     try:
         start = time.monotonic()
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
         seconds = time.monotonic() - start
+        check_end(trainer, done, (folder / SUMMARY).is_file())
         module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
         summary = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": round(seconds, 1)}
         summary |= {
@@ -79,16 +94,20 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         summary |= {f"{data.unit}_per_second": speed.rate}
         if trainer.is_global_zero:
             summary |= judge(config, folder, trainer, module, data, protocol)
-            write_json(folder / "summary.json", summary)
+            write_json(folder / SUMMARY, summary)
     finally:
         finish()
 
 
-def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, module: Pretraining) -> None:
-    """Says and writes down what is about to happen."""
-    facts = provenance(data)
-    open_folder(folder, plain(config), facts)
-    data.save(folder)
+def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, module: Pretraining, done: int) -> None:
+    """Says and writes down what is about to happen, `done` steps after the beginning."""
+    facts = {**provenance(data), "overrides": list(HydraConfig.get().overrides.task)}
+    if config.resume:
+        reopen_folder(folder, plain(config), facts)
+        cut_back(folder, done)
+    else:
+        open_folder(folder, plain(config), facts)
+        data.save(folder)
     for logger in trainer.loggers:
         logger.log_hyperparams(without_passwords({**plain(config), "provenance": facts}))
     parameters = sum(p.numel() for p in module.objective.encoder.parameters())
@@ -97,6 +116,18 @@ def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, mod
         f"{type(module.objective.encoder).__name__} of {parameters / 1e6:.2f} M parameters, "
         f"{type(trainer.accelerator).__name__.removesuffix('Accelerator')}, {trainer.precision}\n{folder}"
     )
+
+
+def check_end(trainer: pl.Trainer, done: int, finished: bool) -> None:
+    """Says where a training ended before its plan. Raises UsageError where a finished run had nothing left to do."""
+    step, plan = trainer.global_step, total_steps(trainer)
+    if finished and step == done > 0:
+        raise UsageError(
+            f"the run has done all of its {step:,} steps: a larger trainer.max_epochs or max_steps adds some"
+        )
+    if step < plan:
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        say(f"the training ended at step {step:,} of the {plan:,} that were planned, at a learning rate of {rate:.3g}")
 
 
 def judge(

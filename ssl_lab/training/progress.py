@@ -1,5 +1,6 @@
 """How far the training is: Lightning's rich bar on a terminal, else a plain line now and then; always on stderr."""
 
+import math
 import sys
 import time
 
@@ -41,6 +42,18 @@ class PlainProgress(ProgressBar):
                 + (f", loss {loss:.3f}" if loss is not None else "")
                 + f", {done / (now - self.start):.1f} steps/s, {time_left}"
             )
+
+
+class SayJump(Callback):
+    """Says where a training that goes on has another learning rate than it had, since its plan is another."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        scheduler = trainer.lr_scheduler_configs[0].scheduler
+        was = trainer.optimizers[0].param_groups[0]["lr"]
+        now = scheduler.base_lrs[0] * scheduler.lr_lambdas[0](scheduler.last_epoch)  # type: ignore[union-attr]
+        if trainer.global_step and trainer.is_global_zero and not math.isclose(was, now, rel_tol=0.01):
+            plan = f"the plan is {total_steps(trainer):,} steps now"
+            say(f"the learning rate goes from {was:.3g} to {now:.3g} at step {trainer.global_step:,}: {plan}")
 
 
 class Speed(Callback):

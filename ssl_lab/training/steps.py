@@ -19,10 +19,11 @@ def scheduled(optimizer: Optimizer, schedule: Callable[[float], float], trainer:
 
 def total_steps(trainer: pl.Trainer) -> float:
     """Optimizer steps of the whole training. Counted here: Lightning's own count would restart a resumed loader."""
-    if trainer.max_steps > 0:
-        return trainer.max_steps
+    limits = [trainer.max_steps] if trainer.max_steps > 0 else []
     per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
-    return math.inf if math.isinf(per_epoch) else math.ceil(per_epoch) * (trainer.max_epochs or 0)
+    if (trainer.max_epochs or 0) > 0 and not math.isinf(per_epoch):
+        limits.append(math.ceil(per_epoch) * int(trainer.max_epochs or 0))
+    return min(limits, default=math.inf)
 
 
 def data_of(trainer: pl.Trainer) -> Data:
