@@ -26,7 +26,7 @@ class Stopped(BaseException):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`known` as a hint for a misspelt `name`: the closest ones first, or all if there are few."""
-    known = sorted(known)
+    known = sorted(set(known))
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"

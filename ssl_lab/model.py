@@ -1,12 +1,13 @@
 """A trained run, ready to use: items in, vectors out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -43,9 +44,17 @@ class Model(Encoder):
         self.data = data
         self.objective = objective.eval().requires_grad_(False) if objective else None
 
-    def embed(self, items: Sequence[Any]) -> Float[ndarray, "n width"]:
-        """Vectors in float32, of texts, or of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`."""
-        return self.encode(self.data.prepare(items)).numpy()
+    def embed(self, items: Iterable[Any]) -> Float[ndarray, "n width"]:
+        """Vectors in float32, of texts, or of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`.
+
+        `items`: a list, an array, a pandas Series, a generator. Raises UserError for a single text or path.
+        """
+        if isinstance(items, str | bytes | PathLike):
+            raise UserError(f"embed takes several items: embed([{items!r}]) for one")
+        several = list(items)
+        if not several:
+            return np.empty((0, self.width), np.float32)
+        return self.encode(self.data.prepare(several)).numpy()
 
     def embed_words(
         self, sentences: Sequence[str | Sequence[str]], word: str | Sequence[int], contextual: bool = True

@@ -10,6 +10,7 @@ from command import ssl_lab
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from ssl_lab import version
 from ssl_lab.cli.overrides import literal, split
 from ssl_lab.errors import UsageError
 
@@ -64,6 +65,62 @@ def test_misspelt_names_are_usage_errors_with_the_nearest_ones(monkeypatch, capf
     assert out == ""
     assert "Traceback" not in err
     assert not Path("runs").exists()
+
+
+TEXT = "data=text_files objective=mlm backbone=text_tiny data.path=x"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective.temperature=-1", "objective.temperature=-1: it should be greater than 0"),
+        ("objective.temperature=nan", "it should be a finite number"),
+        ("views.augment.area=[2,3]", "views.augment.area.0: 2: it should be less than or equal to 1"),
+        ("views.augment.area=[0.9,0.2]", "the first should not be greater than the second"),
+        ("views.augment.flip=7", "views.augment.flip: 7: it should be less than or equal to 1"),
+        ("+views.second.fliep=1", "views.second.fliep: there is no such option; did you mean flip?"),
+        ("schedule.warmup=5", "schedule.warmup=5: it should be less than or equal to 1"),
+        ("data.holdout=2", "data.holdout=2: it should be less than or equal to 0.5"),
+        ("data.batch_size=0", "data.batch_size=0: it should be greater than or equal to 1"),
+        ("data.batch_size=abc", "data.batch_size=abc: it should be a valid integer"),
+        ("data.channels=3", "data.mean and data.std have 1 and 1 numbers, and data.channels is 3"),
+        ("backbone.widths=[]", "backbone.widths=[]: it should have at least 1 item"),
+        ("backbone.widths=5", "backbone.widths=5: it should be a list"),
+        ("scores.rows=0", "scores.rows: 0: it should be greater than or equal to 2"),
+        ("protocol.views=1", "protocol.views: 1: it should be greater than or equal to 2"),
+        ("seed=-1", "seed: -1: it should be greater than or equal to 0"),
+        ("seed=null", "seed: None: it should be a valid integer"),
+        ("optimizer.lr=abc", "optimizer.lr: 'abc': it should be a valid number"),
+        ("optimizer.momentum=abc", "optimizer: '<' not supported"),
+        ("optimizer=adamw optimizer.betas=[2,3]", "optimizer: Invalid beta parameter at index 0: 2"),
+        ("trainer.max_epochs=abc", "trainer.max_epochs: 'abc': it should be a valid integer"),
+        ("callbacks.online.share=2", "callbacks.share=2: it should be less than or equal to 1"),
+        ("objective=byol objective.momentum=1.5", "objective.momentum=1.5: it should be less than or equal to 1"),
+        (f"{TEXT} data.source.document=page", "data.source.document=page: it should be 'file' or 'paragraph'"),
+        (f"{TEXT} data.tokenizer.kind=BPE", "data.tokenizer.kind: 'BPE': it should be 'wordpiece' or 'bpe'"),
+        ("data=[digits,cifar10]", "data takes one option"),
+        ("name=a/../../b", "name=a/../../b: it is the name of a folder"),
+        ("name=a\nb", "name=a\\nb: it is the name of a folder"),
+        ('name="my-set"', "as the shell has taken away its own: name=my-set"),
+        (f"name={'x' * 300}", "it has 300 bytes"),
+    ],
+)  # fmt: skip
+def test_a_value_outside_its_domain_is_a_usage_error_before_any_work(override, message):
+    done = ssl_lab("pretrain", "data=digits", "logger=none", *override.split(" "), code=2)
+    assert message in done.err
+    assert len(done.err.splitlines()) <= 2
+    assert not Path("runs").exists()
+
+
+def test_what_people_are_used_to_from_hydra():
+    assert "Defaults Tree" in ssl_lab("pretrain", "--info", "defaults-tree").out
+    assert ssl_lab("pretrain", "--version").out.strip() == version.__version__
+    for none in ("~logger", "logger=[]"):
+        assert "logger: {}" in ssl_lab("pretrain", none, "--cfg", "job").out
+    assert (
+        "did you mean optimizer.lr or optimizer or optimizer.momentum?"
+        in ssl_lab("pretrain", "optimzer.lr=3", code=2).err
+    )
 
 
 @pytest.mark.parametrize(

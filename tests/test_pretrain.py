@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from command import ssl_lab, started
@@ -401,6 +402,21 @@ def test_unlabelled_images_train_and_get_label_free_scores(tmp_path):
     assert "rankme" in summary
     assert "knn" not in summary
     assert OmegaConf.load(run / "config.yaml").data.path.endswith("my photos [new]")
+
+
+def test_whatever_holds_items_is_embedded(run):
+    model = package.load(str(run[0]))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
+    expected = model.embed(list(pixels))
+    assert expected.shape == (3, model.width)
+    for items in (pixels, pixels[..., None], (one for one in pixels), pandas.Series(list(pixels))):
+        np.testing.assert_array_equal(model.embed(items), expected)
+    assert model.embed([]).shape == (0, model.width)
+    assert model.embed(np.empty((0, 8, 8), np.uint8)).dtype == np.float32
+    with pytest.raises(UserError, match=r"embed takes several items: embed\(\['a.png'\]\) for one"):
+        model.embed("a.png")
+    with pytest.raises(UserError, match=r"this is float64 \(8, 8\)"):
+        model.embed([pixels[0] / 255])
 
 
 def test_a_collapse_is_explained(capsys):

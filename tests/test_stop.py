@@ -14,6 +14,7 @@ from command import ssl_lab
 from omegaconf import OmegaConf
 from test_config import composed
 
+from ssl_lab.callbacks.saving import SaveWithinEpochs
 from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import Stopped, UserError
@@ -23,7 +24,7 @@ from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.metrics import JsonlLogger
 from ssl_lab.trainer import make_trainer
 from ssl_lab.training.compose import compose
-from ssl_lab.training.stop import SaveWithinEpochs, StopBetweenSteps
+from ssl_lab.training.stop import StopBetweenSteps
 
 EPOCHS, STEPS = 2, 3
 
@@ -118,7 +119,7 @@ def test_a_crash_costs_no_more_than_the_steps_since_the_last_checkpoint(step, ac
 
 def test_checkpoints_are_saved_after_so_many_minutes(tmp_path, monkeypatch):
     now, saved = [0.0], []
-    monkeypatch.setattr("ssl_lab.training.stop.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ssl_lab.callbacks.saving.time.monotonic", lambda: now[0])
 
     class Clock(pl.Callback):
         def on_train_batch_end(self, trainer, *_):

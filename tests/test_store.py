@@ -203,6 +203,29 @@ def test_recall_is_that_of_the_built_index(index, build, search, low, high, tmp_
     assert low <= recall(store, exact, torch.from_numpy(vectors(50, seed=3)), k=10) <= high
 
 
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_an_indexing_that_was_killed_is_not_searched_and_can_be_repeated(kind, request, tmp_path, monkeypatch):
+    store, embeddings = kind(request), made(tmp_path / "set")
+    monkeypatch.setattr(store, "batch_size", 100)
+    real, calls = store.client.upsert, []
+
+    def killed(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(store.client, "upsert", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.fill(embeddings)
+    with pytest.raises(UserError, match="was not filled to its end: the same ssl-lab index goes on"):
+        store.search(torch.zeros(1, WIDTH) + 1, 1)
+    store.fill(embeddings)
+    assert len(store) == ROWS
+    (hits,) = store.search(torch.from_numpy(vectors()[7:8]), 1)
+    assert hits[0].id == 7
+
+
 def test_a_file_in_use_names_its_holder(tmp_path):
     file = str(tmp_path / "x.db")
     code = f"from pymilvus import MilvusClient; c = MilvusClient({file!r}); print(1, flush=True); input()"

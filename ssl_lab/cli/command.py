@@ -47,8 +47,10 @@ def _run(arguments: list[str]) -> int:
     from ssl_lab.version import __version__
 
     task, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if task in ("-h", "--help", "--version"):
-        print(__version__ if task == "--version" else help.overview(conf()))
+    if "--version" in arguments:
+        print(__version__)
+    elif task in ("-h", "--help"):
+        print(help.overview(conf()))
     elif task not in (tasks := help.tasks(conf())):
         raise UsageError(f"there is no task {task!r}; {nearest(task, tasks)} (ssl-lab --help)")
     elif "-h" in rest or "--help" in rest:
@@ -64,10 +66,11 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli.overrides import explain, literal, planned, split
+    from ssl_lab.cli.overrides import explain, literal, planned, split, usual
 
     flags, overrides = split(arguments)
-    overrides = planned(literal(overrides, sweep="-m" in flags or "--multirun" in flags, task=task))
+    groups = [folder.name for folder in conf().iterdir() if folder.is_dir()]
+    overrides = planned(literal(usual(overrides, groups), sweep="-m" in flags or "--multirun" in flags, task=task))
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 
     errors: list[Exception] = []

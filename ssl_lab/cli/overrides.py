@@ -1,7 +1,7 @@
 """What people type: paths and texts are taken literally, misspelt names are explained."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ LITERAL = {
 }  # fmt: skip
 BARE = {"search": "query", "fill": "text"}  # what one bare argument of a task is the value of
 
+
+SEVERAL = ("logger", "callbacks")  # groups of which several options can be chosen
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # what may follow --info
 
 FLAGS_WITH_VALUE = {
     "--config-dir",
@@ -38,6 +41,8 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
         (flags if argument.startswith("-") else overrides).append(argument)
         if argument in FLAGS_WITH_VALUE:
             flags.extend(value for value in [next(rest, None)] if value is not None)
+        if overrides and overrides[-1] in INFO and flags and flags[-1] in ("--info", "-i"):
+            flags.append(overrides.pop())
     return flags, overrides
 
 
@@ -50,6 +55,34 @@ def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
     if len(bare) > 1:
         raise UsageError(f"one text at a time: {bare[0]!r} or {bare[1]!r}? (a text of several words needs quotes)")
     return [f"{BARE[task]}={_quote(o)}" if o in bare else _quoted(o, sweep) for o in overrides]
+
+
+def usual(overrides: list[str], groups: Collection[str]) -> list[str]:
+    """What people mean by `~logger` and `logger=[]`. Raises UsageError for several options where one is taken."""
+    made = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if override in ("~logger", "logger=[]"):
+            override = "logger=none"
+        elif key in groups and key not in SEVERAL and value.startswith("["):
+            raise UsageError(f"{override}: {key} takes one option ({key}=a,b with -m runs a and b)")
+        elif key == "name":
+            _check_name(value)
+        made.append(override)
+    return made
+
+
+def _check_name(name: str) -> None:
+    """Of a run, which is the name of its folder, too."""
+    reason = ""
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        reason = "it is the name of a folder, without / and line breaks"
+    elif len(name.encode()) > 200:
+        reason = f"it has {len(name.encode())} bytes, and a folder's name 200 at most"
+    elif name[0] in "\"'":
+        reason = f"quotes belong to it here, as the shell has taken away its own: name={name.strip(name[0])}"
+    if reason:
+        raise UsageError(f"name={repr(name[:50])[1:-1]}{'…' if len(name) > 50 else ''}: {reason}")
 
 
 def planned(overrides: list[str]) -> list[str]:
@@ -116,6 +149,8 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
     from omegaconf import OmegaConf
 
     for key in config:
+        if key in ("_target_", "_partial_"):
+            continue
         yield f"{prefix}{key}"
         node = config._get_node(key)
         if OmegaConf.is_dict(node):

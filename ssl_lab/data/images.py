@@ -156,5 +156,13 @@ class Images(Data[ImageSplit, ImageRows]):
                 return torch.from_numpy(decode({"path": item}, self.size, self.channels).copy())
             except Exception as error:  # Pillow's decoders raise many kinds
                 raise UserError(f"{item} is no image that can be read ({error})") from error
-        image = item if isinstance(item, Image.Image) else Image.fromarray(np.asarray(item))
+        image = item if isinstance(item, Image.Image) else picture(np.asarray(item))
         return torch.from_numpy(fit(image, self.size, self.channels).copy())
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """Of uint8 (h, w), (h, w, 1), (h, w, 3) or (h, w, 4). Raises UserError for anything else."""
+    shape = pixels.shape[:2] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels.shape
+    if pixels.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,), (4,)):
+        raise UserError(f"an image is uint8 (h, w) or (h, w, 1, 3 or 4), and this is {pixels.dtype} {pixels.shape}")
+    return Image.fromarray(pixels.reshape(shape))

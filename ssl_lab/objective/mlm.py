@@ -66,6 +66,8 @@ class MLM(Objective):
             raise UserError(f"there is no {mask} in the text: put one where the hidden word stands")
         logits = torch.addmm(self.bias, self.features(tokens, hidden, None), self.output.T)
         whole = tokenizer.starts_word & ~tokenizer.special  # a word's later pieces are no words
+        if k > whole.sum():
+            raise UserError(f"k={k}, and the tokenizer has {int(whole.sum()):,} whole words: set k to at most that")
         shares, words = logits.softmax(1).masked_fill(~whole.to(self.device), 0).topk(k, dim=1)
         return [list(zip(*one, strict=True)) for one in zip(words.tolist(), shares.tolist(), strict=True)]
 

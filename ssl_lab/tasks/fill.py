@@ -5,6 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
+from ssl_lab.domains import Count, valid
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
@@ -13,6 +14,7 @@ from ssl_lab.runfolder.folder import open_folder
 
 def fill(config: DictConfig, folder: Path) -> None:
     """Prints the likeliest words at each [MASK], and keeps them in summary.json."""
+    valid(Count, config.k, "k")
     model = load_model(config.run)
     likeliest = model.fill(config.text, config.k)
     open_folder(folder, plain(config), {"run": model.run, "weights": model.weights})

@@ -1,12 +1,10 @@
-"""Checkpoints between two steps: when Ctrl-C or SIGTERM ends the training, and now and then within a long epoch.
-A training that has diverged ends without one.
+"""How a training ends early: by Ctrl-C or SIGTERM, with a checkpoint between two steps; diverged, without one.
 
 Each goes on to the same bits. None is taken while gradients are accumulated, which no checkpoint holds, nor at the last
 step of an epoch, which has to end first: Lightning saves at its end.
 """
 
 import signal
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +13,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch import Callback
 
-from ssl_lab.domains import Count, Positive
 from ssl_lab.errors import Stopped, UserError
 from ssl_lab.runfolder.checkpoint import DIVERGED
 from ssl_lab.runfolder.folder import LAST
@@ -53,25 +50,6 @@ class StopAtDivergence(Callback):
                 f"the training has diverged: at step {trainer.global_step:,} the loss is {loss:.4g}, at a learning "
                 f"rate of {rate:.3g}; {DIVERGED}{f'; the last finite weights are {last}' if last.is_file() else ''}"
             )
-
-
-class SaveWithinEpochs(BetweenSteps):
-    """Saves the last checkpoint every so many `minutes` or `steps`, so that a crash costs no more than these."""
-
-    def __init__(self, minutes: Positive | None, steps: Count | None):
-        self.minutes, self.steps = minutes, steps
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.saved = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.saved = time.monotonic()
-
-    def due(self, trainer: pl.Trainer) -> None:
-        late = self.minutes is not None and time.monotonic() - self.saved > 60 * self.minutes
-        if trainer.strategy.broadcast(late) or (self.steps and trainer.global_step % self.steps == 0):  # clocks differ
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
-            self.saved = time.monotonic()
 
 
 class StopBetweenSteps(BetweenSteps):

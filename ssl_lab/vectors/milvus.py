@@ -74,8 +74,7 @@ class Milvus(Store):
                 self.client.drop_collection(self.name)
             self.__dict__.pop("_how", None)
             self._seen = "Strong"
-            self._create(embeddings)
-            self._keep({"card": card, "index": self.index})
+            self._create(embeddings, {"card": card, "index": self.index})
             self._insert(embeddings)
             self._build()
             self._keep({"card": card, "index": self.index, "whole": True})
@@ -105,13 +104,17 @@ class Milvus(Store):
         with self._clear():
             self._keep({**kept, "recall": {**kept.get("recall", {}), str(k): recall}})
 
-    def _create(self, embeddings: EmbeddingSet) -> None:
+    def _create(self, embeddings: EmbeddingSet, facts: dict[str, Any]) -> None:
         schema = self.client.create_schema(auto_id=False)
         for name in embeddings.columns():
             schema.add_field(name, **_type(embeddings.column(name)), is_primary=name == "id")
         schema.add_field("vector", 101, dim=embeddings.width)  # 101: FLOAT_VECTOR
         self.client.create_collection(
-            self.name, schema=schema, index_params=self._params("FLAT", {}), consistency_level="Strong"
+            self.name,
+            schema=schema,
+            index_params=self._params("FLAT", {}),
+            consistency_level="Strong",
+            properties={PROPERTY: json.dumps(facts)},  # at once: a command that is killed can be repeated
         )
 
     def _insert(self, embeddings: EmbeddingSet) -> None:
@@ -141,11 +144,14 @@ class Milvus(Store):
 
     @cached_property
     def _how(self) -> dict[str, Any]:
-        """What a search asks for, and the parameters of the index for it."""
+        """What a search gives besides, and the parameters of the index for it."""
+        kept = self._kept()
+        if not kept.get("whole"):
+            raise UserError(f"the collection {self.name!r} was not filled to its end: the same ssl-lab index goes on")
         fields = self.client.describe_collection(self.name)["fields"]
         return {
             "output_fields": [field["name"] for field in fields if field["name"] not in ("id", "vector")],
-            "search_params": {"metric_type": "COSINE", "params": self._kept()["index"]["search"]},
+            "search_params": {"metric_type": "COSINE", "params": kept["index"]["search"]},
         }
 
     def _kept(self) -> dict[str, Any]:
