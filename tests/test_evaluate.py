@@ -3,14 +3,17 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from command import ssl_lab
+from PIL import Image
 from torch.nn import functional as F
 
 from ssl_lab.evaluation.invariance import of_changes
 from ssl_lab.evaluation.lines import beside, flat, headlines, table
 from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.sheet import Protocol, Vectors, sheet
 from ssl_lab.randomness import Draw
 from ssl_lab.views import perturb
 
@@ -145,7 +148,7 @@ def test_an_embedding_of_colour_sees_shuffles_as_the_same_and_one_of_shape_does_
         grey = torch.cat([batch["image"].float().mean(1) for batch in batches])
         return (grey - grey.mean((1, 2), keepdim=True)).flatten(1)
 
-    of_colour, of_shape = (of_changes(encode, kept, batches, 1, 0) for encode in (colour, shape))
+    of_colour, of_shape = (of_changes(encode, kept, batches, 1, 0, {}) for encode in (colour, shape))
     assert of_colour["invariance_shuffle/auc_2"].value > 0.99
     assert of_colour["invariance_flip/auc_mean_1"].value > 0.99
     assert of_colour["shape_over_texture/colour0.8_shuffle4"].value < 0.1
@@ -162,3 +165,40 @@ def test_reordered_tokens_are_the_same_tokens_and_special_ones_stay():
         assert torch.equal(moved.sort(1).values, tokens)
         assert torch.equal(moved[~movable], tokens[~movable])
         assert 0.8 * strength * 90 < (moved != tokens).sum(1).float().mean() < 1.1 * strength * 90
+
+
+def few_images(folder, **counts):
+    """Grey noise, so many in the folder `split__class` of each."""
+    draw = np.random.default_rng(0)
+    for name, count in counts.items():
+        (place := folder / name.replace("__", "/")).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(draw.integers(0, 256, (8, 8), np.uint8)).save(place / f"{i}.png")
+
+
+@pytest.mark.parametrize(
+    ("counts", "left_out"),
+    [
+        ({"a": 6, "b": 6}, ["retrieval left out: every item is alone in its class", "LiDAR left out: 2 items are"]),
+        ({"train__a": 20, "train__b": 20, "test__a": 1}, ["scores of changed items left out: there is no other item"]),
+        ({"train__a": 3, "train__b": 3, "test__a": 2}, ["label-free scores left out: 6 items are too few"]),
+    ],
+)  # fmt: skip
+def test_a_score_that_cannot_be_taken_is_left_out_with_its_reason(counts, left_out, tmp_path):
+    few_images(tmp_path / "few", **counts)
+    small = ["data=image_folder", "data.path=few", "data.size=8", "data.batch_size=4", "backbone.widths=[4]"]
+    done = ssl_lab("pretrain", *small, "debug=one_batch", "logger=none", "trainer=cpu", folder=tmp_path)
+    for line in left_out:
+        assert line in done.err
+    summary = json.loads((tmp_path / done.folder / "summary.json").read_text())
+    assert summary["steps"] == 1
+    assert 0 <= summary["knn"] <= 1
+
+
+def test_labels_of_one_class_are_not_scored():
+    vectors = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    zeros = torch.zeros(20, dtype=torch.int64)
+    protocol = Protocol([5], [0.07], [1], draws=2, starts=2, queries=20, sample=4, items=10, views=2)
+    made = sheet(Vectors(vectors[:20], zeros, vectors[20:], zeros), protocol, 0)
+    assert made.left_out == {"scores of labels": "all items whose labels are known are of one class"}
+    assert not [name for name in made.scores if name.startswith(("knn", "linear", "nmi"))]

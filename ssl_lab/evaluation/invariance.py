@@ -5,6 +5,7 @@ not matter, 1/2 where the view is any item. What must be kept (patches shuffled:
 shall move away, what is superficial (colours) shall not: after Geirhos et al. 2019, arXiv 1811.12231.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from ssl_lab.data.base import Batch
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.scores import Score, mean, over_samples, share
+from ssl_lab.evaluation.scores import Score, mean, over_samples, share, take
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
@@ -39,13 +40,21 @@ def prefers(x: Float[Tensor, "n d"], kept: Float[Tensor, "n d"], broken: Float[T
 
 
 def of_changes(
-    encode: Encoder, perturbations: Mapping[str, Perturbation], batches: list[Batch], views: int, seed: int
+    encode: Encoder,
+    perturbations: Mapping[str, Perturbation],
+    batches: list[Batch],
+    views: int,
+    seed: int,
+    left_out: dict[str, str],
 ) -> dict[str, Score]:
     """A score for each perturbation, the mean over its strengths, followed by one for each strength.
 
     Of one that is `drawn`, there are `views` of each item, for alignment and LiDAR.
     """
     x = encode(batches)
+    if len(x) < 2:
+        left_out["scores of changed items"] = "there is no other item to compare with"
+        return {}
 
     def changed(name: str, strength: float, number: int = 0) -> Tensor:
         draws = (Draw(seed, len(batches) * number + i) for i in range(len(batches)))
@@ -66,7 +75,8 @@ def of_changes(
         scores[f"shape_over_texture/{which}"] = prefers(x, made[kept], made[broken])
     for name in (name for name, change in perturbations.items() if change.drawn):
         strength = perturbations[name].strengths[-1]
-        scores |= of_views(torch.stack([changed(name, strength, number) for number in range(views)], 1))
+        drawn = torch.stack([changed(name, strength, number) for number in range(views)], 1)
+        scores |= take(functools.partial(of_views, drawn), "alignment and LiDAR", left_out)
     return scores
 
 

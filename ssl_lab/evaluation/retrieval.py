@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.evaluation.knn import CHUNK, neighbours, similarities
-from ssl_lab.evaluation.scores import Score, mean, share
+from ssl_lab.evaluation.scores import NoScore, Score, mean, share
 
 
 def retrieval(
@@ -23,9 +23,11 @@ def retrieval(
     queries: int | None = None,
     chunk: int = CHUNK,
 ) -> dict[str, Score]:
-    """Of the first `queries` items (or all), those that are not alone in their class."""
+    """Of the first `queries` items (or all), those that are not alone in their class. Raises NoScore where all are."""
     query = torch.arange(len(x))[:queries]
     query = query[labels.bincount()[labels[query]] > 1]
+    if not len(query):
+        raise NoScore("every item is alone in its class")
     parts, precision = [], []
     for rows, cosine in zip(query.split(chunk), similarities(x, x[query], chunk), strict=True):
         cosine[torch.arange(len(rows)), rows] = -torch.inf  # an item does not find itself

@@ -31,8 +31,24 @@ class Score:
     """what a reader has to know of it besides"""
 
 
+class NoScore(Exception):
+    """Why a score cannot be taken of these data."""
+
+
+def take(scores: Callable[[], dict[str, Score]], what: str, left_out: dict[str, str]) -> dict[str, Score]:
+    """Those scores; where they cannot be taken, none, and the reason goes into `left_out` under `what`."""
+    try:
+        return scores()
+    except NoScore as reason:
+        left_out[what] = str(reason)
+        return {}
+
+
 def share(right: Bool[Tensor, " n"]) -> Score:
+    """Raises NoScore where there is nothing to count."""
     n = len(right)
+    if not n:
+        raise NoScore("there is no item to be scored")
     interval = binomtest(int(right.sum()), n).proportion_ci(method="wilson")
     return Score(int(right.sum()) / n, float(interval.low), float(interval.high), n)
 
@@ -51,8 +67,10 @@ def mean(values: Float[Tensor, " n"]) -> Score:
 def over_samples(statistic: Callable[[Tensor], float], x: Float[Tensor, "n ..."], rows: int, seed: int = 0) -> Score:
     """The mean of `statistic` over SAMPLES disjoint samples of `rows` items, or of fewer, where there are not as many.
 
-    `n` is the size of one sample: many statistics depend on it.
+    `n` is the size of one sample: many statistics depend on it. Raises NoScore where a sample has but one item.
     """
+    if len(x) < 2 * SAMPLES:
+        raise NoScore(f"{len(x)} items are too few for {SAMPLES} samples")
     order = torch.randperm(len(x), generator=generator(seed))
     rows = max(1, min(rows, len(x) // SAMPLES))
     taken = mean(torch.tensor([statistic(x[part]) for part in order[: SAMPLES * rows].split(rows)]))

@@ -17,7 +17,7 @@ from ssl_lab.evaluation.cluster import clustering
 from ssl_lab.evaluation.knn import knn_sweep
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.retrieval import retrieval
-from ssl_lab.evaluation.scores import Score, accuracy, over_samples
+from ssl_lab.evaluation.scores import Score, accuracy, over_samples, take
 
 LINEAR = "linear/lbfgs_standardized"
 
@@ -56,9 +56,13 @@ class Vectors:
 
 @dataclass
 class Sheet:
-    """Scores by name; the linear probe's answers, and the seconds it took to fit, where there are labels."""
+    """Scores by name; the linear probe's answers, and the seconds it took to fit, where there are labels.
+
+    `left_out` says why others could not be taken.
+    """
 
     scores: dict[str, Score] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     predicted: Int[Tensor, " m"] | None = None
     seconds: float = 0.0
 
@@ -67,9 +71,12 @@ def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
     """All scores that need nothing but the vectors."""
     made = Sheet()
     if labelled := vectors.labelled:
-        made = classification(*labelled, protocol.knn_k, protocol.knn_temperature, seed)
-        made.scores |= of_labels(*labelled, protocol, seed)
-    made.scores |= label_free(vectors.bank, protocol, seed)
+        if len(labelled[1].unique()) == 1:
+            made.left_out["scores of labels"] = "all items whose labels are known are of one class"
+        else:
+            made = classification(*labelled, protocol.knn_k, protocol.knn_temperature, seed)
+            made.scores |= of_labels(*labelled, protocol, seed, made.left_out)
+    made.scores |= take(lambda: label_free(vectors.bank, protocol, seed), "label-free scores", made.left_out)
     return made
 
 
@@ -89,7 +96,7 @@ def classification(
     probe = linear_probe(bank, bank_labels, seed)
     predicted = probe(test)
     seconds = time.perf_counter() - start
-    return Sheet({**scores, LINEAR: accuracy(predicted, test_labels, probe.note)}, predicted, seconds)
+    return Sheet({**scores, LINEAR: accuracy(predicted, test_labels, probe.note)}, predicted=predicted, seconds=seconds)
 
 
 def of_labels(
@@ -99,6 +106,7 @@ def of_labels(
     test_labels: Int[Tensor, " m"],
     protocol: Protocol,
     seed: int,
+    left_out: dict[str, str],
 ) -> dict[str, Score]:
     """Class means with all and with few labels; clusters and retrieval, both among the test items alone."""
     reference, query = centred(bank, test)
@@ -107,7 +115,7 @@ def of_labels(
     scores |= {f"few_label_{count}/class_mean_draws{protocol.draws}": score for count, score in curve.items()}
     clusters = clustering(test, test_labels, protocol.starts, seed)
     scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}
-    retrieved = retrieval(test, test_labels, queries=protocol.queries)
+    retrieved = take(lambda: retrieval(test, test_labels, queries=protocol.queries), "retrieval", left_out)
     return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in retrieved.items()}
 
 

@@ -61,7 +61,7 @@ def full_sheet(of: Subject, items: list[Batch], views: Views, protocol: Protocol
     """The scores of its vectors, and of those of `items` when these are changed."""
     made = sheet(of.vectors, protocol, seed)
     if views.perturbations:
-        made.scores |= of_changes(of.encode, views.perturbations, items, protocol.views, seed)
+        made.scores |= of_changes(of.encode, views.perturbations, items, protocol.views, seed, made.left_out)
     return made
 
 
