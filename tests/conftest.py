@@ -1,5 +1,6 @@
 """Shapes are checked while the tests run; every test works in an empty folder with a cache of its own."""
 
+import gc
 import os
 
 os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "HF_HUB_OFFLINE": "1"}
@@ -16,6 +17,14 @@ def somewhere_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SSL_LAB_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept():
+    """What a file leaves is not looked through again and again by the garbage collector: it made later files slower."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from test_config import composed
 
 from ssl_lab.callbacks.saving import SaveWithinEpochs
+from ssl_lab.cli.overrides import planned
 from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import Stopped, UserError
@@ -59,10 +60,15 @@ class Seen(pl.Callback):
         self.batches.append((trainer.current_epoch, index, *batch["index"][:3].tolist()))
 
 
+@functools.cache
+def small(batch_size):
+    return composed("data=digits", "backbone.widths=[2]", "objective.hidden=4", "objective.output=2",
+                    f"data.batch_size={batch_size}")  # fmt: skip
+
+
 def trained(folder, *callbacks, resume=None, accumulated=1):
     """The weights at the end (or where it was cut off), the batches that were seen, and the steps that were logged."""
-    config = composed("data=digits", "backbone.widths=[2]", "objective.hidden=4", "objective.output=2",
-                      f"data.batch_size={1438 // STEPS // accumulated}")  # fmt: skip
+    config = small(1438 // STEPS // accumulated)
     data, seen = build(config["data"], Data, Source), Seen()
     data.setup()
     torch.manual_seed(0)
@@ -230,11 +236,11 @@ def test_a_config_that_came_with_a_run_writes_nothing_elsewhere(key, value, run,
 
 
 def test_a_limit_that_is_typed_is_the_plan(tmp_path):
-    done = ssl_lab("pretrain", *SMALL, "trainer.max_epochs=1", "trainer.max_steps=30", "logger=none", folder=tmp_path)
-    assert json.loads((tmp_path / done.folder / "summary.json").read_text())["steps"] == 11  # the earlier of both
-    done = ssl_lab("pretrain", *SMALL, "trainer.max_steps=70", "logger=none", folder=tmp_path)
-    assert (
-        json.loads((tmp_path / done.folder / "summary.json").read_text())["steps"] == 70
-    )  # six epochs are the default
-    done = ssl_lab("pretrain", *SMALL, "trainer.max_time=00:00:00:00", "logger=none", folder=tmp_path)
-    assert "the training ended at step 0 of the 66 that were planned, at a learning rate of" in done.err
+    """Six epochs of 11 steps are the default; `max_time` stops, and plans nothing."""
+    assert planned(["trainer.max_epochs=2"]) == ["trainer.max_epochs=2", "trainer.max_steps=-1"]
+    both = ["trainer.max_epochs=1", "trainer.max_steps=30"]
+    assert planned(both) == both
+    stopped = ["trainer.max_time=00:00:00:00", "logger=none"]
+    for limits, plan in ((["trainer.max_steps=70"], 70), (both, 11)):
+        done = ssl_lab("pretrain", *SMALL, *stopped, *limits, folder=tmp_path)
+        assert f"the training ended at step 0 of the {plan} that were planned, at a learning rate of" in done.err
