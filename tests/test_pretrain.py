@@ -277,13 +277,13 @@ class StopAt(Callback):
 
 @pytest.mark.parametrize(
     ("objective", "batch", "more"),
-    [*((name, 14, []) for name in OBJECTIVES), ("byol", 21, ["trainer.accumulate_grad_batches=2", "optimizer=adamw"])],
+    [*((name, 8, []) for name in OBJECTIVES), ("byol", 11, ["trainer.accumulate_grad_batches=2", "optimizer=adamw"])],
 )
 def test_stopped_and_resumed_ends_with_the_bits_of_a_run_never_stopped(objective, batch, more, monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_LAB_TRUST", str(Path(__file__).parent))
     (texts := tmp_path / "texts").mkdir()
     options = [*OBJECTIVES[objective].overrides(texts), f"objective={objective}", "data.batch_size=32", *more]
-    options += ["logger=none", "trainer=cpu", "trainer.max_epochs=3", "trainer.limit_train_batches=11"]
+    options += ["logger=none", "trainer=cpu", "trainer.max_epochs=3", "trainer.limit_train_batches=6"]
     options += ["scores.rows=50", "protocol.items=20"]
     (whole,), _ = pretrain(*options)
     _, err = pretrain(
