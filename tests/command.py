@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+import ssl_lab as package
 from ssl_lab.cli import main
 
 
@@ -26,6 +28,12 @@ class Done(NamedTuple):
     @property
     def folder(self):
         return self.folders[-1]
+
+
+def shown(room):
+    """The blocks of code in the README of a room, in their order."""
+    text = (Path(package.__file__).parent / room / "README.md").read_text()
+    return re.findall(r"```(?:python|yaml)?\n(.*?)```", text, re.DOTALL)
 
 
 def ssl_lab(*arguments, folder=None, code=0):

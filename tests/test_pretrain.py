@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from command import ssl_lab, started
+from command import shown, ssl_lab, started
 from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
 from parts import OBJECTIVES
@@ -197,8 +196,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(run, tmp_path):
 
 
 def test_the_objective_that_the_readme_shows_trains_from_a_folder_of_its_own(tmp_path, monkeypatch):
-    text = (Path(package.__file__).parent / "objective" / "README.md").read_text()
-    code, described, command = re.findall(r"```(?:python|yaml)?\n(.*?)```", text, re.DOTALL)
+    code, described, command = shown("objective")
     (tmp_path / "mine" / "objective").mkdir(parents=True)
     (tmp_path / "mine" / "align.py").write_text(code)
     (tmp_path / "mine" / "objective" / "align.yaml").write_text(described)
@@ -215,8 +213,7 @@ def test_the_objective_that_the_readme_shows_trains_from_a_folder_of_its_own(tmp
 
 
 def test_the_data_sets_that_the_readme_shows(tmp_path, monkeypatch):
-    text = (Path(package.__file__).parent / "data" / "README.md").read_text()
-    xray, first, source, arrays, second = re.findall(r"```(?:yaml|python)?\n(.*?)```", text, re.DOTALL)
+    xray, first, source, arrays, second = shown("data")
     (tmp_path / "mine" / "data").mkdir(parents=True)
     (tmp_path / "mine" / "data" / "xray.yaml").write_text(xray)
     (tmp_path / "mine" / "data" / "arrays.yaml").write_text(arrays)

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from command import ssl_lab
+from command import shown, ssl_lab
 from parts import PARTS
 from safetensors.torch import load_file
 from seqeval.metrics import f1_score
@@ -24,7 +23,6 @@ from sklearn.preprocessing import StandardScaler
 from test_config import composed
 from torch import nn
 
-import ssl_lab as package
 from ssl_lab.backbone.vit import ViT
 from ssl_lab.config import build
 from ssl_lab.data.few import how_many, stratified
@@ -333,8 +331,7 @@ def test_a_metric_that_there_is_not_is_named(capfd):
 
 
 def test_the_head_that_the_readme_shows(tmp_path, monkeypatch, probe):
-    text = (Path(package.__file__).parent / "head" / "README.md").read_text()
-    code, described, command, *_ = re.findall(r"```(?:python|yaml)?\n(.*?)```", text, re.DOTALL)
+    code, described, command, *_ = shown("head")
     (tmp_path / "mine" / "head").mkdir(parents=True)
     (tmp_path / "mine" / "centroids.py").write_text(code)
     (tmp_path / "mine" / "head" / "centroids.yaml").write_text(described)

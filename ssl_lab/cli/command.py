@@ -69,8 +69,7 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     from ssl_lab.cli.overrides import explain, literal, planned, split, usual
 
     flags, overrides = split(arguments)
-    groups = [folder.name for folder in conf().iterdir() if folder.is_dir()]
-    overrides = planned(literal(usual(overrides, groups), sweep="-m" in flags or "--multirun" in flags, task=task))
+    overrides = planned(literal(usual(overrides, conf()), sweep="-m" in flags or "--multirun" in flags, task=task))
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 
     errors: list[Exception] = []

@@ -1,7 +1,7 @@
 """What people type: paths and texts are taken literally, misspelt names are explained."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,9 @@ def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
     return [f"{BARE[task]}={_quote(o)}" if o in bare else _quoted(o, sweep) for o in overrides]
 
 
-def usual(overrides: list[str], groups: Collection[str]) -> list[str]:
+def usual(overrides: list[str], conf: Path) -> list[str]:
     """What people mean by `~logger` and `logger=[]`. Raises UsageError for several options where one is taken."""
-    made = []
+    made, groups = [], _groups(conf)
     for override in overrides:
         key, _, value = override.partition("=")
         if override in ("~logger", "logger=[]"):
@@ -126,11 +126,15 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
     return " ".join(text.split())
 
 
+def _groups(conf: Path) -> list[str]:
+    return [folder.name for folder in conf.iterdir() if folder.is_dir()]
+
+
 def _nearest_key(key: str, conf: Path, task: str, overrides: list[str]) -> str:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    groups = [folder.name for folder in conf.iterdir() if folder.is_dir()]
+    groups = _groups(conf)
     chosen = [
         o for o in overrides if o.split("=")[0] in groups and (conf / o.replace("=", "/")).with_suffix(".yaml").exists()
     ]

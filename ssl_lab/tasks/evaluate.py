@@ -41,9 +41,9 @@ def evaluate(config: DictConfig, folder: Path) -> None:
         raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
     valid(Several | None, config.rows, "rows")
     valid(Seed, config.seed, "seed")
-    valid(Protocol, plain(config.protocol), "protocol")
+    protocol = valid(Protocol, plain(config.protocol), "protocol")
     try:
-        scored = (_of_set if config.embeddings else _of_model)(config, folder)
+        scored = (_of_set if config.embeddings else _of_model)(config, folder, protocol)
         publish(scored.lines, loggers(plain(config.logger), folder))
         write_json(folder / "summary.json", scored.summary)
         say(table(scored.lines, scored.cached))
@@ -53,11 +53,11 @@ def evaluate(config: DictConfig, folder: Path) -> None:
         say(SAVINGS.format(**scored.summary))
 
 
-def _of_set(config: DictConfig, folder: Path) -> Scored:
+def _of_set(config: DictConfig, folder: Path, protocol: Protocol) -> Scored:
     embeddings = EmbeddingSet(config.embeddings)
     open_folder(folder, plain(config), embeddings.card)
     vectors = vectors_of(embeddings, config.rows)
-    made = sheet(vectors, valid(Protocol, plain(config.protocol), "protocol"), config.seed)
+    made = sheet(vectors, protocol, config.seed)
     say_left_out(made)
     lines = beside(made.scores, {}, config.seed)
     write_json(folder / "scores.json", lines)
@@ -66,13 +66,12 @@ def _of_set(config: DictConfig, folder: Path) -> Scored:
     return Scored(lines, flat(lines))
 
 
-def _of_model(config: DictConfig, folder: Path) -> Scored:
+def _of_model(config: DictConfig, folder: Path, protocol: Protocol) -> Scored:
     model, resolved = resolve(plain(config))
     data = model.data
     open_folder(folder, resolved, provenance(data))
     before = untrained(model, config.seed)
     first = [*beside(model.held_out(), {}, config.seed), *_meaning(config, model, before)]
-    protocol = valid(Protocol, plain(config.protocol), "protocol")
     return score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
 
 
