@@ -87,7 +87,9 @@ def lite(request):
 
 def remote(request):
     uri = request.getfixturevalue("server")
-    request.getfixturevalue("monkeypatch").setenv("MILVUS_TOKEN", TOKEN)
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("MILVUS_URI", uri)
+    monkeypatch.setenv("MILVUS_TOKEN", TOKEN)
     store = Milvus(uri, "test")
     store.client.drop_collection("test")
     return store
@@ -247,9 +249,16 @@ def test_a_server_that_is_down_is_asked_three_times(monkeypatch, capfd):
 
 def test_a_wrong_token_is_said_and_not_shown(server, monkeypatch):
     monkeypatch.setenv("MILVUS_TOKEN", "root:secret")
+    monkeypatch.setenv("MILVUS_URI", server)
     with pytest.raises(UserError, match=r"refuses the token in \$MILVUS_TOKEN") as error:
         connection.connect(server)
     assert "secret" not in str(error.value)
+
+
+def test_a_token_goes_to_no_server_that_the_user_did_not_name(server, monkeypatch):
+    monkeypatch.setenv("MILVUS_TOKEN", TOKEN)  # it is the right one
+    with pytest.raises(UserError, match=r"asks for a token: vectors.uri=\S+ sends it \$MILVUS_TOKEN"):
+        connection.connect(server)
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,9 @@ def connect(uri: str) -> Any:
     if "://" not in uri and not uri.endswith(".db"):
         raise UsageError(f"vectors.uri={uri} is neither a file NAME.db nor an address http://HOST:PORT")
     token, uri = milvus_token(uri), address_of(uri)
+    allow = f"vectors.uri={uri} sends it $MILVUS_TOKEN, so does $MILVUS_URI with that address"
     if token is None and "://" in uri:
-        say(f"$MILVUS_TOKEN is not sent to {uri}: vectors.uri={uri} sends it, or $MILVUS_URI with that address")
+        say(f"$MILVUS_TOKEN is not sent to {uri}: {allow}")
     for attempt in range(1, TRIES + 1):
         try:
             client = MilvusClient(uri, token=token or "", timeout=SECONDS)
@@ -34,7 +35,8 @@ def connect(uri: str) -> Any:
             if "://" not in uri:
                 raise UserError(f"{uri} cannot be opened: {_holder(Path(uri)) or message(error)}") from error
             if "UNAUTHENTICATED" in f"{error} {error.__cause__}":
-                what = "asks for a token" if token is None else "refuses the token in $MILVUS_TOKEN: set the right one"
+                refused = "refuses the token in $MILVUS_TOKEN: set the right one"
+                what = f"asks for a token: {allow}" if token is None else refused
                 raise UserError(f"Milvus at {uri} {what}") from error
             say(f"no answer from {uri} (try {attempt} of {TRIES})")
             time.sleep(PAUSE)
