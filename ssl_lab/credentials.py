@@ -28,8 +28,10 @@ def milvus_token(uri: str) -> str | None:
     """The token that may be sent to this address; None where there is one that may not."""
     if own := USER.search(uri):
         return own[0].removesuffix("@")
-    token = os.environ.get(TOKEN, "")
-    return token if not token or uri in os.environ.get(URI, "").split(",") else None
+    token, named = os.environ.get(TOKEN, ""), os.environ.get(URI, "")
+    if uri == address_of(named):
+        return milvus_token(named) if named != uri else token
+    return None if token else ""
 
 
 @contextmanager
@@ -42,7 +44,8 @@ def typed(arguments: Sequence[str]) -> Iterator[list[str]]:
             value = argument.removeprefix(TYPED)
             if password := USER.search(value):
                 os.environ[TOKEN] = password[0].removesuffix("@")
-            os.environ[URI] = address_of(value)
+            if "://" in value:  # pymilvus reads it too, and takes no file there
+                os.environ[URI] = address_of(value)
             argument = TYPED + address_of(value)
         rest.append(argument)
     try:

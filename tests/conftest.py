@@ -4,6 +4,8 @@ import gc
 import os
 
 os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "HF_HUB_OFFLINE": "1"}
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core, so one thread for each
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 from jaxtyping import install_import_hook
 

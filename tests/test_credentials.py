@@ -7,8 +7,11 @@ from concurrent import futures
 from pathlib import Path
 
 import grpc
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from command import ssl_lab
+from PIL import Image
 
 from ssl_lab.credentials import masked, milvus_token, typed
 from ssl_lab.runfolder.folder import open_folder
@@ -82,10 +85,15 @@ def test_the_token_belongs_to_one_address(monkeypatch):
     assert milvus_token("http://a:1") == "t"
     assert milvus_token("http://a:12") is None
     assert milvus_token("http://u:p@a:12") == "u:p"
+    monkeypatch.setenv("MILVUS_URI", "http://v:q@a:1")
+    assert milvus_token("http://a:1") == "v:q"
+    monkeypatch.setenv("MILVUS_URI", "http://a:1")
     with typed(["k=3", "vectors.uri=http://u:p@b:2"]) as arguments:
         assert arguments == ["k=3", "vectors.uri=http://b:2"]
         assert (milvus_token("http://b:2"), milvus_token("http://a:1")) == ("u:p", None)
     assert milvus_token("http://a:1") == "t"
+    with typed(["vectors.uri=vectors.db"]):
+        assert os.environ["MILVUS_URI"] == "http://a:1"  # pymilvus reads it, and takes no file there
     assert (
         masked("see http://u:p@h/x and s3://key:secret@bucket, mail a@b")
         == "see http://***@h/x and s3://***@bucket, mail a@b"
@@ -108,12 +116,19 @@ def test_planted_secrets_are_in_no_file_page_or_line(tmp_path, monkeypatch):
     embedded = run("embed", f"run={trained}")
     indexed = run("index", f"embeddings={embedded}", "vectors.uri=vectors.db")
     run("search", f"collection={indexed}", "query.id=3")
+    pictures = tmp_path / "a:" / "root:hush-password@pictures"  # a folder that looks like an address
+    pictures.mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "dot.png")
+    dot = {"bytes": (tmp_path / "dot.png").read_bytes(), "path": None}
+    pq.write_table(pa.table({"image": [dot] * 4}), pictures / "train.parquet")
+    run("embed", f"run={trained}", "data=image_folder", "data.path=a://root:hush-password@pictures")
     run("export", f"run={trained}")
     run("report", f"runs=[{trained}]", "logger=none", "sample=50")
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) > 30
     assert {".wandb", ".html", ".json", ".yaml", ".parquet"} <= {file.suffix for file in files}
-    for file in files:
-        assert b"hush" not in file.read_bytes(), file
-    assert "hush" not in "".join(said)
+    for secret in ("hush", *SECRETS.values()):
+        for file in files:
+            assert secret.encode() not in file.read_bytes(), (file, secret)
+        assert secret not in "".join(said)
     assert Path(indexed, "collection.json").is_file()

@@ -23,7 +23,7 @@ from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.shards import Shard, plan, roles
 from ssl_lab.progress import progress, say
 from ssl_lab.runfolder.files import write_json
-from ssl_lab.runfolder.folder import FORMAT
+from ssl_lab.runfolder.folder import FORMAT, without_passwords
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.trainer import make_trainer
 
@@ -86,7 +86,7 @@ def _provenance(model: Encoder, data: Data) -> dict[str, Any]:
         "classes": data.classes,
         "backbone": type(model.backbone).__name__,
         "run": model.run,
-        "config": model.config,
+        "config": without_passwords(model.config),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(data),
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ssl_lab.credentials import masked
 from ssl_lab.data.base import Data
 
 LIBRARIES = (
@@ -31,7 +32,7 @@ PACKAGE = Path(__file__).parents[1]
 
 def provenance(data: Data) -> dict[str, Any]:
     return {
-        "command": sys.argv,
+        "command": [masked(argument) for argument in sys.argv],
         "code": _commit(),
         "data_fingerprint": data.fingerprint,
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
