@@ -21,7 +21,8 @@ from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.objective.base import Objective
-from ssl_lab.runfolder.checkpoint import read_weights
+from ssl_lab.progress import say
+from ssl_lab.runfolder.checkpoint import check_fit, read_weights
 from ssl_lab.runfolder.folder import checkpoint_of, exported, read_config
 from ssl_lab.runfolder.reading import checked
 from ssl_lab.training.compose import RunConfig, compose, input_parts
@@ -119,10 +120,7 @@ def _check_fit(objective: Objective, weights: Mapping[str, Tensor], file: Path) 
     """Raises UserError where weights lack, are of another shape, or too many. An export has those of the product."""
     states = objective.state_dict()
     needed = [name for name in states if file.suffix != ".safetensors" or name.startswith(objective.product)]
-    for name in (*weights, *needed):
-        have, want = (list(part[name].shape) if name in part else "nothing" for part in (weights, states))
-        if have != want:
-            raise UserError(f"{file} does not fit its config: {name} is {have}, and by the config {want}")
+    check_fit(states, weights, needed, str(file))
 
 
 def build_model(config: Config) -> Model:
@@ -166,7 +164,9 @@ def resolve(config: Config) -> tuple[Model, dict[str, Any]]:
         raise UsageError("choose run=FOLDER, or a model without one: backbone=hub_text (or hub) backbone.name=… data=…")
     if config["run"]:
         model = load_model(config["run"])
-        if "data" in config:
+        if "data" not in config:
+            say_whose(config["run"], model.config["data"])
+        else:
             model.config["data"] = _prepared_alike(config["data"], model)
             model.data = build(model.config["data"], Data, Source)
     elif "data" in config:
@@ -175,6 +175,12 @@ def resolve(config: Config) -> tuple[Model, dict[str, Any]]:
         raise UsageError("a model without a run needs data=…")
     model.data.setup()
     return model, {**config, "data": model.config["data"], "views": model.config["views"]}
+
+
+def say_whose(folder: str | PathLike[str], data: Config) -> None:
+    """Says which files are read because a folder, which somebody else may have made, names them."""
+    if data.get("path"):
+        say(f"{folder} names its data: data.path={data['path']}")
 
 
 def _prepared_alike(config: Config, model: Model) -> dict[str, Any]:

@@ -143,3 +143,21 @@ def test_resumed_goes_on_to_the_same_losses(run, tmp_path):
     assert again.samefile(folder)
     assert list(losses_again) == [0, 1, 2, 3, 4, 5]
     assert losses_again == whole
+
+
+def test_a_training_that_starts_from_a_run_keeps_its_tokenizer_and_its_word_vectors(run, tmp_path):
+    (tmp_path / "other.txt").write_text("Zebras graze. Zebras gallop.\n\n" * 80)
+    own = [
+        "data=text_files",
+        "data.source.document=paragraph",
+        f"data.path={tmp_path}/other.txt",
+        "data.batch_size=8",
+        "callbacks=word_vectors",
+    ]
+    options = [f"init={run}", "objective=mlm", "optimizer.lr=0", "trainer.max_steps=1", "trainer=cpu", "logger=none"]
+    done = ssl_lab("pretrain", *own, *options, folder=tmp_path)
+    assert "the words keep the vectors that they have learnt" in done.err
+    folder = tmp_path / done.folder
+    assert (folder / "tokenizer.json").read_text() == (run / "tokenizer.json").read_text()
+    before, after = (package.load(str(one)).backbone.state_dict() for one in (run, folder))
+    assert all(after[name].equal(value) for name, value in before.items())

@@ -29,10 +29,11 @@ class WordVectors(Callback):
         self.window, self.seed = window, seed
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.ckpt_path:  # a run that goes on has learnt its own
+        run, data = parts(trainer, module)
+        if trainer.ckpt_path or run.learnt:
+            say("the words keep the vectors that they have learnt: those of the corpus are not taken")
             return
         say("word vectors of the corpus …")
-        run, data = parts(trainer, module)
         texts, weight = data.rows["train"], run.objective.backbone.words.weight
         near = cooccurrence([texts.tokens[i] for i in texts.index.tolist()], len(weight), self.window)
         vectors = ppmi_svd(near, weight.shape[1], self.seed)

@@ -66,10 +66,12 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli.overrides import explain, literal, planned, split, usual
+    from ssl_lab.cli.overrides import explain, literal, named, planned, split, usual
 
     flags, overrides = split(arguments)
-    overrides = planned(literal(usual(overrides, conf()), sweep="-m" in flags or "--multirun" in flags, task=task))
+    sweep = "-m" in flags or "--multirun" in flags
+    meant = usual(overrides, conf())
+    overrides = [*planned(literal(meant, sweep, task)), *named(meant, sweep)]
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 
     errors: list[Exception] = []
@@ -125,12 +127,15 @@ def _work(task: str, config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    from ssl_lab.cli.init import initialised
     from ssl_lab.cli.resume import resumed
     from ssl_lab.runfolder.folder import escaped
 
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
     try:
+        if config.get("init") and not config.get("resume"):
+            config = initialised(config, run.overrides.task, run.runtime.choices)
         _complete(config)
         if run.mode is not None and run.mode.name == "MULTIRUN":
             print(masked(f"job {run.job.num}: {' '.join(run.overrides.task)}"), file=sys.stderr)

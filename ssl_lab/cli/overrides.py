@@ -8,8 +8,8 @@ from typing import Any
 from ssl_lab.errors import UsageError, nearest
 
 LITERAL = {
-    "data.path", "data.name", "backbone.name", "resume", "name", "run", "embeddings", "collection", "query", "query.id",
-    "filter", "text", "vectors.uri", "meaning.wordnet", "meaning.senses", "meaning.similarity.simlex999",
+    "data.path", "data.name", "backbone.name", "resume", "init", "name", "run", "embeddings", "collection", "query",
+    "query.id", "filter", "text", "vectors.uri", "meaning.wordnet", "meaning.senses", "meaning.similarity.simlex999",
     "meaning.similarity.wordsim353", "data.tokenizer.file", "runs",
 }  # fmt: skip
 BARE = {"search": "query", "fill": "text"}  # what one bare argument of a task is the value of
@@ -92,6 +92,19 @@ def planned(overrides: list[str]) -> list[str]:
         if values.get(f"trainer.{limit}", "-1") not in ("-1", "null") and f"trainer.{other}" not in values:
             return [*overrides, f"trainer.{other}=-1"]
     return overrides
+
+
+def named(arguments: list[str], sweep: bool) -> list[str]:
+    """The name of a training that starts from a run, where none is typed: the data that Hydra composes are not its."""
+    values = dict(o.split("=", 1) for o in arguments if "=" in o)
+    init = values.get("init", "null")
+    if init in ("", "null") or "name" in values:
+        return []
+    from ssl_lab.runfolder.folder import read_config, run_of
+
+    start = "runs" if sweep and "," in init else str(read_config(run_of(init)).get("name"))
+    _check_name(start)
+    return [f"name='${{hydra:runtime.choices.objective}}-from-{_quote(start)[1:]}"]
 
 
 def _quoted(argument: str, sweep: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ssl_lab.config import Config, plain
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.runfolder.folder import read_config
+from ssl_lab.runfolder.folder import read_config, run_of
 from ssl_lab.runfolder.reading import read_json
 
 MAY_DIFFER = (
@@ -28,8 +28,7 @@ def resumed(resume: str, typed: Sequence[str]) -> tuple[dict[str, Any], Path]:
     """
     from hydra import compose
 
-    given = Path(resume).expanduser()
-    folder = given.parent.parent if given.is_file() else given
+    folder = run_of(resume)
     own = read_config(folder)
     before = read_json(folder, "provenance.json").get("overrides")
     if not isinstance(before, list) or not all(isinstance(one, str) for one in before):
@@ -46,7 +45,8 @@ def resumed(resume: str, typed: Sequence[str]) -> tuple[dict[str, Any], Path]:
         key = fixed[0]
         others = f" (and {', '.join(fixed[1:4])}{', …' if len(fixed) > 4 else ''})" if fixed[1:] else ""
         raise UsageError(
-            f"{key}={new.get(key)}: the run that goes on has {kept.get(key)}{others}; leave it out, or train anew"
+            f"{key}={new.get(key)}: the run that goes on has {kept.get(key)}{others}; leave it out, or start a new "
+            f"training from its encoder: init={folder}"
         )
     for key in changed:
         kept.pop(key, None)

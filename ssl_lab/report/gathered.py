@@ -16,7 +16,7 @@ from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import Line
 from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
-from ssl_lab.model import Model, load_model, resolve
+from ssl_lab.model import Model, load_model, resolve, say_whose
 from ssl_lab.runfolder.folder import read_config
 
 HIDDEN = """\
@@ -73,6 +73,7 @@ def gather(folder: Path, items: int) -> Gathered:
         model = load_model(folder)
         model.data.setup()
     data = model.data
+    say_whose(folder, config["data"])
     trained = Path(model.run or folder)
     return Gathered(
         title=read_config(trained)["name"],

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -56,6 +56,14 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if not isinstance(states, dict) or not all(isinstance(value, Tensor) for value in states.values()):
         raise UserError(f"{file} is no checkpoint of a training: it has no state_dict of tensors")
     return content
+
+
+def check_fit(states: Mapping[str, Tensor], weights: Mapping[str, Tensor], needed: Iterable[str], file: str) -> None:
+    """Raises UserError where a weight that is `needed` lacks, or one has another shape than its state, or none."""
+    for name in (*weights, *needed):
+        have, want = (list(part[name].shape) if name in part else "nothing" for part in (weights, states))
+        if have != want:
+            raise UserError(f"{file} does not fit its config: {name} is {have}, and by the config {want}")
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

@@ -96,6 +96,12 @@ def checkpoint_of(path: str) -> Path:
     return inside(given, LAST)
 
 
+def run_of(path: str) -> Path:
+    """The run folder that a path names: itself, or that of a checkpoint."""
+    given = Path(path).expanduser()
+    return given.parent.parent if given.is_file() else given
+
+
 def exported(folder: Path) -> Path:
     """The model in the run folder of an export, or the folder itself."""
     return folder / MODEL if (folder / MODEL / "config.json").is_file() else folder

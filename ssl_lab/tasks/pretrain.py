@@ -19,11 +19,11 @@ from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
-from ssl_lab.model import Model, parts_of, untrained
+from ssl_lab.model import Model, load_model, parts_of, untrained
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import read_checkpoint
 from ssl_lab.runfolder.files import write_json
-from ssl_lab.runfolder.folder import checkpoint_of, open_folder, reopen_folder, without_passwords
+from ssl_lab.runfolder.folder import checkpoint_of, open_folder, reopen_folder, run_of, without_passwords
 from ssl_lab.runfolder.metrics import cut_back
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.runfolder.reading import Schema
@@ -69,8 +69,9 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     kind = offered(config.data._target_, Data)
     data = build(kind.restored(plain(config.data), folder), Data, Source)
     data.setup()
+    earlier = load_model(run_of(config.init), config.init) if config.init and not resumed else None
     pl.seed_everything(config.seed, workers=True, verbose=False)  # nothing may draw before the backbone is made
-    module = compose(plain(config), data)
+    module = compose(plain(config), data, earlier.backbone.state_dict() if earlier else None)
     speed = Speed()
     callbacks = [build(one, pl.Callback) for one in plain(config.callbacks).values() if one]
     trainer = make_trainer(
@@ -80,7 +81,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         default_root_dir=str(folder),
     )
     if trainer.is_global_zero:
-        begin(config, folder, trainer, data, module, done)
+        begin(config, folder, trainer, data, module, done, earlier)
     try:
         start = time.monotonic()
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
@@ -99,9 +100,20 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         finish()
 
 
-def begin(config: DictConfig, folder: Path, trainer: pl.Trainer, data: Data, module: Pretraining, done: int) -> None:
-    """Says and writes down what is about to happen, `done` steps after the beginning."""
+def begin(
+    config: DictConfig,
+    folder: Path,
+    trainer: pl.Trainer,
+    data: Data,
+    module: Pretraining,
+    done: int,
+    earlier: Model | None,
+) -> None:
+    """Says and writes down what is about to happen, `done` steps after the beginning; `earlier`: its first weights."""
     facts = {**provenance(data), "overrides": list(HydraConfig.get().overrides.task)}
+    if earlier:
+        facts |= {"init": {"run": earlier.run, "weights": earlier.weights}}
+        say(f"the encoder starts from {earlier.run}, weights {earlier.weights}")
     if config.resume:
         reopen_folder(folder, plain(config), facts)
         cut_back(folder, done)

@@ -1,8 +1,9 @@
 """From a config to what is trained: the objective around its backbone, the views, the optimizer and the schedule."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import Field
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ssl_lab.backbone.base import Backbone
@@ -11,6 +12,7 @@ from ssl_lab.data.base import Data
 from ssl_lab.domains import NotNegative, Positive, Seed
 from ssl_lab.errors import UsageError
 from ssl_lab.objective.base import Objective
+from ssl_lab.runfolder.checkpoint import check_fit
 from ssl_lab.runfolder.reading import Schema
 from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.pretraining import Pretraining
@@ -42,10 +44,11 @@ class RunConfig(Schema):
     compile: bool
 
 
-def compose(config: Config, data: Data) -> Pretraining:
-    """The module that a config describes for its data, with untrained weights.
+def compose(config: Config, data: Data, start: Mapping[str, Tensor] | None = None) -> Pretraining:
+    """The module that a config describes for its data, with untrained weights, or a backbone that has those of `start`.
 
-    Raises UsageError where parts do not fit each other, and names those which would.
+    Raises UsageError where parts do not fit each other, and names those which would; UserError where `start` does not
+    fit.
     """
     scale = 1.0
     if config["lr_for_batch"]:
@@ -53,6 +56,9 @@ def compose(config: Config, data: Data) -> Pretraining:
         scale = batch_size / config["lr_for_batch"]
     backbone, views = input_parts(config, data)
     _check(offered(config["objective"]["_target_"], Objective), backbone, views)
+    if start:
+        check_fit(backbone.state_dict(), start, backbone.state_dict(), f"init={config['init']}")
+        backbone.load_state_dict(start)
     optimizer = {**config["optimizer"], "lr": scale * config["optimizer"]["lr"]}
     objective, make_optimizer = build(config["objective"], Objective, backbone=backbone), bound(optimizer, Optimizer)
     try:
@@ -66,6 +72,7 @@ def compose(config: Config, data: Data) -> Pretraining:
         schedule=build(config["schedule"], Schedule),
         seed=config["seed"],
         compile=config["compile"],
+        learnt=start is not None,
         weight_decay=build(decay, Schedule) if (decay := config.get("weight_decay_schedule")) else None,
     )
 

@@ -22,7 +22,8 @@ from ssl_lab.views.base import Views
 class Pretraining(pl.LightningModule):
     """`optimizer` makes one from parameter groups, `schedule` gives the factor on its rate.
 
-    `weight_decay` gives that on the optimizer's weight decay, which is constant without it.
+    `weight_decay` gives that on the optimizer's weight decay, which is constant without it. `learnt`: the backbone has
+    been trained before, so that nothing may write into it but the optimizer.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class Pretraining(pl.LightningModule):
         seed: int,
         compile: bool = False,
         weight_decay: Schedule | None = None,
+        learnt: bool = False,
     ):
         super().__init__()
         self.objective, self.views = objective, views
         self.make_optimizer, self.schedule, self.seed = optimizer, schedule, seed
-        self.weight_decay = weight_decay
+        self.weight_decay, self.learnt = weight_decay, learnt
         self.weight: Tensor | float = 0.0  # of the batches since the last step
         self.metrics = MetricCollection(
             {name: metric(dist_sync_on_step=True) for name, metric in objective.metrics.items()},

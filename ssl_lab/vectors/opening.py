@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UserError
+from ssl_lab.progress import say
 from ssl_lab.runfolder.reading import Schema, checked, read_json
 from ssl_lab.vectors.base import Store
 from ssl_lab.vectors.exact import Exact
@@ -29,6 +30,9 @@ def open_store(collection: str, uri: str | None = None) -> Store:
     folder = Path(collection).expanduser()
     kept = read_json(folder, ADDRESS) if (folder / ADDRESS).is_file() else {}
     address = checked(Address, kept, folder / ADDRESS)
+    for what in (address.embeddings, None if uri else address.uri):
+        if what:
+            say(f"{folder / ADDRESS} names its vectors: {what}")
     if where := uri or address.uri:
         if "://" not in where and not (Path(where).expanduser() / LITE).is_file():
             raise UserError(f"there is no Milvus Lite file {where}: vectors.uri=FILE says where it lies by now")
