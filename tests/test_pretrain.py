@@ -1,12 +1,15 @@
 """`ssl-lab pretrain` from the command line to the run folder, on scikit-learn's digits."""
 
+import contextlib
 import json
 import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,8 @@ from ssl_lab.randomness import Draw
 from ssl_lab.runfolder.checkpoint import WholeCheckpoints
 from ssl_lab.runfolder.folder import open_folder, read_config
 from ssl_lab.training.compose import compose
+from ssl_lab.training.pretraining import Pretraining
+from ssl_lab.training.progress import Speed
 
 SMALL = [
     "data=digits", "trainer=cpu", "trainer.precision=32", "scores.rows=200", "scores.health_rows=200",
@@ -360,18 +365,44 @@ def test_what_another_version_wrote_is_refused_and_says_which_one_reads_it(tmp_p
             read_config(tmp_path / "run")
 
 
+@contextlib.contextmanager
+def full_disk(size):
+    """No file can be larger."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path):
     last = tmp_path / "checkpoints" / "last.ckpt"
     WholeCheckpoints().save_checkpoint({"x": torch.zeros(10)}, last)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            WholeCheckpoints().save_checkpoint({"x": torch.ones(10_000)}, last)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(10_000), pytest.raises(OSError, match="File too large"):
+        WholeCheckpoints().save_checkpoint({"x": torch.ones(10_000)}, last)
     assert torch.equal(torch.load(last, weights_only=True)["x"], torch.zeros(10))
     assert [file.name for file in last.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("size", [200, 3000])  # what config.yaml does not fit into, and the weights
+def test_a_full_disk_leaves_nothing_half_made(size, run, tmp_path):
+    with full_disk(size):
+        assert "File too large" in ssl_lab("export", f"run={run[0]}", folder=tmp_path, code=1).err
+        with contextlib.suppress(OSError):
+            open_folder(tmp_path / "runs", {"long": "x" * 5000}, {})
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_a_run_folder_that_is_deleted_meanwhile_is_an_error(tmp_path, monkeypatch):
+    def after_a_step(self, trainer, module, outputs, batch, index):
+        if index == 1:
+            shutil.rmtree(trainer.default_root_dir)
+
+    monkeypatch.setattr(Speed, "on_train_batch_end", after_a_step)
+    options = ["trainer.log_every_n_steps=1", "data.batch_size=128", "trainer.max_epochs=1", "logger=none"]
+    done = ssl_lab("pretrain", *SMALL, *options, folder=tmp_path, code=1)
+    assert "was moved or deleted while the task was at work" in done.err
 
 
 def test_a_run_folder_is_never_written_into_twice(tmp_path):
@@ -381,9 +412,20 @@ def test_a_run_folder_is_never_written_into_twice(tmp_path):
     assert read_config(tmp_path / "run")["seed"] == 1
 
 
-def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job():
+def test_a_sweep_gives_each_job_a_run_folder_and_a_wandb_run_and_outlives_a_failing_job(monkeypatch):
+    alive, most, init = weakref.WeakSet(), [], Pretraining.__init__
+
+    def counted(module, *options, **more):
+        init(module, *options, **more)
+        alive.add(module)
+        most.append(len(alive))
+
+    monkeypatch.setattr(Pretraining, "__init__", counted)
     folders, err = pretrain("-m", "debug=one_batch", *SMALL, "objective=simclr,byol", "data.batch_size=32,5000", code=1)
-    assert err.count("data.batch_size=5000 is larger") == 2
+    assert most == [1, 1, 1, 1]  # the model of a job is let go before the next
+    for job in (1, 3):
+        assert f"error: job {job}: data.batch_size=5000 is larger than" in err
+    assert "error: 2 of 4 jobs failed" in err
     assert [OmegaConf.load(folder / "config.yaml").name for folder in folders] == ["simclr-digits", "byol-digits"]
     assert len({file.name for folder in folders for file in folder.glob("wandb/offline-run-*/*.wandb")}) == 2
 

@@ -15,6 +15,7 @@ from ssl_lab.callbacks.base import parts
 from ssl_lab.domains import Count
 from ssl_lab.preview import Preview, page
 from ssl_lab.randomness import Draw
+from ssl_lab.runfolder.files import write_text
 
 SIDE, GAP = 96, 4  # pixels that a picture has at least, and between two
 STYLE = """
@@ -59,7 +60,7 @@ def log_texts(rows: Sequence[Sequence[Preview]], folder: Path, loggers: Sequence
     items = list(zip(*rows, strict=True))
     heads = "".join(f"<th>{name}</th>" for name in names)
     lines = "".join(f"<tr>{''.join(f'<td>{one.html}</td>' for one in item)}</tr>" for item in items)
-    (folder / "views.html").write_text(page("what the model sees", f"<table><tr>{heads}</tr>{lines}</table>", STYLE))
+    write_text(folder / "views.html", page("what the model sees", f"<table><tr>{heads}</tr>{lines}</table>", STYLE))
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_table("views", names, [[one.line for one in item] for item in items], step=0)

@@ -5,10 +5,13 @@ Imports nothing heavy: a task is imported only when its config has been composed
 
 import contextlib
 import errno
+import gc
 import importlib
+import itertools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,23 +78,33 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 
     errors: list[Exception] = []
+    jobs = itertools.count()
 
     def job(config: DictConfig) -> None:
+        number = next(jobs)
         with _process(argv, full_error):  # Lightning starts further processes with what the user typed
             try:
                 _work(task, config)
-            except Exception as error:  # the other jobs of a sweep go on
+            except Exception as error:
                 errors.append(error)
-                if len(errors) > 1:
-                    _fail(*_explained(error))
+                if sweep:  # the other jobs go on
+                    if full_error == "1":
+                        traceback.print_exception(error)
+                    _fail(f"job {number}: {_explained(error)[0]}", 0)
+                    traceback.clear_frames(error.__traceback__)  # they hold the job's model
+        gc.collect()  # trainer and model hold each other; the next job needs their memory
 
     with _process([argv[0], *flags, *_settings(task), *overrides], "1"):  # "1": Hydra lets errors pass
         try:
             hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
         except HydraException as error:
             raise UsageError(explain(error, conf(), task, overrides)) from error
-    if errors:
+    if errors and not sweep:
         raise errors[0]
+    if errors:
+        failed = UserError(f"{len(errors)} of {next(jobs)} jobs failed, for the reasons above")
+        failed.code = _explained(errors[0])[1]
+        raise failed
 
 
 @contextlib.contextmanager
@@ -129,7 +142,7 @@ def _work(task: str, config: Any) -> None:
 
     from ssl_lab.cli.init import initialised
     from ssl_lab.cli.resume import resumed
-    from ssl_lab.runfolder.folder import escaped
+    from ssl_lab.runfolder.folder import CONFIG, check_there, escaped
 
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
@@ -149,6 +162,7 @@ def _work(task: str, config: Any) -> None:
                 empty.rmdir()
         raise
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        check_there(folder / CONFIG)
         print(folder, flush=True)
 
 

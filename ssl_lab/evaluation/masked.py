@@ -38,7 +38,8 @@ def perplexity(
             scalars, hidden = objective(made, 1.0), made["hidden"].cpu()
             targets = batch["tokens"].gather(1, hidden.clamp(min=0))[hidden >= 0]
             means = scalars["loss"], scalars["masked_accuracy"], surprise[targets].mean()
-            rows.append([float(value) for value in means] + [len(targets)])
+            if len(targets):  # texts of a letter hide nothing
+                rows.append([float(value) for value in means] + [len(targets)])
     loss, accuracy, unigram, n = torch.tensor(rows, dtype=torch.float64).view(-1, 4).unbind(1)
     return {
         f"perplexity/{PROTOCOL}": Terms(Perplexity, loss, n),

@@ -8,7 +8,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 from torchmetrics import Metric
 
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.scores import NoScore, Score
 
 
 class TermMean(Metric):
@@ -60,7 +60,9 @@ class Terms:
     counts: Float[Tensor, " b"]
 
     def score(self) -> Score:
-        """With the interval of a mean over batches (normal, 95 %), taken before `of`."""
+        """With the interval of a mean over batches (normal, 95 %), taken before `of`. Raises NoScore without terms."""
+        if not len(self.counts):
+            raise NoScore("the rows that are kept for it are too short")
         share = self.counts / self.counts.sum()
         mean = (share * self.means).sum()
         error = (share.square() * (self.means - mean).square()).sum().sqrt()

@@ -1,8 +1,10 @@
-"""Files that are whole or not there: written beside their place and moved into it."""
+"""Files and folders that are whole or not there: written beside their place and moved into it."""
 
+import contextlib
 import json
+import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,5 +20,22 @@ def replace(file: Path, write: Callable[[Path], Any]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Another folder beside it to write into, which becomes it at the end, and is deleted where that is not reached."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    replace(file, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
 def write_json(file: Path, content: Any) -> None:
-    replace(file, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1) + "\n"))
+    write_text(file, json.dumps(content, indent=1) + "\n")

@@ -10,10 +10,11 @@ from omegaconf import OmegaConf
 from ssl_lab.config import Config
 from ssl_lab.credentials import masked
 from ssl_lab.errors import UserError
-from ssl_lab.runfolder.files import replace, write_json
+from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.reading import Schema, checked, inside, read_json, read_yaml
 from ssl_lab.version import __version__
 
+CONFIG = "config.yaml"
 LAST = "checkpoints/last.ckpt"
 MODEL = "model"  # where an export keeps what it has made, in its run folder
 FORMAT = {"format": 1, "version": __version__}
@@ -33,23 +34,30 @@ class _Exported(Schema):
 def open_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
     """Writes config.yaml, so that it composes again without the package's groups, and provenance.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with (folder / "config.yaml").open("x") as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(escaped(without_passwords(dict(config))))))
-    except FileExistsError as error:
-        raise UserError(f"{folder} holds another run: give this one another name=…") from error
+    if (folder / CONFIG).exists():
+        raise UserError(f"{folder} holds another run: give this one another name=…")
+    _write_config(folder, config)
     write_json(folder / "provenance.json", without_passwords(facts) | FORMAT)
 
 
 def reopen_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
     """For a run that goes on: config.yaml has what is other now, provenance.json these facts besides the first."""
-    text = OmegaConf.to_yaml(OmegaConf.create(escaped(without_passwords(dict(config) | {"resume": None}))))
-    replace(folder / "config.yaml", lambda file: file.write_text(text))
+    _write_config(folder, {**config, "resume": None})
     first = read_json(folder, "provenance.json")
     facts = without_passwords(facts)
     typed = [one for one in facts["overrides"] if not one.startswith("resume=")]
     again = {"resumed": [*first.get("resumed", []), facts], "overrides": [*first.get("overrides", []), *typed]}
     write_json(folder / "provenance.json", first | again)
+
+
+def check_there(file: Path) -> None:
+    """Raises UserError where what a task wrote into its run folder is there no more."""
+    if not file.is_file():
+        raise UserError(f"{file.parent} was moved or deleted while the task was at work: what it held is lost")
+
+
+def _write_config(folder: Path, config: Config) -> None:
+    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(escaped(without_passwords(dict(config))))))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -62,9 +70,9 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{folder} holds a model of another package: backbone=hub backbone.name={folder} takes it, or hub_text"
             )
         config = checked(_Exported, facts, folder / "config.json").ssl_lab
-    elif (folder / "config.yaml").is_file():
+    elif (folder / CONFIG).is_file():
         facts = read_json(folder, "provenance.json") if (folder / "provenance.json").is_file() else {}
-        config = _unescaped(read_yaml(folder, "config.yaml"))
+        config = _unescaped(read_yaml(folder, CONFIG))
     else:
         raise UserError(
             f"{folder} is no run folder: it has no config.yaml (a task prints its run folder when it is done)"

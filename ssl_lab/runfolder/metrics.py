@@ -8,7 +8,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from ssl_lab.runfolder.files import replace
+from ssl_lab.runfolder.files import write_text
+from ssl_lab.runfolder.folder import check_there
 
 FILE = "metrics.jsonl"
 
@@ -23,7 +24,7 @@ def cut_back(folder: Path, step: int) -> None:
             at = values["step"]
             if at < step or (at == step and not any(name.startswith("pretrain/") for name in values)):
                 kept.append(line + "\n")
-    replace(file, lambda unfinished: unfinished.write_text("".join(kept)))
+    write_text(file, "".join(kept))
 
 
 class JsonlLogger(Logger):
@@ -33,7 +34,7 @@ class JsonlLogger(Logger):
 
     def __init__(self, save_dir: str | Path):
         super().__init__()
-        self._save_dir = Path(save_dir)
+        self._save_dir, self._begun = Path(save_dir), False
 
     @property
     def save_dir(self) -> str:
@@ -46,8 +47,11 @@ class JsonlLogger(Logger):
             "epoch": int(metrics.get("epoch", 0)),
             **{k: v for k, v in metrics.items() if k != "epoch"},
         }
+        if self._begun:
+            check_there(self._save_dir / FILE)
         with (self._save_dir / FILE).open("a") as file:
             file.write(json.dumps(line) + "\n")
+        self._begun = True
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The config has a file of its own."""

@@ -13,7 +13,7 @@ from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.hardware import quiet
 from ssl_lab.model import resolve
 from ssl_lab.progress import say
-from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.files import whole_folder, write_json
 from ssl_lab.runfolder.folder import open_folder
 
 
@@ -36,9 +36,9 @@ def embed(config: DictConfig, folder: Path) -> None:
 
 def link(embeddings: EmbeddingSet, folder: Path) -> None:
     """The files of a set in another folder, without their bytes twice where the file system can."""
-    folder.mkdir()
-    for file in embeddings.folder.iterdir():
-        try:
-            os.link(file, folder / file.name)
-        except OSError:
-            shutil.copy2(file, folder / file.name)
+    with whole_folder(folder) as unfinished:
+        for file in embeddings.folder.iterdir():
+            try:
+                os.link(file, unfinished / file.name)
+            except OSError:
+                shutil.copy2(file, unfinished / file.name)

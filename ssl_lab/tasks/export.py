@@ -12,7 +12,7 @@ from ssl_lab.hardware import quiet
 from ssl_lab.model import load_model
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import finite
-from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.files import whole_folder, write_json, write_text
 from ssl_lab.runfolder.folder import MODEL, open_folder
 from ssl_lab.runfolder.provenance import provenance
 
@@ -33,11 +33,10 @@ def export(config: DictConfig, folder: Path) -> None:
         writer = importlib.import_module(f"ssl_lab.export.{module}")
     except ImportError as error:
         raise UserError(f"format={config.format} needs {error.name}: pip install 'ssl-lab[{extra}]'") from error
-    target = folder / MODEL
-    target.mkdir(parents=True)
-    use = writer.write(model, target)
-    (target / "README.md").write_text(card(model, use))
+    with whole_folder(folder / MODEL) as target:
+        use = writer.write(model, target)
+        write_text(target / "README.md", card(model, use))
     open_folder(folder, plain(config), provenance(model.data))
-    bytes_by_file = {file.name: file.stat().st_size for file in sorted(target.iterdir())}
+    bytes_by_file = {file.name: file.stat().st_size for file in sorted((folder / MODEL).iterdir())}
     write_json(folder / "summary.json", {"width": model.width, "bytes": sum(bytes_by_file.values())})
     say("\n".join(f"{size:12,} bytes  {name}" for name, size in bytes_by_file.items()))

@@ -27,7 +27,7 @@ from ssl_lab.head.base import Head
 from ssl_lab.model import Model, resolve, untrained
 from ssl_lab.problem.base import Examples, Problem
 from ssl_lab.progress import say
-from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.files import replace, write_json
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.runfolder.metrics import JsonlLogger
 from ssl_lab.runfolder.provenance import provenance
@@ -142,7 +142,8 @@ class Lab:
         """Writes the last model: probe.safetensors, and scores.json with its scores by class or type."""
         named = {f"{part}.{k}": v for part, net in weights.items() for k, v in net.state_dict().items()}
         named = {name: value.contiguous().cpu() for name, value in named.items()}
-        save_file(named, self.folder / "probe.safetensors", {"classes": json.dumps(self.problem.classes)})
+        facts = {"classes": json.dumps(self.problem.classes)}
+        replace(self.folder / "probe.safetensors", lambda file: save_file(named, file, facts))
         write_json(self.folder / "scores.json", details)
 
     def finetuned(self, model: Model, head: Head, items: Int[Tensor, " n"], seed: int, logged: bool) -> Probing:

@@ -12,7 +12,7 @@ from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
 from ssl_lab.progress import say
-from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import open_folder
 
 
@@ -53,7 +53,7 @@ def report(config: DictConfig, folder: Path) -> None:
         "Training": page.figures(curves),
         "Config and provenance": page.per_run(runs, lambda run, i: page.facts(run)),
     }
-    (folder / "report.html").write_text(page.page(runs, sections))
+    write_text(folder / "report.html", page.page(runs, sections))
     write_json(folder / "summary.json", {"runs": len(runs), "items": len(runs[0].sample.looks)})
     made = {**curves, **few, **changes}
     for i, parts in enumerate(zip(maps, confusions, banks, strict=True)):

@@ -13,6 +13,7 @@ from ssl_lab.hardware import quiet
 from ssl_lab.model import model_of
 from ssl_lab.preview import Preview
 from ssl_lab.progress import say
+from ssl_lab.runfolder.files import write_text
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.vectors import hits as shown
 from ssl_lab.vectors.base import Store
@@ -32,7 +33,7 @@ def search(config: DictConfig, folder: Path) -> None:
     open_folder(folder, plain(config), {"collection": store.card})
     listed = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity} for hit in hits]
     text = json.dumps(listed)
-    (folder / "hits.json").write_text(text + "\n")
+    write_text(folder / "hits.json", text + "\n")
     if config.output == "json":
         print(text)
     previews, classes = shown.items(hits, store.card), store.card["classes"]

@@ -84,13 +84,18 @@ class StopBetweenSteps(BetweenSteps):
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._leave(trainer)
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore()
 
     def _leave(self, trainer: pl.Trainer) -> None:
         if self.saved:
             name, folder = signal.Signals(self.number).name, trainer.default_root_dir
             raise Stopped(self.number, f"stopped by {name}; go on with the same options and resume={folder}")
 
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+    def _restore(self) -> None:
+        """Before Lightning takes its own handlers away, or those here would bring them back, and their trainer."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}

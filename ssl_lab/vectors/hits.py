@@ -8,6 +8,7 @@ from ssl_lab.data.base import ROW, Data, Source
 from ssl_lab.errors import UserError
 from ssl_lab.preview import Preview, item, page
 from ssl_lab.progress import say
+from ssl_lab.runfolder.files import write_text
 from ssl_lab.vectors.base import Hit
 
 STYLE = """
@@ -63,7 +64,7 @@ def write(
                 " · ".join(filter(None, (label(hit, classes), str(hit.id), f"{hit.similarity:.3f}"))),
             )
         )
-    file.write_text(page(f"nearest to {name}", f"<main>{''.join(parts)}</main>", STYLE))
+    write_text(file, page(f"nearest to {name}", f"<main>{''.join(parts)}</main>", STYLE))
     say(f"as a page: {file}")
 
 
