@@ -85,7 +85,7 @@ def options(group: str, base: type[Part]) -> dict[str, type[Part]]:
     import yaml
 
     def kind(file: Path) -> type[Part]:  # which may stand in the option that it is based on
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
         return (
             offered(content["_target_"], base)
             if "_target_" in content

@@ -1,17 +1,23 @@
 """The command line: help, exit codes, literal values, nearest names."""
 
+import os
 import random
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from command import ssl_lab
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from ssl_lab import version
+from ssl_lab.cli.command import _explained
 from ssl_lab.cli.overrides import literal, split
+from ssl_lab.data.sources import Digits
 from ssl_lab.errors import UsageError
 
 
@@ -47,6 +53,10 @@ def test_help_lists_tasks_groups_options_and_examples(monkeypatch, capfd):
         (["pretrian"], "there is no task 'pretrian'; did you mean pretrain?"),
         (["pretrain", "objective=simclrr"], "there is no objective=simclrr; did you mean simclr?"),
         (["pretrain", "objectiv=simclr"], "there is no key or group 'objectiv'; did you mean objective"),
+        (
+            ["pretrain", "callbacks.keep={mode: max, mod: 2}"],
+            "no key or group 'callbacks.keep.mod'; did you mean callbacks",
+        ),
         (["pretrain", "optimizer.lrr=1"], "there is no key or group 'optimizer.lrr'; did you mean optimizer.lr"),
         (["pretrain", "trainer.max_epoch=1"], "did you mean trainer.max_epochs"),
         (["pretrain", "max_epochs=1"], "did you mean trainer.max_epochs"),
@@ -141,6 +151,51 @@ def test_what_is_wrong_with_the_input_is_one_line_and_no_half_made_run(monkeypat
     assert out == ""
     assert "Traceback" not in err
     assert not list(Path().glob("runs/**/summary.json"))
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder that nobody can write into")
+@pytest.mark.parametrize("variable", [None, "SSL_LAB_CACHE"])
+def test_a_folder_that_cannot_be_written_into_is_said_before_any_work(monkeypatch, tmp_path, variable):
+    monkeypatch.setenv(variable, "/sys/kernel/cache") if variable else monkeypatch.chdir("/sys/kernel")
+    done = ssl_lab("pretrain", "data=digits", "logger=none", code=1)
+    assert re.fullmatch(r"ssl-lab: error: \S+: .+; runs are written where .+\n", done.err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_that_is_full_is_one_line_that_says_what_to_change(monkeypatch):
+    monkeypatch.setattr(Digits, "splits", lambda _: torch.empty(2**56))
+    err = ssl_lab("pretrain", "data=digits", "logger=none", code=1).err
+    assert "the memory is full (" in err
+    assert "try a smaller data.batch_size, a larger trainer.accumulate_grad_batches" in err
+    assert len(err.splitlines()) == 1
+    error = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has 79 GiB of which 19 are free."
+    )
+    assert _explained(error)[0].startswith(
+        "the memory is full (CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has"
+    )
+
+
+def test_what_hydra_decides_before_a_sweep_cannot_be_swept(tmp_path):
+    (tmp_path / "mine" / "recipe").mkdir(parents=True)
+    (tmp_path / "mine" / "recipe" / "fast.yaml").write_text("defaults:\n  - override /hydra/launcher: basic\n")
+    for flags in (["--config-dir", "mine"], ["--config-dir=mine"]):
+        options = ["data=digits", "recipe=fast,simclr_cifar10", "debug=one_batch"]
+        err = ssl_lab("pretrain", "-m", *flags, *options, folder=tmp_path, code=2).err
+        assert "recipe=fast sets what Hydra decides before a sweep has jobs" in err
+
+
+def test_a_page_that_nobody_reads_on_and_letters_that_a_terminal_lacks():
+    """As `| head` and LC_ALL=C leave them."""
+    command = [sys.executable, "-m", "ssl_lab", "--help"]
+    old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, capture_output=True, env=os.environ | old)
+    assert done.returncode == 0, done.stderr
+    assert b"[group=option] [key=value] ?" in done.stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.wait() == 128 + signal.SIGPIPE
+        assert process.stderr.read() == b""
 
 
 def test_a_traceback_only_when_asked_for(monkeypatch, capfd):

@@ -140,6 +140,7 @@ def test_conformance(store, tmp_path, capfd):
     )
     for call, error, message in [
         (lambda: store.vector("4711"), UserError, "no id 4711"),
+        (lambda: store.vector("³"), UserError, "³"),
         (
             lambda: store.search(torch.from_numpy(queries), ROWS + 1),
             UserError,
@@ -310,6 +311,7 @@ def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
     [
         (["query.id=5", "k=9999"], "k=9999, and the collection has 1,797 rows", 1),
         (["query.id=5", "filter=lable == 3"], "did you mean label", 2),
+        (["query.id=5", 'filter=label == "3"'], "compares a text with a number", 2),
         (["query.id=5", "filter=__import__('os').system('x') == 3"], "cannot be read", 2),
         ([], "there is no query", 2),
         (["no such.png"], "no such.png is no image", 1),

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import io
 import itertools
 import os
 import signal
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `arguments`: what stands behind `ssl-lab`; None: what the user typed.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # of a terminal that lacks a letter
+            stream.reconfigure(errors="replace")
     before = signal.signal(signal.SIGTERM, _terminate)
     full = os.environ.get(FULL_ERROR) == "1"
     try:
@@ -37,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("stopped", 128 + signal.SIGINT)
     except Stopped as stopped:
         return _fail(str(stopped), stopped.code)
+    except BrokenPipeError:  # nobody reads any more, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest when it ends
+        return 128 + signal.SIGPIPE
     except Exception as error:
         if full:
             raise
@@ -61,6 +68,7 @@ def _run(arguments: list[str]) -> int:
     else:
         with typed(rest) as arguments_without_passwords:
             _compose_and_work(task, arguments_without_passwords)
+    sys.stdout.flush()
     return 0
 
 
@@ -69,11 +77,15 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli.overrides import explain, literal, named, planned, split, usual
+    from ssl_lab.cli.overrides import check_swept, explain, literal, named, planned, split, usual
 
     flags, overrides = split(arguments)
     sweep = "-m" in flags or "--multirun" in flags
     meant = usual(overrides, conf())
+    if sweep:
+        words = [word for flag in flags for word in flag.split("=", 1)]
+        own = [Path(value) for flag, value in itertools.pairwise(words) if flag in ("--config-dir", "-cd")]
+        check_swept(meant, [conf(), *own])
     overrides = [*planned(literal(meant, sweep, task)), *named(meant, sweep)]
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 
@@ -187,7 +199,21 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), error.code
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full: free some space; what was whole before still is", UserError.code
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        what = f"{error.filename}: {str(error.strerror).lower()}"
+        return f"{what}; runs are written where the command is started, and caches to $SSL_LAB_CACHE", UserError.code
+    if isinstance(error, MemoryError) or _is_of_memory(error):
+        what = str(error)[:250].splitlines()[0] if str(error) else "MemoryError"
+        todo = (
+            "a smaller data.batch_size, a larger trainer.accumulate_grad_batches for it, trainer.precision=bf16-mixed"
+        )
+        return f"the memory is full ({what}): try {todo}", UserError.code
     return f"{type(error).__name__}: {error} ({FULL_ERROR}=1 shows where)", UserError.code
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether torch could not get memory of a device, or of the machine, which it tells by a text alone."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def _terminate(number: int, frame: Any) -> None:

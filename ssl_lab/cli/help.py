@@ -44,7 +44,7 @@ def overview(conf: Path) -> str:
 
 
 def task(conf: Path, name: str) -> str:
-    text = (conf / f"{name}.yaml").read_text()
+    text = (conf / f"{name}.yaml").read_text(encoding="utf-8")
     keys = [f"  {line}" for line in text.split("- debug: null")[-1].splitlines() if line and not line.startswith("#")]
     lines = [f"usage: ssl-lab {name} [group=option] [key=value] …", "", _comment(conf / f"{name}.yaml")]
     for group in _group_names(conf, name):
@@ -59,7 +59,7 @@ def _groups(conf: Path, name: str) -> list[str]:
 
 
 def _group_names(conf: Path, name: str) -> list[str]:
-    names = re.findall(r"^  - (\w+):", (conf / f"{name}.yaml").read_text(), re.MULTILINE)
+    names = re.findall(r"^  - (\w+):", (conf / f"{name}.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     return [group for group in names if (conf / group).is_dir()]
 
 
@@ -69,7 +69,7 @@ def _options(conf: Path, group: str) -> list[Path]:
 
 def _comment(file: Path) -> str:
     """The first line of comment that is none of Hydra's directives."""
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("# ") and not line.startswith("# @"):
             return line[2:]
     return ""

@@ -107,6 +107,26 @@ def named(arguments: list[str], sweep: bool) -> list[str]:
     return [f"name='${{hydra:runtime.choices.objective}}-from-{_quote(start)[1:]}"]
 
 
+def check_swept(overrides: list[str], folders: list[Path]) -> None:
+    """Raises UsageError where a group is swept and an option of it sets what Hydra decides before a sweep has jobs.
+
+    `folders`: those with groups. Hydra ignores such settings in silence.
+    """
+    import yaml
+
+    for override in overrides:
+        group, _, value = override.partition("=")
+        names = value.split(",") if "," in value and value[0] not in "[{'\"" else []
+        for file in (folder / group / f"{name}.yaml" for folder in folders for name in names):
+            content = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
+            chosen = [key for entry in content.get("defaults", []) if isinstance(entry, dict) for key in entry]
+            if "hydra" in content or any("hydra/" in key for key in chosen):
+                what = f"{group}={file.stem} sets what Hydra decides before a sweep has jobs, and {value} are jobs"
+                raise UsageError(
+                    f"{what}: sweep other groups beside a single {group}, or set hydra… on the command line"
+                )
+
+
 def _quoted(argument: str, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+~") not in LITERAL or value in ("", "null"):
@@ -131,7 +151,9 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
     if options and (match := re.search(r"Could not find '(.+)/([^/']+)'", text)):
         return f"there is no {match[1]}={match[2]}; {nearest(match[2], (o for o in options if not o.startswith('_')))}"
     if match := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
-        return f"there is no key or group {match[1]!r}; {_nearest_key(match[1], conf, task, overrides)}"
+        key = getattr(error.__cause__, "full_key", None) or match[1]  # of what stands in {…}
+        key = match[1] if match[1].startswith(f"{key}.") else key
+        return f"there is no key or group {key!r}; {_nearest_key(key, conf, task, overrides)}"
     if (override := getattr(error, "override", None)) is not None:
         return (
             f"{override!r} could not be read: {text.splitlines()[0]} (quote it, for the shell and Hydra: 'key=\"…\"')"
@@ -154,6 +176,9 @@ def _nearest_key(key: str, conf: Path, task: str, overrides: list[str]) -> str:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
         known = [*groups, *_keys(compose(task, chosen))]
+    parent = key.rpartition(".")[0]
+    if beside := [name for name in known if name.rpartition(".")[0] == parent != ""]:
+        return nearest(key, beside)
     close = nearest(key, known)
     if close.startswith("did"):
         return close

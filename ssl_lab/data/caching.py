@@ -26,6 +26,13 @@ def cache() -> Path:
     return Path(os.environ.get("SSL_LAB_CACHE", "~/.cache/ssl_lab")).expanduser()
 
 
+def check_writable() -> None:
+    """Raises OSError where nothing can be kept in the cache: before work begins, not after."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache()):
+        pass
+
+
 def key_of(content: Any) -> str:
     """Thirty-two hexadecimal digits that change with anything in `content`, which JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
@@ -77,7 +84,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 def _whole(folder: Path) -> bool:
     try:
-        sizes = json.loads((folder / SIZES).read_text())
+        sizes = json.loads((folder / SIZES).read_text(encoding="utf-8"))
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError):
         return False

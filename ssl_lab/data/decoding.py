@@ -30,7 +30,7 @@ def decoded(split: ImageSplit, size: int, channels: int, max_bad: int) -> tuple[
     """
     key = [VERSION, split.identity, len(split), size, channels]
     folder = cached("images", key, lambda folder: _write(split, size, channels, folder))
-    card = json.loads((folder / "card.json").read_text())
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     _report(card["bad"], max_bad, len(split))
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
     return images, torch.from_numpy(np.load(folder / "rows.npy")), card["fingerprint"]

@@ -64,5 +64,7 @@ def scored(control: Control, items: list[Batch], views: Views, protocol: Protoco
 
     if control.key is None:
         return full_sheet(control.subject(), items, views, protocol, seed), False
-    content = json.loads((cached("scores", [code(), control.key, asdict(protocol), seed], write) / FILE).read_text())
+    content = json.loads(
+        (cached("scores", [code(), control.key, asdict(protocol), seed], write) / FILE).read_text(encoding="utf-8")
+    )
     return Sheet({name: Score(**score) for name, score in content["scores"].items()}, seconds=content["seconds"]), known

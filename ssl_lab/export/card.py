@@ -69,4 +69,4 @@ def _scores(lines: list[Line]) -> str:
 
 
 def _read(file: Path) -> Any:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

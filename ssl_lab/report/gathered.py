@@ -78,12 +78,12 @@ def gather(folder: Path, items: int) -> Gathered:
     return Gathered(
         title=read_config(trained)["name"],
         folder=folder,
-        lines=json.loads((folder / "scores.json").read_text()),
-        details=json.loads((folder / "details.json").read_text()),
+        lines=json.loads((folder / "scores.json").read_text(encoding="utf-8")),
+        details=json.loads((folder / "details.json").read_text(encoding="utf-8")),
         curves=curves(trained / "metrics.jsonl"),
         classes=data.classes,
         sample=sample(model, data, items),
-        facts={name: (folder / name).read_text() for name in ("config.yaml", "provenance.json")},
+        facts={name: (folder / name).read_text(encoding="utf-8") for name in ("config.yaml", "provenance.json")},
         words=words(model) if "words" in model.backbone.gives else None,
     )
 
@@ -97,7 +97,7 @@ def distinct(runs: list[Gathered]) -> list[Gathered]:
 def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
     """Of everything that was logged more than once."""
     curves: dict[str, tuple[list[int], list[float]]] = {}
-    for line in file.read_text().splitlines() if file.is_file() else []:
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         try:
             values = json.loads(line)
         except ValueError:  # the last one of a run that was cut off

@@ -21,7 +21,7 @@ NEIGHBOURS = 8
 
 def page(runs: Sequence[Gathered], sections: dict[str, str]) -> str:
     """`sections`: HTML by heading; those without any are left out."""
-    css, js = ((files("ssl_lab.report") / name).read_text() for name in ("page.css", "page.js"))
+    css, js = ((files("ssl_lab.report") / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     title = " · ".join(dict.fromkeys(run.title for run in runs))
     body = "".join(f"<section><h2>{name}</h2>{text}</section>" for name, text in sections.items() if text)
     body += '<div id="look"></div>'

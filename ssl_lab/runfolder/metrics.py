@@ -18,7 +18,7 @@ def cut_back(folder: Path, step: int) -> None:
     """Leaves out what was logged after the checkpoint of that step, and a line that was cut off: it is logged again."""
     file = folder / FILE
     kept = []
-    for line in file.read_text().splitlines() if file.is_file() else []:
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         with contextlib.suppress(ValueError):
             values = json.loads(line)
             at = values["step"]

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.config import build, offered, plain
 from ssl_lab.data.base import Data, Source
+from ssl_lab.data.caching import check_writable
 from ssl_lab.domains import Count, Limit, Several, valid
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.lines import beside, headlines, table
@@ -60,6 +61,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     With `resume`, folder and config are those of that run. Raises UsageError where it has nothing left to do.
     """
     quiet()
+    check_writable()
     valid(PretrainConfig, plain(config), "")
     protocol = valid(Protocol, plain(config.protocol), "protocol")
     resumed = checkpoint_of(config.resume) if config.resume else None

@@ -47,9 +47,9 @@ def _holder(file: Path) -> str | None:
     """Who has a Lite file open, as far as Linux tells."""
     try:
         inode = (file / "LOCK").stat().st_ino
-        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        held = [line.split() for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines()]
         pid = next(fields[4] for fields in held if fields[5].endswith(f":{inode}"))
-        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+        command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").replace("\0", " ").strip()
     except (OSError, StopIteration):
         return None
     return f"process {pid} has it open ({command}); wait for it to end, or stop it"

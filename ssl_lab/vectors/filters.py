@@ -41,9 +41,16 @@ def _mask(node: ast.expr, columns: dict[str, np.ndarray]) -> np.ndarray:
             return ~_mask(value, columns)
         case ast.Compare(left, ops, rights):
             sides = [_value(side, columns) for side in (left, *rights)]
-            pairs = zip(ops, sides[:-1], sides[1:], strict=True)
+            pairs = list(zip(ops, sides[:-1], sides[1:], strict=True))
+            for _, a, b in pairs:
+                if _is_text(a) != _is_text(b):
+                    raise ValueError(f"{ast.unparse(node)!r} compares a text with a number")
             return reduce(np.logical_and, (COMPARE[type(op)](a, b) for op, a, b in pairs))
     raise ValueError(f"{ast.unparse(node)!r} is no comparison")
+
+
+def _is_text(side: object) -> bool:
+    return np.asarray(side).dtype.kind in "UO"
 
 
 def _value(node: ast.expr, columns: dict[str, np.ndarray]) -> object:

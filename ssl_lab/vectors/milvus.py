@@ -1,6 +1,7 @@
 """Vectors in Milvus: a file (Milvus Lite), a server or Zilliz Cloud, which differ in their URI alone."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -92,7 +93,7 @@ class Milvus(Store):
     def vector(self, id: str) -> Float[Tensor, " d"]:
         with self._clear():
             text = self.client.describe_collection(self.name)["fields"][0]["type"].name == "VARCHAR"
-            if not text and not id.lstrip("-").isdigit():
+            if not text and not re.fullmatch("-?[0-9]{1,18}", id):
                 raise UserError(f"query.id={id}: the ids of the collection are numbers")
             rows = self.client.get(self.name, ids=[id if text else int(id)], output_fields=["vector"])
         if not rows:
