@@ -67,7 +67,8 @@ class ImagePreview(Preview):
 
 def item(preview: str, caption: str, kind: str = "") -> str:
     """A piece of HTML with some words below; `kind`: its classes for the page's style."""
-    return f'<div class="item {kind}">{preview} {html.escape(caption)}</div>'
+    text = html.escape(caption)
+    return f'<div class="item {kind}">{preview} <span title="{text}">{text}</span></div>'
 
 
 def page(title: str, body: str, style: str, head: str = "", script: str = "") -> str:

@@ -18,6 +18,7 @@ from texts import ENGLISH
 
 from ssl_lab import load
 from ssl_lab.errors import UserError
+from ssl_lab.evaluation.lines import better
 from ssl_lab.report import figures, page
 from ssl_lab.report.gathered import Gathered, Sample, curves, distinct, gather
 from ssl_lab.runfolder.folder import open_folder
@@ -39,6 +40,7 @@ def gathered(title="run", shift=0.0, lines=()):
         title=title, folder=Path("runs") / title, lines=[*lines, *few, *crop],
         details={"confusion": [[8, 2, 0], [0, 10, 0], [1, 1, 8]]}, curves={"pretrain/loss": ([1, 2], [3.0, 2.0])},
         classes=["a", "b", EVIL], sample=Sample(vectors, torch.arange(30) % 3, ["<i>look</i>"] * 30), facts={"c": EVIL},
+        about={"data": EVIL, "training": "6 epochs, seed 0"},
     )  # fmt: skip
 
 
@@ -46,7 +48,7 @@ def gathered(title="run", shift=0.0, lines=()):
 def test_what_lies_outside_the_first_runs_interval_is_marked(value, mark):
     first = gathered("one", lines=[line("knn", "k20", 0.9, 0.85, 0.95, control_raw=value)])
     other = gathered("two", lines=[line("knn", "k20", value, value - 0.01, value + 0.01)])
-    row = re.search(r"<tr><th>knn <small>k20</small></th>(.*?)</tr>", page.scores([first, other]))[1]
+    row = re.search(r"<tr><th>knn ↑ <small>k20</small></th>(.*?)</tr>", page.scores([first, other]))[1]
     own, theirs, _, raw = re.findall(r"<td.*?</td>", row)
     assert "▼" not in own
     assert "▲" not in own
@@ -70,6 +72,9 @@ def test_curves_are_over_the_numbers_in_the_names_beside_the_controls():
 def test_runs_of_one_title_are_told_apart_by_their_folders():
     runs = [gathered("a"), dataclasses.replace(gathered("a"), folder=Path("runs/b")), gathered("c")]
     assert [run.title for run in distinct(runs)] == ["a a", "a b", "c"]
+    runs[1] = dataclasses.replace(runs[1], about={"training": "6 epochs, seed 1"})
+    assert [run.title for run in distinct(runs)] == ["a seed 0", "a seed 1", "c"]
+    assert len({run.title for run in distinct([runs[0], runs[0], runs[1]])}) == 3
 
 
 def test_runs_and_classes_differ_in_more_than_colour():
@@ -81,6 +86,28 @@ def test_runs_and_classes_differ_in_more_than_colour():
     many = dataclasses.replace(many, sample=dataclasses.replace(many.sample, labels=torch.arange(30) % 20))
     signs = [(t.marker.color, t.marker.symbol) for t in figures.points(many, "", np.zeros((30, 2))).data]
     assert len(set(signs)) == 20
+    assert len({color for color, _ in signs}) == 20
+
+
+def test_what_lies_between_0_and_1_is_drawn_so_and_long_names_are_cut():
+    runs = [
+        dataclasses.replace(gathered(), curves={"knn_holdout/k20": ([1, 2], [0.92, 1.0]), "a": ([1, 2], [5.0, 4.9])})
+    ]
+    for figure in (*figures.invariance(runs).values(), figures.training(runs)["knn_holdout/k20"]):
+        assert figure.layout.yaxis.range[0] == 0
+        assert figure.layout.yaxis.range[1] > 1
+    assert figures.training(runs)["a"].layout.yaxis.range is None
+    long = dataclasses.replace(gathered(), classes=["x" * 40, "x" * 50, "y"])
+    (heat,) = figures.confusion(long).data
+    assert len(set(heat.x)) == 3
+    assert max(map(len, heat.x)) < 30
+
+
+def test_a_page_says_on_top_what_its_runs_are_and_which_way_is_better():
+    shown = page.page([gathered()], {})
+    assert f"<th>data</th><td>{html.escape(EVIL)}</td>" in shown
+    ways = {name: better(name) for name in ("knn", "few_label_10", "perplexity", "alignment", "invariance_blur")}
+    assert list(ways.values()) == ["↑", "↑", "↓", "↓", ""]
 
 
 def test_confusions_are_shares_of_the_true_class():
@@ -96,7 +123,7 @@ def test_neighbours_are_the_nearest_others():
     order = torch.randperm(30, generator=page.generator(0)).tolist()
     for row, query in zip(rows, order, strict=True):
         cosine = sorted((float(x[query] @ x[i]) for i in range(30) if i != query), reverse=True)[:8]
-        assert [float(c) for c in re.findall(r"(-?\d\.\d\d)</div>", row)] == pytest.approx(cosine, abs=0.006)
+        assert [float(c) for c in re.findall(r"(-?\d\.\d\d)</span>", row)] == pytest.approx(cosine, abs=0.006)
 
 
 def test_logged_values_become_curves(tmp_path):

@@ -9,7 +9,6 @@ import collections
 import contextlib
 import itertools
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import lightning.pytorch as pl
@@ -87,7 +86,6 @@ def _provenance(model: Encoder, data: Data) -> dict[str, Any]:
         "backbone": type(model.backbone).__name__,
         "run": model.run,
         "config": without_passwords(model.config),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(data),
     }
 

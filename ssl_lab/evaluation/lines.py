@@ -10,6 +10,18 @@ CONTROLS = ("untrained", "raw")
 
 Line = dict[str, Any]
 
+HIGHER = (
+    "knn", "linear", "class_mean", "few_label", "nmi", "ari", "cluster_accuracy", "recall", "map", "rankme", "lidar",
+    "shape_over_texture", "masked_accuracy", "sense_", "wordnet_", "river_bank", "simlex", "wordsim",
+)  # fmt: skip
+LOWER = ("perplexity", "uniformity", "alignment")
+"""the beginnings of metrics of which more, or less, is better; others describe (how far a change is overlooked)"""
+
+
+def better(metric: str) -> str:
+    """The way in which a metric is better: up, down, or none."""
+    return "↑" if metric.startswith(HIGHER) else "↓" if metric.startswith(LOWER) else ""
+
 
 def beside(scores: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]], seed: int) -> list[Line]:
     """The lines of scores.json. `controls`: by name, `untrained` and `raw`, the same scores of something else."""

@@ -1,7 +1,8 @@
 """The figures of a report, in plotly: the same objects go into the page and to W&B.
 
-Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart; a second sign, a dash or a symbol, goes
-with each. Axes and letters get their colours in the page, which may be dark.
+Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart, or for more than eight classes 24
+others; a second sign, a dash or a symbol, goes with each. Axes and letters get their colours in the page, which may be
+dark.
 """
 
 import textwrap
@@ -10,22 +11,26 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
+from plotly.colors import qualitative
 from torch import Tensor
 
-from ssl_lab.evaluation.lines import CONTROLS, Line
+from ssl_lab.evaluation.lines import CONTROLS, Line, better
 from ssl_lab.evaluation.river_bank import Demonstration
 from ssl_lab.report.gathered import Gathered
 
+MANY = tuple(qualitative.Dark24)
+NAME = 24  # letters of a class beside an axis or in a legend
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 DASHES = ("solid", "dash", "dashdot", "longdash")
 SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
+WHOLE = (0, 1.03)  # of what lies between 0 and 1: cut to its values, a small change looks like a collapse
 GREY = "#888888"
 
 
 def training(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
     """One figure for each value that was logged while training."""
     names = dict.fromkeys(name for run in runs for name in run.curves)
-    return {name: _lines(name, "step", _curves(runs, name)) for name in names}
+    return {name: _lines(name, _curves(runs, name)) for name in names}
 
 
 def few_labels(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
@@ -43,7 +48,7 @@ def confusion(run: Gathered) -> go.Figure:
     """Of the linear probe: rows are the true classes, and each adds up to 1."""
     counts = np.array(run.details["confusion"])
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
-    names = class_names(run, len(counts))
+    names = _short(class_names(run, len(counts)))
     heat = go.Heatmap(
         z=shares, x=names, y=names, colorscale="Cividis", zmin=0, zmax=1, text=counts, texttemplate="%{text}",
         hovertemplate="%{y} taken for %{x}: %{z:.1%}<extra></extra>", showscale=False,
@@ -57,7 +62,10 @@ def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Fig
     labels = run.sample.labels
     kinds = np.zeros(len(where), int) if labels is None else labels.numpy()
     names = class_names(run, int(kinds.max()) + 1) if labels is not None else ["items"]
-    traces = [_points(names[kind], kind, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds).tolist()]
+    short, colours = _short(names), COLOURS if len(names) <= len(COLOURS) else MANY
+    traces = [
+        _points(short[kind], kind, colours, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds).tolist()
+    ]
     figure = _figure(title, "", "", traces, height=480)
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
 
@@ -95,9 +103,15 @@ def maps(x: Float[Tensor, "n d"], seed: int) -> dict[str, Float[np.ndarray, "n 2
     return {"PCA": PCA(2, random_state=seed).fit_transform(x), "UMAP": umap.fit_transform(x)}
 
 
-def _points(name: str, kind: int, where: np.ndarray, rows: np.ndarray) -> go.Scatter:
-    symbol = SYMBOLS[(kind + kind // len(COLOURS)) % len(SYMBOLS)]
-    marker = {"color": COLOURS[kind % len(COLOURS)], "symbol": symbol, "size": 6, "opacity": 0.8}
+def _short(names: Sequence[str]) -> list[str]:
+    """Long names cut, and numbered where they are the same then."""
+    cut = [name if len(name) <= NAME else f"{name[: NAME - 1]}…" for name in names]
+    return [f"{name} {i}" if cut.count(name) > 1 else name for i, name in enumerate(cut)]
+
+
+def _points(name: str, kind: int, colours: Sequence[str], where: np.ndarray, rows: np.ndarray) -> go.Scatter:
+    symbol = SYMBOLS[(kind + kind // len(colours)) % len(SYMBOLS)]
+    marker = {"color": colours[kind % len(colours)], "symbol": symbol, "size": 6, "opacity": 0.8}
     x, y = where[rows].T.tolist()
     return go.Scatter(x=x, y=y, customdata=rows.tolist(), mode="markers", name=name, marker=marker, hoverinfo="none")
 
@@ -113,7 +127,7 @@ def _with_controls(
             continue
         traces = [_trace(run.title, i, curve) for i, (run, curve) in enumerate(zip(runs, curves, strict=True))]
         traces += [_control(which, curves[0], dash) for which, dash in zip(CONTROLS, ("dot", "dashdot"), strict=True)]
-        figures[name] = _figure(name, x, y, traces)
+        figures[name] = _figure(name, x, y, traces).update_yaxes(range=WHOLE)
         if log:
             figures[name].update_xaxes(type="log", tickvals=list(curves[0]), ticktext=[f"{c:g}" for c in curves[0]])
     return figures
@@ -152,8 +166,10 @@ def _curves(runs: Sequence[Gathered], name: str) -> Iterable[go.Scatter]:
         yield go.Scatter(x=steps, y=values, name=run.title, line=style, mode="lines+markers", marker={"size": 4})
 
 
-def _lines(title: str, x: str, traces: Iterable[go.Scatter]) -> go.Figure:
-    return _figure(title, x, "", list(traces))
+def _lines(title: str, traces: Iterable[go.Scatter]) -> go.Figure:
+    figure = _figure(title, "step", "", list(traces))
+    shares = all(0 <= value <= 1 for trace in figure.data for value in trace.y if value is not None)
+    return figure.update_yaxes(range=WHOLE) if shares and better(title.removeprefix("pretrain/")) == "↑" else figure
 
 
 def _figure(title: str, x: str, y: str, traces: list, height: int = 280) -> go.Figure:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_lab.config import Config
 from ssl_lab.data.base import Data
 from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UserError
@@ -18,6 +19,7 @@ from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
 from ssl_lab.model import Model, load_model, resolve, say_whose
 from ssl_lab.runfolder.folder import read_config
+from ssl_lab.runfolder.reading import read_json
 
 HIDDEN = """\
 the boat drifted to the river [MASK] .
@@ -47,7 +49,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Gathered:
-    """`curves`: by the name of a logged value, its steps and values while training."""
+    """`curves`: by the name of a logged value, its steps and values while training.
+
+    `facts`: the files that say all of a run; `about`: what is said of it on top.
+    """
 
     title: str
     folder: Path
@@ -57,6 +62,7 @@ class Gathered:
     classes: list[str] | None
     sample: Sample
     facts: dict[str, str]
+    about: dict[str, str]
     words: Words | None = None
 
 
@@ -83,15 +89,40 @@ def gather(folder: Path, items: int) -> Gathered:
         curves=curves(trained / "metrics.jsonl"),
         classes=data.classes,
         sample=sample(model, data, items),
+        about=about(read_config(trained), trained, model),
         facts={name: (folder / name).read_text(encoding="utf-8") for name in ("config.yaml", "provenance.json")},
         words=words(model) if "words" in model.backbone.gives else None,
     )
 
 
+def about(config: Config, folder: Path, model: Model) -> dict[str, str]:
+    """Data, model, training and date of a run, in a line each."""
+    summary, provenance = (
+        read_json(folder, name) if (folder / name).is_file() else {} for name in ("summary.json", "provenance.json")
+    )
+    source, backbone = config["data"]["source"]["_target_"].split(".")[-1], type(model.backbone).__name__
+    where = config["data"].get("path") or config["data"].get("name") or source
+    parameters = sum(p.numel() for p in model.backbone.parameters())
+    amount = [f"{name} {summary[name]:,}" for name in ("epochs", "steps", "seconds") if name in summary]
+    said = {
+        "data": f"{where}: {model.data.description}",
+        "model": f"{backbone}, {parameters / 1e6:.2f} M parameters, vectors of width {model.width}",
+        "objective": config["objective"]["_target_"].split(".")[-1],
+        "training": ", ".join([*amount, f"seed {config['seed']}"]),
+        "date": str(provenance.get("date", ""))[:16].replace("T", " "),
+        "made by": f"ssl_lab {provenance.get('version', '?')}",
+    }
+    return {name: text for name, text in said.items() if text}
+
+
 def distinct(runs: list[Gathered]) -> list[Gathered]:
-    """The same runs, with their folders in the titles where several have the same title."""
-    times = Counter(run.title for run in runs)
-    return [replace(run, title=f"{run.title} {run.folder.name}") if times[run.title] > 1 else run for run in runs]
+    """The same runs, with their seeds or else their folders in the titles where several have the same title."""
+    for more in (lambda run: run.about["training"].split(", ")[-1], lambda run: run.folder.name):
+        times = Counter(run.title for run in runs)
+        longer = [f"{run.title} {more(run)}" if times[run.title] > 1 else run.title for run in runs]
+        if len(set(longer)) == len(runs):
+            return [replace(run, title=title) for run, title in zip(runs, longer, strict=True)]
+    return [replace(run, title=f"{i}: {run.title}") for i, run in enumerate(runs, 1)]
 
 
 def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from torch.nn import functional as F
 
 from ssl_lab import preview
-from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, long, short
+from ssl_lab.evaluation.lines import CONTROLS, Line, better, headlines, long, short
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.randomness import generator
 from ssl_lab.report.gathered import Gathered
@@ -23,9 +23,23 @@ def page(runs: Sequence[Gathered], sections: dict[str, str]) -> str:
     """`sections`: HTML by heading; those without any are left out."""
     css, js = ((files("ssl_lab.report") / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     title = " · ".join(dict.fromkeys(run.title for run in runs))
-    body = "".join(f"<section><h2>{name}</h2>{text}</section>" for name, text in sections.items() if text)
+    body = summary(runs)
+    body += "".join(f"<section><h2>{name}</h2>{text}</section>" for name, text in sections.items() if text)
     body += '<div id="look"></div>'
     return preview.page(title, body, css, head=f"<script>{get_plotlyjs()}</script>", script=js)
+
+
+def summary(runs: Sequence[Gathered]) -> str:
+    """What each run is, on top."""
+    names = dict.fromkeys(name for run in runs for name in run.about)
+    head = "".join(f"<th>{escape(run.title)}</th>" for run in runs)
+    rows = [
+        f"<th>{name}</th>" + "".join(f"<td>{escape(run.about.get(name, ''))}</td>" for run in runs) for name in names
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return (
+        f'<div class="scroll about"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def figures(made: dict[str, go.Figure], wide: bool = False, looks: str = "") -> str:
@@ -49,7 +63,8 @@ def mapped(run: Gathered, maps: dict[str, go.Figure], number: int) -> str:
 
 def scores(runs: Sequence[Gathered]) -> str:
     """The headlines, and all lines folded away; a score outside the first run's interval is marked."""
-    note = "<p>95 % intervals in brackets. ▲ ▼: above or below the interval of the first run.</p>"
+    note = "<p>95 % intervals in brackets. ↑ ↓: more, or less, is better; without an arrow, a score describes. "
+    note += "▲ ▼: above or below the interval of the first run.</p>"
     whole = _table(runs, lambda lines: lines)
     return f"{note}{_table(runs, headlines)}<details><summary>every protocol</summary>{whole}</details>"
 
@@ -75,7 +90,7 @@ def oddities(run: Gathered) -> str:
     """Pairs that may be the same item twice, and items that are like no other."""
     cosines, nearest = others(run.sample.vectors)
     pairs = "".join(
-        f'<div class="items">{_item(run, i, f"{cosine:.3f}", i, "query")}{_item(run, j, "", i)}</div>'
+        f'<div class="items pair">{_item(run, i, f"{cosine:.3f}", i)}{_item(run, j, "", i)}</div>'
         for i, j, cosine in near_duplicates(cosines, nearest, 6)
     )
     alone = "".join(_item(run, i, f"{cosine:.2f}", i) for i, cosine in outliers(cosines, most=12))
@@ -111,7 +126,7 @@ def _table(runs: Sequence[Gathered], chosen: Callable[[list[Line]], list[Line]])
         first = columns[0].get(key, {})
         cells = [_cell(column.get(key, {}).get("value"), first, column.get(key, {})) for column in columns]
         cells += [_cell(first.get(f"control_{which}"), first, {}) for which in CONTROLS]
-        name = f"{escape(key[0])} <small>{escape(key[1])}</small>"
+        name = f"{escape(key[0])} {better(key[0])} <small>{escape(key[1])}</small>"
         rows.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
     head = "".join(f"<th>{name}</th>" for name in ["", *heads])
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'

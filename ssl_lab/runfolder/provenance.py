@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ PACKAGE = Path(__file__).parents[1]
 def provenance(data: Data) -> dict[str, Any]:
     return {
         "command": [masked(argument) for argument in sys.argv],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": _commit(),
         "data_fingerprint": data.fingerprint,
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
