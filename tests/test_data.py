@@ -13,7 +13,7 @@ from ssl_lab.data import decoding
 from ssl_lab.data.base import Source
 from ssl_lab.data.images import EncodedRows, Images
 from ssl_lab.data.order import Batches, EpochOrder
-from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace, ImageSplit, labels_of
+from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace, ImageSplit
 from ssl_lab.errors import UserError
 
 DEFAULTS = {
@@ -120,12 +120,6 @@ def test_rows_to_be_scored_on_are_those_named_or_the_first_that_have_labels(spli
     where = "every 4th row of 'train'" if chosen == "holdout" else f"the split '{chosen}'"
     known = "labelled" if rows.labels is not None else "unlabelled"
     assert f"scores are taken on {where}, {len(rows)} {known} rows" in capfd.readouterr().err
-
-
-def test_labels_that_are_all_hidden_are_none():
-    from datasets import ClassLabel
-
-    assert labels_of([-1, -1], ClassLabel(names=["a", "b"])) == (None, ["a", "b"])
 
 
 def test_columns_can_be_named_and_text_labels_are_numbered(parquet):
@@ -284,7 +278,7 @@ def test_a_batch_larger_than_the_data_is_said(folder):
 
 
 def test_a_missing_column_lists_those_there_are(parquet):
-    with pytest.raises(UserError, match=r"no column 'species'.*photo, kind"):
+    with pytest.raises(UserError, match=r"no column 'species'.*kind, photo"):
         images(lambda name, path: HuggingFace(name, path, label="species"), path=parquet)
 
 

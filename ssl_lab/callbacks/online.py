@@ -35,7 +35,9 @@ class Online(Occasional):
     def look(self, trainer: pl.Trainer, module: Pretraining, data: Data) -> None:
         if data.rows["bank"].labels is None:
             return
-        held_out = held_out_rows(len(data.rows["bank"]), self.rows, module.seed)
+        known = (data.labels("bank") >= 0).nonzero()[:, 0]
+        places, is_query = held_out_rows(len(known), self.rows, module.seed)
+        held_out = known[places], is_query
         # consecutive rows for each process, so that all of them stand in their order again when they are gathered
         places, is_query = (part.tensor_split(trainer.world_size)[trainer.global_rank] for part in held_out)
         chosen = torch.zeros(len(data.rows["bank"]), dtype=torch.bool)

@@ -70,7 +70,11 @@ class Rows(Items):
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A split as its source gives it. `identity` changes whenever what is stored changes; `columns` as in `Rows`."""
+    """A split as its source gives it. `identity` changes whenever what is stored changes; `columns` as in `Rows`.
+
+    `labels` are numbers of `classes`, which are the same for all splits, -1 for a row without one (`labels.numbered`
+    makes them so); None, where the whole split has none.
+    """
 
     identity: str
     labels: Int[Tensor, " n"] | None = None
@@ -246,6 +250,7 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
             train = kept if self.rows["train"] is bank else self.rows["train"]
             self.rows = {"train": train, "bank": kept, "test": bank.part(out)}
         say(self._said())
+        self._say_labels()
 
     def train_dataloader(self) -> Batches:
         items = self.training()
@@ -269,10 +274,13 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
 
     @property
     def labelled(self) -> bool:
-        return "test" in self.rows and all(self.rows[role].labels is not None for role in ("bank", "test"))
+        """Whether some rows of bank and test have labels."""
+        return "test" in self.rows and all(
+            self.rows[role].labels is not None and bool((self.labels(role) >= 0).any()) for role in ("bank", "test")
+        )
 
     def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
-        """The labels of a role's rows (or of the first so many), ascending by index."""
+        """The labels of a role's rows (or of the first so many), ascending by index; -1 for a row without one."""
         chosen = self.rows[role]
         if chosen.labels is None:
             raise UserError(f"the {role} rows have no labels")
@@ -290,6 +298,23 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         labelled = [name for name in there if self.stored[name].labels is not None]
         unlabelled = [] if self.stored[bank].labels is not None else there
         return next(iter([*labelled, *unlabelled]), HOLDOUT)
+
+    def _say_labels(self) -> None:
+        """How many rows have no label, and which classes are scored on that nothing is known of."""
+        roles = [role for role in ("bank", "test") if role in self.rows and self.rows[role].labels is not None]
+        for role in roles:
+            if missing := int((self.labels(role) < 0).sum()):
+                what = f"{missing:,} of the {len(self.rows[role]):,} rows of {self.splits[role]!r} have no label"
+                say(f"{what}: they are left out of scores of labels")
+        if len(roles) == 2:
+            known, scored = map(self.labels, roles)
+            lacking = sorted(set(scored[scored >= 0].tolist()) - set(known.tolist()))
+            if lacking and self.labelled:
+                rows = int(torch.isin(scored, torch.tensor(lacking)).sum())
+                names = [self.classes[number] if self.classes else str(number) for number in lacking[:5]]
+                which = f"classes of {self.splits['test']!r} that no row of {self.splits['bank']!r} has"
+                shown = f"{', '.join(names)}{', …' if len(lacking) > 5 else ''}"
+                say(f"{len(lacking)} {which} ({shown}): no model can get their {rows:,} rows right")
 
     def _said(self) -> str:
         if "test" not in self.rows:

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from torch import Tensor
+
 from ssl_lab.data.base import Source, Stored
 from ssl_lab.data.conll import read_conll
+from ssl_lab.data.labels import numbered
 from ssl_lab.data.sources import column, existing, labels_of, load_hub, load_tables
 from ssl_lab.errors import UserError
 from ssl_lab.preview import TextPreview
@@ -127,21 +130,26 @@ class TextTable(Source[TextSplit]):
         raise UserError(f"data.path: {folder} holds no Parquet, CSV or TSV files")
 
     def _splits(self, loaded: Any, where: str) -> dict[str, TextSplit]:
-        return {name: self._split(rows, f"{where} ({name})") for name, rows in loaded.items()}
+        labels = (
+            {}
+            if self.streaming
+            else {name: labels_of(rows, self.label, [], f"{where} ({name})") for name, rows in loaded.items()}
+        )
+        numbers, classes = numbered(labels)
+        return {
+            name: self._split(rows, f"{where} ({name})", numbers.get(name), classes) for name, rows in loaded.items()
+        }
 
-    def _split(self, rows: Any, where: str) -> TextSplit:
+    def _split(self, rows: Any, where: str, labels: Tensor | None, classes: list[str] | None) -> TextSplit:
         features = rows.features
         texts = [name for name in features if getattr(features[name], "dtype", None) in ("string", "large_string")]
         texts.sort(key=lambda name: name != "text")
-        labels = [name for name in features if name == "label"]
         text = column(self.text, texts, features, "text", where)
-        label = column(self.label, labels, features, "label", where)
         if text is None:
             raise UserError(f"{where} has no column of strings; its columns: {', '.join(features)}")
         if self.streaming:
             return TextSplit(_Stream(rows, text), identity=f"{where}/{self.config}/{text}")
-        numbers, classes = (None, None) if label is None else labels_of(list(rows[label]), features[label])
-        return TextSplit(_Column(rows, text), identity=f"{rows._fingerprint}/{text}", labels=numbers, classes=classes)
+        return TextSplit(_Column(rows, text), identity=f"{rows._fingerprint}/{text}", labels=labels, classes=classes)
 
 
 @dataclass(frozen=True)

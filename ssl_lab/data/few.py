@@ -11,20 +11,26 @@ from ssl_lab.randomness import generator
 
 
 def how_many(labels: float | str | None, rows: int) -> int:
-    """A number, a share such as "1%", or None for all. Raises UsageError for what is none of these."""
-    if labels is None:
+    """A number, a share such as "1%", or all (or None). Raises UsageError for what is none of these."""
+    if labels in (None, "all"):
         return rows
     share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(labels))
     count = round(float(share[1]) / 100 * rows) if share else int(labels) if str(labels).isdigit() else 0
     if not 2 <= count <= rows:
         raise UsageError(
-            f"labels={labels}: give a number from 2 to {rows:,}, the labels there are, or a share such as 1%"
+            f"labels={labels}: give a number from 2 to {rows:,}, the labels there are, a share such as 1%, or all"
         )
     return count
 
 
 def stratified(groups: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, " {count}"]:
-    """Places of `count` rows, ascending, drawn so that each group keeps its share as nearly as can be."""
+    """Places of `count` rows, ascending, drawn so that each group keeps its share as nearly as can be.
+
+    A row of the group -1 is never drawn.
+    """
+    if (groups < 0).any():
+        known = (groups >= 0).nonzero()[:, 0]
+        return known[stratified(groups[known], count, seed)]
     draw = generator(seed)
     order = torch.randperm(len(groups), generator=draw)
     order = order[groups[order].argsort(stable=True)]  # group by group, random within each

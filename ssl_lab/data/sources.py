@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
+from ssl_lab.data import labels
 from ssl_lab.data.base import Source, Stored
+from ssl_lab.data.labels import numbered
 from ssl_lab.data.pixels import pillow, thumbnail
-from ssl_lab.errors import UserError
+from ssl_lab.errors import UserError, nearest
 from ssl_lab.preview import ImagePreview
 
 LARGEST_IDX = 2**30  # bytes; MNIST and its kin have 47 million
@@ -60,7 +62,14 @@ class HuggingFace(Source[ImageSplit]):
 
     def splits(self) -> dict[str, ImageSplit]:
         """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
-        return {name: self._split(rows, name) for name, rows in self._load().items()}
+        loaded = self._load()
+        where = str(self.path or self.name)
+        numbers, classes = numbered({name: self._labels(rows, f"{where} ({name})") for name, rows in loaded.items()})
+        return {name: self._split(rows, name, numbers[name], classes) for name, rows in loaded.items()}
+
+    def _labels(self, rows: Any, where: str) -> labels.Column | None:
+        kinds = [name for name, feature in rows.features.items() if type(feature).__name__ == "ClassLabel"]
+        return labels_of(rows, self.label, kinds, where)
 
     def _load(self) -> Any:
         if self.path is None:
@@ -78,22 +87,16 @@ class HuggingFace(Source[ImageSplit]):
             "it should hold image files, or one folder of them for each class",
         )
 
-    def _split(self, rows: Any, split: str) -> ImageSplit:
-        from datasets import ClassLabel, Image
+    def _split(self, rows: Any, split: str, numbers: Tensor | None, classes: list[str] | None) -> ImageSplit:
+        from datasets import Image
 
         features = rows.features
         images = [name for name, feature in features.items() if isinstance(feature, Image)]
-        labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
         if not images and "image" in features and "bytes" in features["image"]:  # Parquet without the feature's name
             images = ["image"]
-        if not labels and "label" in features:
-            labels = ["label"]
-        where = str(self.path or self.name)
-        image = column(self.image, images, features, "image", where)
-        label = column(self.label, labels, features, "label", where)
+        image = column(self.image, images, features, "image", str(self.path or self.name))
         if image is None:
             raise UserError(f"{self._where(split)} has no column of images; its columns: {', '.join(features)}")
-        numbers, classes = (None, None) if label is None else labels_of(list(rows[label]), features[label])
         encoded = rows.select_columns([image]).cast_column(image, Image(decode=False))
         if image != "image":
             encoded = encoded.rename_column(image, "image")
@@ -203,21 +206,17 @@ def column(chosen: str | None, names: list[str], features: Any, what: str, where
     if chosen is None or chosen == "auto":
         return names[0] if names and chosen else None
     if chosen not in features:
-        raise UserError(
-            f"data.source.{what}: there is no column {chosen!r} in {where}; its columns: {', '.join(features)}"
-        )
+        raise UserError(f"data.source.{what}: there is no column {chosen!r} in {where}; {nearest(chosen, features)}")
     return chosen
 
 
-def labels_of(values: list, feature: Any) -> tuple[Int[Tensor, " n"] | None, list[str]]:
-    """Numbers of classes, or None where the Hub hides them all as -1; and the names of the classes."""
-    hidden = set(values) == {-1}
-    names = getattr(feature, "names", None)
-    if names is None:
-        names = sorted(set(values), key=lambda value: (str(type(value)), value))
-        code = {name: i for i, name in enumerate(names)}
-        values = [code[value] for value in values]
-    return None if hidden else torch.tensor(values, dtype=torch.int64), [str(name) for name in names]
+def labels_of(rows: Any, chosen: str | None, kinds: list[str], where: str) -> labels.Column | None:
+    """Those of the chosen column of `datasets`; "auto": the first of `kinds`, or else `label`, in any case."""
+    names = [*kinds, *(name for name in rows.features if name.lower() == "label")]
+    label = column(chosen, names, rows.features, "label", where)
+    if label is None:
+        return None
+    return labels.Column(list(rows[label]), where, getattr(rows.features[label], "names", None))
 
 
 def _files(rows: Any, image: str) -> dict[str, np.ndarray]:

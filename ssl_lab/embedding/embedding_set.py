@@ -105,8 +105,9 @@ class EmbeddingSet:
         return np.concatenate([pq.read_table(file, columns=[name])[name].to_numpy() for file in self.files(split)])
 
     def labels(self, split: str | None = None) -> Int[Tensor, " n"]:
-        """The number of each row's class, in the order of the rows; `classes` names them."""
-        return torch.tensor(self.column("label", split), dtype=torch.int64)
+        """The number of each row's class, in the order of the rows, -1 where it has none; `classes` names them."""
+        numbers = np.nan_to_num(self.column("label", split).astype(np.float64), nan=-1)
+        return torch.tensor(numbers, dtype=torch.int64)
 
     def columns(self, split: str | None = None) -> list[str]:
         """The names of the columns beside `vector`, of all splits those that each has."""

@@ -88,14 +88,14 @@ def controls_of(before: Encoder, data: Data, rows: int | None, device: torch.dev
 
 def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[str, Any]:
     """What is no number: confusions of the linear probe, near-duplicates and outliers of the test items."""
-    test, truth = vectors.test, vectors.test_labels
+    test, labelled = vectors.test, vectors.labelled
     if test is None:
         return {}
     near = others(test)
     content: dict[str, Any] = {"near_duplicates": near_duplicates(*near), "outliers": outliers(near[0])}
     content["classes"] = classes
-    if made.predicted is not None and truth is not None:
-        content["confusion"] = confusion_matrix(truth, made.predicted).tolist()
+    if made.predicted is not None and labelled is not None:
+        content["confusion"] = confusion_matrix(labelled[3], made.predicted).tolist()
     return content
 
 

@@ -39,7 +39,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Of the bank, whose labels are known, and of the test items, whose labels are predicted; both may lack labels."""
+    """Of the bank, whose labels are known, and of the test items, whose labels are predicted; both may lack labels.
+
+    A label is -1 where a row has none.
+    """
 
     bank: Float[Tensor, "n d"]
     bank_labels: Int[Tensor, " n"] | None = None
@@ -48,10 +51,15 @@ class Vectors:
 
     @property
     def labelled(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-        """All four, where there are all four."""
+        """All four, of the rows that have labels; None where there are none."""
         if self.bank_labels is None or self.test is None or self.test_labels is None:
             return None
-        return self.bank, self.bank_labels, self.test, self.test_labels
+        known, scored = self.bank_labels >= 0, self.test_labels >= 0
+        if not known.any() or not scored.any():
+            return None
+        if known.all() and scored.all():  # nothing is copied
+            return self.bank, self.bank_labels, self.test, self.test_labels
+        return self.bank[known], self.bank_labels[known], self.test[scored], self.test_labels[scored]
 
 
 @dataclass

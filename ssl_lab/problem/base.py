@@ -52,7 +52,7 @@ class Problem(ABC):
 
     @abstractmethod
     def strata(self) -> Int[Tensor, " n"]:
-        """The group of each bank row: where few labels are known, they keep the groups' shares."""
+        """The group of each bank row, -1 for one without a label: where few are known, they keep the groups' shares."""
 
     @abstractmethod
     def examples(self, model: Encoder, role: str, cached: bool = True) -> Examples:

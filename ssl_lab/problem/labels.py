@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -41,7 +40,9 @@ class Labels(Problem):
             vectors = embeddings.vectors(embeddings.splits[role])
         else:
             vectors = model.encode(self.data.loader(role))
-        return Examples(vectors, self.data.labels(role), torch.arange(len(vectors)))
+        labels = self.data.labels(role)
+        known = (labels >= 0).nonzero()[:, 0]
+        return Examples(vectors[known], labels[known], known)
 
     def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "b d"]:
         return backbone(items)
@@ -63,8 +64,14 @@ class Labels(Problem):
     def control(self, items: Int[Tensor, " m"], seed: int) -> Float[Tensor, "n k"]:
         raw_bank, raw_test = (raw_vectors(self.data, role) for role in ("bank", "test"))
         labels = self.data.labels("bank")[items]
-        return classify_raw(raw_bank[items], labels, raw_test, len(self.classes), seed)
+        return classify_raw(raw_bank[items], labels, raw_test[self._scored], len(self.classes), seed)
 
     def majority(self) -> Float[Tensor, "n k"]:
-        counts = self.data.labels("bank").bincount(minlength=len(self.classes))
-        return counts.log().expand(len(self.data.rows["test"]), -1)
+        labels = self.data.labels("bank")
+        counts = labels[labels >= 0].bincount(minlength=len(self.classes))
+        return counts.log().expand(int(self._scored.sum()), -1)
+
+    @property
+    def _scored(self) -> Bool[Tensor, " n"]:
+        """Which test rows have a label."""
+        return self.data.labels("test") >= 0

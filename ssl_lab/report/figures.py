@@ -62,6 +62,7 @@ def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Fig
     labels = run.sample.labels
     kinds = np.zeros(len(where), int) if labels is None else labels.numpy()
     names = class_names(run, int(kinds.max()) + 1) if labels is not None else ["items"]
+    names = [*names, "no label"]  # which is -1
     short, colours = _short(names), COLOURS if len(names) <= len(COLOURS) else MANY
     traces = [
         _points(short[kind], kind, colours, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds).tolist()

@@ -141,7 +141,8 @@ def _cell(value: float | None, first: dict, own: dict) -> str:
 
 def _item(run: Gathered, row: int, text: str, query: int, kind: str = "") -> str:
     labels = run.sample.labels
-    name = "" if labels is None else run.classes[labels[row]] if run.classes else str(int(labels[row]))
+    number = -1 if labels is None else int(labels[row])
+    name = "" if number < 0 else run.classes[number] if run.classes else str(number)
     kind += " other" if labels is not None and labels[row] != labels[query] else ""
     return preview.item(run.sample.looks[row], f"{name} {text}".strip(), kind)
 

@@ -46,7 +46,9 @@ def probe(config: DictConfig, folder: Path) -> None:
     data, head = model.data, build(plain(config.head), Head)
     lab = Lab(config, folder, data, head, head.problem(data))
     several = isinstance(config.labels, ListConfig)
-    counts = [how_many(labels, len(lab.strata)) for labels in (config.labels if several else [config.labels])]
+    counts = [
+        how_many(labels, int((lab.strata >= 0).sum())) for labels in (config.labels if several else [config.labels])
+    ]
     if config.seeds < 1:
         raise UsageError(f"seeds={config.seeds}: at least one draw of the labels is needed")
     open_folder(folder, resolved, provenance(data))

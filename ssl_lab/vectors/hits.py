@@ -29,7 +29,7 @@ def table(hits: Sequence[Hit], classes: list[str] | None, shown: Sequence[Previe
 
 def label(hit: Hit, classes: list[str] | None) -> str:
     number = hit.columns.get("label")
-    if number is None:
+    if number is None or number < 0:
         return ""
     return classes[number] if classes and 0 <= number < len(classes) else str(number)
 
