@@ -260,7 +260,12 @@ def test_bad_files_are_named_counted_and_left_out(folder, capsys):
     ("options", "message"),
     [
         ({"path": "nowhere"}, "there is no nowhere"),
-        ({"path": "empty"}, "no images were found in empty"),
+        ({"path": "empty"}, "empty is empty: there is no file in it"),
+        (
+            {"path": "texts"},
+            r"there are no images in \S*texts, which has 2 .txt, 1 .heic: names of images end in .av",
+        ),
+        ({"path": "texts/a.txt"}, "a.txt is a file; give a folder"),
         ({}, "data.path is not set"),
         ({"name": "no/such-set"}, "'no/such-set' could not be read from the Hugging Face Hub"),
         ({"path": "pets", "bank": "labelled"}, "data.bank: no split 'labelled'"),
@@ -268,6 +273,9 @@ def test_bad_files_are_named_counted_and_left_out(folder, capsys):
 )
 def test_what_is_wrong_is_said(folder, options, message):
     (folder.parent / "empty").mkdir()
+    (folder.parent / "texts").mkdir()
+    for name in ("a.txt", "b.TXT", "c.heic"):
+        (folder.parent / "texts" / name).write_text("x")
     with pytest.raises(UserError, match=message):
         images(**options)
 

@@ -217,6 +217,13 @@ def test_a_run_goes_on_in_its_folder_and_in_its_wandb_run(run):
     assert OmegaConf.load(folder / path / "config.yaml").trainer.max_epochs == 2
 
 
+def test_a_plan_that_is_shorter_than_what_is_done_is_an_error(tmp_path):
+    done = ssl_lab("pretrain", *SMALL, "logger=none", "trainer.max_steps=25", folder=tmp_path)  # of 11 an epoch
+    for epochs in (1, 2):
+        err = ssl_lab("pretrain", f"resume={done.folder}", f"trainer.max_epochs={epochs}", folder=tmp_path, code=2).err
+        assert f"trainer.max_epochs={epochs} is less than the 25 steps that the run has done already" in err
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

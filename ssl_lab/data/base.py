@@ -28,7 +28,7 @@ ROW = "row"
 """the column with the number that a row has in the split of its source"""
 
 NO_WORDS = "these data have no tagged words: choose data=wnut17, a folder of .conll files, or head=linear"
-UNNAMED = ("test", "validation", "dev")
+UNNAMED = ("test", "validation", "val", "valid", "dev")
 """the splits that are looked at, in this order, where the user names none to be scored on"""
 
 

@@ -68,7 +68,7 @@ class EncodedRows(ImageRows):
 class Images(Data[ImageSplit, ImageRows]):
     """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
 
-    `mean` and `std` are for the views.
+    `mean` and `std` are for the views. `splits` is for sources of folders: whether those at the top are splits.
     """
 
     key = "image"
@@ -77,7 +77,7 @@ class Images(Data[ImageSplit, ImageRows]):
 
     def __init__(
         self,
-        source: Callable[[str | None, str | None], Source[ImageSplit]],
+        source: Callable[..., Source[ImageSplit]],
         name: str | None,
         path: str | None,
         size: Count,
@@ -93,8 +93,10 @@ class Images(Data[ImageSplit, ImageRows]):
         max_bad: Number,
         memory_gb: NotNegative,
         workers: Number | None,
+        splits: bool | None = None,
     ):
-        super().__init__(source(name, path), train, bank, test, holdout, batch_size, seed)
+        more = {} if splits is None else {"splits": splits}
+        super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed)
         if not len(mean) == len(std) == channels:
             given = f"data.mean and data.std have {len(mean)} and {len(std)} numbers"
             raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")

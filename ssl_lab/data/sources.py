@@ -8,22 +8,32 @@ import gzip
 import hashlib
 import math
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from jaxtyping import UInt8
+from pyarrow import csv
 from torch import Tensor
 
 from ssl_lab.data import labels
 from ssl_lab.data.base import Source, Stored
+from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.pixels import pillow, thumbnail
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.preview import ImagePreview
+
+SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
+    ".tiff", ".webp",
+)  # fmt: skip
+"""of images in a folder, in small or large letters"""
 
 LARGEST_IDX = 2**30  # bytes; MNIST and its kin have 47 million
 
@@ -42,11 +52,33 @@ class ImageSplit(Stored):
         return ImagePreview(pillow(stored) if isinstance(stored, Tensor) else thumbnail(stored["image"]))
 
 
+@dataclass(frozen=True)
+class ImageFiles:
+    """Rows as `datasets` has them, each an image that is still encoded."""
+
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: Any) -> dict[str, Any]:
+        if isinstance(rows, int):
+            return {"image": _stored(self.paths[rows])}
+        numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
+        return {"image": [_stored(self.paths[number]) for number in numbers]}
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    return {"path": str(file), "bytes": None}
+
+
 class HuggingFace(Source[ImageSplit]):
-    """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files or an image folder.
+    """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files; or else a folder of images.
 
     `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
-    None ignores labels. Class labels are numbers or texts.
+    None ignores labels. Class labels are numbers or texts. `splits`: whether the folders in `path` are splits, or
+    classes, where their names could be both. `metadata`: a CSV file in `path` that has the labels of images, by the
+    columns `file_name` (from there) and `label`.
     """
 
     def __init__(
@@ -56,13 +88,18 @@ class HuggingFace(Source[ImageSplit]):
         config: str | None = None,
         image: str = "auto",
         label: str | None = "auto",
+        metadata: str | None = None,
+        splits: bool | None = None,
     ):
+        self.metadata, self.as_splits = metadata, splits
         self.name, self.path, self.config = name, path, config
         self.image, self.label = image, label
 
     def splits(self) -> dict[str, ImageSplit]:
         """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
         loaded = self._load()
+        if loaded is None:
+            return self._folder(existing(str(self.path)))
         where = str(self.path or self.name)
         numbers, classes = numbered({name: self._labels(rows, f"{where} ({name})") for name, rows in loaded.items()})
         return {name: self._split(rows, name, numbers[name], classes) for name, rows in loaded.items()}
@@ -81,11 +118,26 @@ class HuggingFace(Source[ImageSplit]):
             return tables
         if folder.is_file():
             raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
-        return _try(
-            lambda: _datasets().load_dataset("imagefolder", data_dir=glob.escape(str(folder))),
-            f"data.path: no images were found in {folder}",
-            "it should hold image files, or one folder of them for each class",
-        )
+        return None
+
+    def _folder(self, folder: Path) -> dict[str, ImageSplit]:
+        folder = folder.absolute()
+        read = read_folder(folder, SUFFIXES, "images", self.as_splits)
+        given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
+        if self.metadata:
+            given = labels_beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
+        columns = {n: None if v is None else labels.Column(v, f"{folder} ({n})") for n, v in given.items()}
+        numbers, classes = numbered(columns)
+        return {
+            name: ImageSplit(
+                ImageFiles(split.files),
+                identity=identity_of(folder, split.files),
+                labels=numbers[name],
+                classes=classes,
+                columns={"file": np.array([str(file) for file in split.files])},
+            )
+            for name, split in read.items()
+        }
 
     def _split(self, rows: Any, split: str, numbers: Tensor | None, classes: list[str] | None) -> ImageSplit:
         from datasets import Image
@@ -199,6 +251,35 @@ def existing(path: str) -> Path:
     if not folder.exists():
         raise UserError(f"data.path: there is no {folder} (looked in {Path.cwd()})")
     return folder
+
+
+def labels_beside(
+    file: Path, files: Mapping[str, Sequence[Path]], chosen: str | None
+) -> dict[str, Sequence[Any] | None]:
+    """The labels that a CSV file gives to files, by their paths from where it lies; None for those that it lacks."""
+    try:
+        table = csv.read_csv(file)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"data.source.metadata: {file} could not be read ({str(error).splitlines()[0]})") from error
+    names = {name: None for name in table.column_names}
+    column("file_name", [], names, "metadata", str(file))
+    label = column("label" if chosen in (None, "auto") else chosen, [], names, "label", str(file))
+    known = dict(zip(table["file_name"].to_pylist(), table[str(label)].to_pylist(), strict=True))
+    found = {split: [known.get(str(one.relative_to(file.parent))) for one in some] for split, some in files.items()}
+    if not any(value is not None for values in found.values() for value in values):
+        raise UserError(f"{file} has a label for none of the images: file_name has to be a path from {file.parent}")
+    return dict(found)
+
+
+def identity_of(folder: Path, files: Sequence[Path]) -> str:
+    """Thirty-two hexadecimal digits that change with the name, size or date of any file."""
+    digest = hashlib.sha256()
+    for file in files:
+        facts = file.stat()
+        digest.update(
+            f"{file.relative_to(folder)}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(errors="surrogateescape")
+        )
+    return digest.hexdigest()[:32]
 
 
 def column(chosen: str | None, names: list[str], features: Any, what: str, where: str) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from ssl_lab.callbacks.health import log_health, warn_of_collapse
@@ -86,7 +87,11 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         begin(config, folder, trainer, data, module, done, earlier)
     try:
         start = time.monotonic()
-        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+        except MisconfigurationException as error:
+            early = done and "max_epochs" in str(error)
+            raise UsageError(shorter(trainer, done) if early else f"trainer: {error}") from error
         seconds = time.monotonic() - start
         check_end(trainer, done, (folder / SUMMARY).is_file())
         module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
@@ -132,9 +137,15 @@ def begin(
     )
 
 
+def shorter(trainer: pl.Trainer, done: int) -> str:
+    return f"trainer.max_epochs={trainer.max_epochs} is less than the {done:,} steps that the run has done already"
+
+
 def check_end(trainer: pl.Trainer, done: int, finished: bool) -> None:
     """Says where a training ended before its plan. Raises UsageError where a finished run had nothing left to do."""
     step, plan = trainer.global_step, total_steps(trainer)
+    if plan < step == done:
+        raise UsageError(shorter(trainer, done))
     if finished and step == done > 0:
         raise UsageError(
             f"the run has done all of its {step:,} steps: a larger trainer.max_epochs or max_steps adds some"

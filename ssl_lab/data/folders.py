@@ -1,0 +1,134 @@
+"""A folder of files: which of its folders are splits and which are classes, by one rule, said in one line.
+
+Only the folders at the top count, and of those the ones that hold files of the kind. Where all have names of splits, in
+any case, and one is `train`, they are splits, and the folders in each are classes. Where none is called `train`, they
+are classes. `train` beside other names could be either: that is an error, until `splits` says which.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_lab.errors import UserError
+from ssl_lab.progress import say
+
+TRAIN = "train"
+SPLITS = (TRAIN, "val", "valid", "validation", "dev", "test")
+SHOWN = 10  # names in a line
+
+
+@dataclass(frozen=True)
+class Split:
+    """The files of a split in their order, and the class of each, where it has classes."""
+
+    files: list[Path]
+    classes: list[str] | None
+
+
+def read_folder(folder: Path, suffixes: Iterable[str], kind: str, splits: bool | None = None) -> dict[str, Split]:
+    """The splits by name, in small letters. `kind`: what the files are called, such as "images".
+
+    Raises UserError where there are none, and says what there is; or where the names of the folders could be both.
+    """
+    suffixes = frozenset(suffixes)
+    loose, below = _level(folder, suffixes)
+    if not loose and not any(below.values()):
+        raise UserError(f"data.path: {_why_none(folder, suffixes, kind)}")
+    full = {name: files for name, files in below.items() if files}
+    if splits is None:
+        splits = _are_splits(folder, list(full))
+    notes: list[str] = []
+    if not full:
+        made = {TRAIN: Split(loose, None)}
+    elif splits:
+        made = {}
+        for name in full:
+            if name.lower() in made:
+                raise UserError(f"{folder} has the folder {name} twice, in large and in small letters: rename one")
+            inner, classes = _level(folder / name, suffixes)
+            made[name.lower()] = _split(folder / name, inner, classes, notes)
+        notes += _stray(folder, loose)
+    else:
+        made = {TRAIN: _split(folder, loose, full, notes)}
+    if empty := sorted(name for name, files in below.items() if not files):
+        notes.append(f"folders without {kind} are left out: {_listed(empty)}")
+    for line in (f"{folder}: {', '.join(_said(name, split, kind) for name, split in made.items())}", *notes):
+        say(line)
+    return made
+
+
+def _level(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], dict[str, list[Path]]]:
+    """The files of the kind right in a folder, and all those below each of its folders."""
+    loose, below = [], {}
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith((".", "__MACOSX")):
+            continue
+        if entry.is_dir():
+            below[entry.name] = list(_all(entry, suffixes))
+        elif entry.suffix.lower() in suffixes:
+            loose.append(entry)
+    return loose, below
+
+
+def _all(folder: Path, suffixes: frozenset[str]) -> Iterable[Path]:
+    """Links to folders are followed, each folder once."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        yield from (
+            Path(place, name) for name in sorted(files) if name[0] != "." and Path(name).suffix.lower() in suffixes
+        )
+
+
+def _are_splits(folder: Path, names: list[str]) -> bool:
+    lower = [name.lower() for name in names]
+    if TRAIN not in lower:
+        return False
+    if others := [name for name in names if name.lower() not in SPLITS]:
+        raise UserError(
+            f"data.path: {folder} has the folder {TRAIN} beside {_listed(others)}: these are splits "
+            f"(data.splits=true), or {len(names)} classes, of which one is called {TRAIN} (data.splits=false)"
+        )
+    return True
+
+
+def _split(folder: Path, loose: list[Path], below: dict[str, list[Path]], notes: list[str]) -> Split:
+    if not any(below.values()):
+        return Split(loose, None)
+    notes += _stray(folder, loose)
+    deeper = sum(file.parent.parent != folder for files in below.values() for file in files)
+    if deeper:
+        notes.append(f"{deeper:,} files of {folder} lie deeper below their class, and count to it")
+    files = [file for name in below for file in below[name]]
+    return Split(files, [name for name in below for _ in below[name]])
+
+
+def _stray(folder: Path, loose: list[Path]) -> list[str]:
+    if not loose:
+        return []
+    return [f"files beside the folders of {folder} are left out: {len(loose):,}, such as {loose[0].name}"]
+
+
+def _why_none(folder: Path, suffixes: frozenset[str], kind: str) -> str:
+    ends = Counter(Path(name).suffix.lower() or name for _, _, files in os.walk(folder) for name in files)
+    if not ends:
+        return f"{folder} is empty: there is no file in it"
+    have = ", ".join(f"{count:,} {end}" for end, count in ends.most_common(5))
+    return f"there are no {kind} in {folder}, which has {have}: names of {kind} end in {', '.join(sorted(suffixes))}"
+
+
+def _said(name: str, split: Split, kind: str) -> str:
+    names = sorted(set(split.classes or []))
+    classes = f" of {len(names)} class{'es' if len(names) != 1 else ''} ({_listed(names)})" if names else ""
+    return f"{name} {len(split.files):,} {kind}{classes}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
