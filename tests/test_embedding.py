@@ -125,7 +125,7 @@ def test_found_again_for_the_same_model_data_and_settings(made, capfd, monkeypat
     assert "found in the cache" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["weights", "pixels", "labels", "mean", "pooling", "rows"])
+@pytest.mark.parametrize("change", ["weights", "pixels", "labels", "mean", "pooling", "rows", "classes", "columns"])
 def test_anything_that_vectors_depend_on_makes_another_set(made, change):
     found, _ = made
     model = digits(
@@ -137,6 +137,10 @@ def test_anything_that_vectors_depend_on_makes_another_set(made, change):
         model.data.fingerprint += "x"
     if change == "labels":
         model.data.rows["bank"].labels[0] += 1
+    if change == "classes":
+        model.data.classes = [*model.data.classes[:-1], "x"]
+    if change == "columns":
+        model.data.rows["test"].columns["row"][0] += 1
     if change == "pooling":
         model.config["backbone"]["pooling"] = "cls"
     again = embedded(model, model.data, shard_rows=SHARD_ROWS)
@@ -184,6 +188,37 @@ def test_a_file_that_was_cut_off_is_made_again(damage, made, capfd):
     assert f"{3 if damage == 'shard' else 4} of 4 shards are in the cache" in capfd.readouterr().err
 
 
+def test_a_shard_with_other_bytes_is_refused_and_made_again_in_the_cache(made, tmp_path, capfd):
+    """Zeroed in the middle, as a failing disk leaves it: Parquet reads it without a word."""
+    _, model = made
+    found = embedded(model, model.data, shard_rows=SHARD_ROWS)
+    before, file = found.vectors(), found.files("train")[1]
+    damaged = bytearray(file.read_bytes())
+    damaged[4000:6000] = bytes(2000)
+    own = shutil.copytree(found.folder, tmp_path / "own")
+    (own / file.name).write_bytes(damaged)
+    with pytest.raises(UserError, match=f"{file.name} is damaged, or was changed since the set was written: embed"):
+        EmbeddingSet(own)
+    file.write_bytes(damaged)
+    again = embedded(model, model.data, shard_rows=SHARD_ROWS)
+    assert torch.equal(again.vectors(), before)
+    err = capfd.readouterr().err
+    assert "is damaged, or was changed since the set was written: embed again; made again" in err
+    assert "3 of 4 shards are in the cache" in err
+
+
+def test_a_set_that_is_handed_out_is_none_of_the_caches_and_names_its_own_command(tmp_path):
+    ssl_lab("pretrain", "data=digits", "backbone.widths=[4]", "debug=one_batch", "logger=none", folder=tmp_path)
+    (run,) = (tmp_path / "runs" / "pretrain").glob("*/*")
+    sets = [tmp_path / ssl_lab("embed", f"run={run}", f"name={name}", folder=tmp_path).folder for name in ("a", "b")]
+    for folder in sets:
+        for file in (folder / "embeddings").iterdir():
+            assert file.stat().st_nlink == 1
+    cards = [json.loads((folder / "embeddings" / "card.json").read_text()) for folder in sets]
+    assert [card["key"] for card in cards] == [cards[0]["key"]] * 2
+    assert [card["command"][-1] for card in cards] == ["name=a", "name=b"]
+
+
 def test_the_first_rows_alone_are_embedded_where_no_more_are_asked_for(made):
     found, model = made
     few = embedded(model, model.data, rows=50)
@@ -225,6 +260,8 @@ def nan_in_third(vectors):
 )
 def test_a_damaged_set_is_one_clear_line(made, tmp_path, damage, message):
     folder = copied(made[0], tmp_path / "set")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"digests": None}))  # as of a set that others have written
     if "label" in message:
         file = folder / "test-00000-of-00001.parquet"
         pq.write_table(pq.read_table(file).drop_columns("label"), file)

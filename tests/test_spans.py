@@ -9,6 +9,7 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 
 from ssl_lab.data.conll import read_conll
+from ssl_lab.data.corpora import Conll
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.spans import allowed, span_f1, span_scores, spans, viterbi
 
@@ -94,3 +95,13 @@ def test_bad_columns_are_named_by_line(tmp_path, text, says):
         read_conll(file)
     with pytest.raises(UserError, match="could not be read"):
         read_conll(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("second", ["New York\tB-x\n", "New\tB-x\nYork\tO\n"])
+def test_words_and_tags_that_were_corrected_are_other_data(second, tmp_path):
+    """The text is the same: where its words end, and their tags, are kept in caches by the identity."""
+    identities = []
+    for content in ("New\tB-x\nYork\tI-x\n", second):
+        (tmp_path / "train.conll").write_text(content)
+        identities.append(Conll(None, str(tmp_path)).splits()["train"].identity)
+    assert identities[0] != identities[1]

@@ -242,6 +242,8 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
             return
         read = {name: self.read(self.stored[name]) for name in dict.fromkeys(self.splits.values()) if name != HOLDOUT}
         self.rows = {role: read[name] for role, name in self.splits.items() if name != HOLDOUT}
+        for name, rows in read.items():
+            self._check_labels(name, rows)
         self.classes = self.stored[self.splits["bank"]].classes
         if self.held_out:
             bank = self.rows["bank"]
@@ -270,7 +272,9 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
             labels = [] if rows.labels is None else [rows.labels[rows.index]]
             for column in (rows.index, *labels):
                 digest.update(role.encode() + column.numpy().tobytes())
-        return [type(self).__name__, self.fingerprint, digest.hexdigest()]
+            for name, values in rows.columns.items():
+                digest.update(f"{name}\0{values.tolist()}".encode(errors="surrogatepass"))
+        return [type(self).__name__, self.fingerprint, digest.hexdigest(), self.classes]
 
     @property
     def labelled(self) -> bool:
@@ -298,6 +302,17 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         labelled = [name for name in there if self.stored[name].labels is not None]
         unlabelled = [] if self.stored[bank].labels is not None else there
         return next(iter([*labelled, *unlabelled]), HOLDOUT)
+
+    def _check_labels(self, split: str, rows: Kept) -> None:
+        """Raises UserError where there are not as many labels as rows, or a number that names no class."""
+        labels, classes = rows.labels, self.stored[split].classes
+        if labels is None:
+            return
+        what = f"the split {split!r} has"
+        if len(labels) <= int(rows.index.max()):
+            raise UserError(f"{what} {len(labels):,} labels for {len(rows):,} rows: one of its files is cut off")
+        if classes and int(labels.max()) >= len(classes):
+            raise UserError(f"{what} the label {int(labels.max())}, and there are {len(classes)} classes")
 
     def _say_labels(self) -> None:
         """How many rows have no label, and which classes are scored on that nothing is known of."""

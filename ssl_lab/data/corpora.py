@@ -213,7 +213,8 @@ class Conll(Source[TextSplit]):
     def _split(self, file: Path) -> TextSplit:
         words, tags = read_conll(file)
         texts = [" ".join(sentence) for sentence in words]
-        return TextSplit(texts, identity=digest(texts), words=words, tags=tags)
+        read = ("\1".join([*one, *each]) for one, each in zip(words, tags, strict=True))  # where words end, too
+        return TextSplit(texts, identity=digest(read), words=words, tags=tags)
 
 
 def digest(texts: Iterable[str]) -> str:

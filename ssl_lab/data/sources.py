@@ -44,6 +44,10 @@ class ImageSplit(Stored):
 
     images: Any
 
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) != len(self):
+            raise UserError(f"there are {len(self):,} images and {len(self.labels):,} labels: a file is cut off")
+
     def __len__(self) -> int:
         return len(self.images)
 

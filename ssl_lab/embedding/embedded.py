@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssl_lab.data.base import Data
 from ssl_lab.data.caching import alone, cache, key_of
-from ssl_lab.embedding.embedding_set import EmbeddingSet, is_set
+from ssl_lab.embedding.embedding_set import Damaged, EmbeddingSet, hexdigest, is_set
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.shards import Shard, plan, roles
 from ssl_lab.progress import progress, say
@@ -59,13 +59,23 @@ def embedded(
     with alone(folder) if loop.world_size == 1 else contextlib.nullcontext():
         missing = [shard for shard in shards if not shard.whole]
         if not missing and is_set(folder):
-            say(f"found in the cache, not computed again: {folder}")
-            return EmbeddingSet(folder)
+            try:
+                found = EmbeddingSet(folder)
+            except Damaged as damaged:
+                say(f"{damaged}; made again")
+                for file in damaged.files:
+                    file.unlink()
+                missing = [shard for shard in shards if not shard.whole]
+            else:
+                say(f"found in the cache, not computed again: {folder}")
+                return found
         if len(missing) < len(shards) and loop.is_global_zero:
             say(f"{len(shards) - len(missing)} of {len(shards)} shards are in the cache, the others are computed")
         loop.predict(_Embedding(model, data, shards, half), return_predictions=False)
+        loop.strategy.barrier()
         if loop.is_global_zero:
-            card |= {"rows": sum(card["sizes"].values()), **_provenance(model, data), **FORMAT}
+            digests = {shard.file.name: hexdigest(shard.file) for shard in shards}
+            card |= {"rows": sum(card["sizes"].values()), "digests": digests, **_provenance(model, data), **FORMAT}
             write_json(folder / "card.json", card)
         loop.strategy.barrier()
     return EmbeddingSet(folder)

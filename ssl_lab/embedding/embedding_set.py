@@ -6,6 +6,7 @@ as it is. `card.json` says how many rows there are and where they come from; it 
 """
 
 import glob
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,17 @@ class Card(Schema):
     config: dict[str, Any]
     data_fingerprint: str
     date: str
+    digests: dict[str, str] | None = None
+
+
+class Damaged(UserError):
+    """`files` of a set are not those that its card describes."""
+
+    def __init__(self, files: list[Path]):
+        names = ", ".join(file.name for file in files[:3])
+        what = f"{files[0].parent}: {names} {'is' if len(files) == 1 else 'are'} damaged, or was changed since"
+        super().__init__(f"{what} the set was written: embed again")
+        self.files = files
 
 
 class EmbeddingSet:
@@ -57,7 +69,7 @@ class EmbeddingSet:
 
     `splits` says which split plays which role (train, bank, test). `vectors`, `labels` and `column` take a split's
     name, or none for all rows. Raises UserError where the set is not whole, shards of other sets are among its own, or
-    an id stands twice.
+    an id stands twice; Damaged where a shard has other bytes than when it was written.
     """
 
     def __init__(self, folder: str | Path):
@@ -74,6 +86,9 @@ class EmbeddingSet:
         self.splits, self.sizes, self.classes, self.width = card.splits, card.sizes, card.classes, card.width
         for split in self.sizes:
             self._check_shards(split)
+        written = card.digests or {}
+        if damaged := [file for file in self.files() if file.name in written and written[file.name] != hexdigest(file)]:
+            raise Damaged(damaged)
         self._check_ids()
 
     def __len__(self) -> int:
@@ -166,6 +181,12 @@ class EmbeddingSet:
             raise UserError(
                 f"{self.folder}: the id {ids[times > 1][0]} stands {times.max()} times: an id names one row"
             )
+
+
+def hexdigest(file: Path) -> str:
+    """SHA-256 of its bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_set(folder: Path) -> bool:

@@ -4,21 +4,23 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
 from ssl_lab.embedding.embedded import embedded
-from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.embedding.embedding_set import CARD, EmbeddingSet
 from ssl_lab.hardware import quiet
 from ssl_lab.model import resolve
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import whole_folder, write_json
 from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.runfolder.provenance import provenance
 
 
 def embed(config: DictConfig, folder: Path) -> None:
-    """Writes `embeddings/` into the run folder: the set in the cache, linked where the disk is the same."""
+    """Writes `embeddings/` into the run folder: a copy of the set in the cache, whose card names this command."""
     quiet()
     model, resolved = resolve(plain(config))
     start = time.monotonic()
@@ -26,19 +28,18 @@ def embed(config: DictConfig, folder: Path) -> None:
     seconds = time.monotonic() - start
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return
-    open_folder(folder, resolved, embeddings.card)
-    link(embeddings, folder / "embeddings")
+    card = {**embeddings.card, **provenance(model.data)}
+    open_folder(folder, resolved, card)
+    copy(embeddings, card, folder / "embeddings")
     sizes = ", ".join(f"{size:,} of {split}" for split, size in embeddings.sizes.items())
     say(f"{len(embeddings):,} vectors of width {embeddings.width} ({sizes})\n{folder}")
     summary = {"rows": len(embeddings), "width": embeddings.width, "seconds": round(seconds, 1)}
     write_json(folder / "summary.json", summary)
 
 
-def link(embeddings: EmbeddingSet, folder: Path) -> None:
-    """The files of a set in another folder, without their bytes twice where the file system can."""
+def copy(embeddings: EmbeddingSet, card: dict[str, Any], folder: Path) -> None:
+    """A set of its own: who edits it must not edit the cache."""
     with whole_folder(folder) as unfinished:
-        for file in embeddings.folder.iterdir():
-            try:
-                os.link(file, unfinished / file.name)
-            except OSError:
-                shutil.copy2(file, unfinished / file.name)
+        for file in embeddings.files():
+            shutil.copyfile(file, unfinished / file.name)
+        write_json(unfinished / CARD, card)
