@@ -106,7 +106,7 @@ TEXT = "data=text_files objective=mlm backbone=text_tiny data.path=x"
         ("trainer.max_epochs=abc", "trainer.max_epochs: 'abc': it should be a valid integer"),
         ("callbacks.online.share=2", "callbacks.share=2: it should be less than or equal to 1"),
         ("objective=byol objective.momentum=1.5", "objective.momentum=1.5: it should be less than or equal to 1"),
-        (f"{TEXT} data.source.document=page", "data.source.document=page: it should be 'file' or 'paragraph'"),
+        (f"{TEXT} data.source.document=page", "data.source.document=page: it should be 'file', 'paragraph' or 'line'"),
         (f"{TEXT} data.tokenizer.kind=BPE", "data.tokenizer.kind: 'BPE': it should be 'wordpiece' or 'bpe'"),
         ("data=[digits,cifar10]", "data takes one option"),
         ("name=a/../../b", "name=a/../../b: it is the name of a folder"),

@@ -195,6 +195,29 @@ def test_paragraphs_are_documents_when_asked_for(tmp_path):
     assert [one.strip() for one in split.texts] == ["One paragraph\nof two lines.", "Another.", "A third."]
 
 
+def test_a_line_is_a_document_when_asked_for(tmp_path):
+    (tmp_path / "book.txt").write_text("One.\n\nTwo,\r\nthree.")
+    split = TextFiles(None, str(tmp_path), "line", "utf-8", "strict").splits()["train"]
+    assert list(split.texts) == ["One.", "Two,", "three."]
+
+
+@pytest.mark.parametrize(
+    ("path", "texts"),
+    [
+        ("**/*.txt", ["c", "b", "a"]),
+        ("a[1].txt", ["a"]),
+        ("deep", ["c", "b"]),
+        (["a[1].txt", "deep/b.txt"], ["a", "b"]),
+    ],
+)
+def test_files_are_those_that_a_path_or_a_pattern_names(path, texts, tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("a[1].txt", "deep/b.txt", "deep/er/c.txt"):
+        (tmp_path / name).write_text(Path(name).stem[0])
+    split = TextFiles(None, path, "file", "utf-8", "strict").splits()["train"]
+    assert sorted(split.texts) == sorted(texts)
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv"])
 def test_tables_give_texts_and_labels(tmp_path, suffix):
     import pandas
@@ -223,7 +246,10 @@ def test_tables_give_texts_and_labels(tmp_path, suffix):
         (lambda folder: text(folder, "bad.txt"), "bad.txt: byte 4 is not utf-8: set data.source.encoding"),
         (lambda folder: text(folder, "empty.txt"), "hold no text"),
         (lambda folder: text(folder, source=TextTable), "there is no .*txt"),
-        (lambda folder: text(folder, path=str(folder), source=TextTable), "holds no Parquet, CSV or TSV files"),
+        (
+            lambda folder: text(folder, path=str(folder), source=TextTable),
+            "holds no Parquet, CSV, TSV or JSON Lines",
+        ),
         (lambda folder: text(folder, path=str(folder), source=Conll), r"there are no \.conll files"),
         (
             lambda folder: text(folder, path=None, name="no/such", source=TextTable),

@@ -3,7 +3,6 @@
 A corpus gives its splits by name. Texts are iterated over, so that a corpus may be larger than memory.
 """
 
-import csv
 import glob
 import hashlib
 import itertools
@@ -13,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import pyarrow as pa
 from torch import Tensor
 
+from ssl_lab.data import tables
 from ssl_lab.data.base import Source, Stored
 from ssl_lab.data.conll import read_conll
 from ssl_lab.data.labels import numbered
-from ssl_lab.data.sources import column, existing, labels_of, load_hub, load_tables
+from ssl_lab.data.sources import by_split, column, existing, labels_of, load_hub, load_parquet
 from ssl_lab.errors import UserError
 from ssl_lab.preview import TextPreview
+from ssl_lab.progress import say
 
 
 @runtime_checkable
@@ -45,17 +47,17 @@ class TextSplit(Stored):
 
 
 class TextFiles(Source[TextSplit]):
-    """Files that a `path` names: a folder of .txt files, or a pattern such as `corpus/*.txt`; or a list of them.
+    """Files that a `path` names: a folder of .txt files, a file, a pattern such as `corpus/**/*.txt`; or several.
 
-    A document is a file, or with `document: paragraph` what stands between blank lines. Undecodable bytes are an error
-    that names file and offset, or what `errors` says (`replace` or `ignore`).
+    A document is a file, or with `document: paragraph` what stands between blank lines, or a `line`. Undecodable bytes
+    are an error that names file and offset, or what `errors` says (`replace` or `ignore`).
     """
 
     def __init__(
         self,
         name: str | None,
         path: str | Sequence[str] | None,
-        document: Literal["file", "paragraph"],
+        document: Literal["file", "paragraph", "line"],
         encoding: str,
         errors: Literal["strict", "replace", "ignore"],
     ):
@@ -80,15 +82,17 @@ class TextFiles(Source[TextSplit]):
                 f"{file}: byte {error.start} is not {self.encoding}: set data.source.encoding, "
                 "or data.source.errors=replace (or ignore) to go on without it"
             ) from error
+        if self.document == "line":
+            return text.splitlines()
         return [text] if self.document == "file" else re.split(r"\n\s*\n", text)
 
 
 class TextTable(Source[TextSplit]):
-    """A column of texts, and one of labels if there is one: in Parquet or CSV files, or a data set of the Hub.
+    """A column of texts, and one of labels if there is one: in Parquet, CSV, TSV or JSON Lines files, or of the Hub.
 
     `text` and `label` name the columns; "auto" takes `text`, or else the first column of strings, and `label`; a
-    `label` of None ignores labels. Several paths are read as one, without labels. `delimiter` and `columns` are for CSV
-    files (without a header, where `columns` are given). With `streaming` a data set of the Hub is read, not stored.
+    `label` of None ignores labels. Several paths are read as one, without labels. `delimiter`, `quoting`, `encoding`
+    and `columns`: see `tables.Form`. With `streaming` a data set of the Hub is read, not stored.
     """
 
     def __init__(
@@ -100,12 +104,14 @@ class TextTable(Source[TextSplit]):
         label: str | None = "auto",
         delimiter: str | None = None,
         columns: Sequence[str] | None = None,
+        quoting: bool | None = None,
+        encoding: str = "utf-8",
         streaming: bool = False,
     ):
         self.name, self.config, self.streaming = name, config, streaming
         self.paths = [path] if isinstance(path, str) else list(path or [])
         self.text, self.label = text, label
-        self.delimiter, self.columns = delimiter, columns and list(columns)
+        self.form = tables.Form(delimiter, quoting, encoding, columns)
 
     def splits(self) -> dict[str, TextSplit]:
         """Raises UserError where nothing is found, or a column is not there."""
@@ -117,17 +123,26 @@ class TextTable(Source[TextSplit]):
         return self._splits(load_hub(self.name, self.config, self.streaming), self.name)
 
     def _tables(self, folder: Path) -> Any:
-        # a quote in tab-separated text is a quote
-        tabs = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-        kinds: list[tuple[str, dict[str, Any]]] = [(".parquet", {}), (".csv", {"delimiter": ","}), (".tsv", tabs)]
-        for suffix, options in kinds:
-            if self.delimiter and options:
-                options["delimiter"] = self.delimiter
-            if self.columns and options:
-                options["column_names"] = self.columns
-            if tables := load_tables(folder, "they need a column of texts", suffix, **options):
-                return tables
-        raise UserError(f"data.path: {folder} holds no Parquet, CSV or TSV files")
+        parquet = load_parquet(folder, "they need a column of texts")
+        files = by_split(folder, tables.SUFFIXES)
+        for name, several in files.items():
+            if parquet and name in parquet:
+                raise UserError(f"data.path: {folder} has {name!r} in Parquet and as {several[0].name}: remove one")
+        if not parquet and not files:
+            raise UserError(f"data.path: {folder} holds no Parquet, CSV, TSV or JSON Lines files")
+        return {**(parquet or {}), **{name: self._read(several) for name, several in files.items()}}
+
+    def _read(self, files: list[Path]) -> Any:
+        from datasets import Dataset
+
+        read = [tables.read_table(file, self.form) for file in files]
+        names = read[0][0].column_names
+        for file, (table, _) in zip(files, read, strict=True):
+            if table.column_names != names:
+                has, others = (", ".join(some) for some in (table.column_names, names))
+                raise UserError(f"{file} has the columns {has}, and {files[0].name} has {others}")
+        whole = pa.concat_tables([table for table, _ in read])
+        return Dataset(whole, fingerprint=digest(identity for _, identity in read))
 
     def _splits(self, loaded: Any, where: str) -> dict[str, TextSplit]:
         labels = (
@@ -143,7 +158,14 @@ class TextTable(Source[TextSplit]):
     def _split(self, rows: Any, where: str, labels: Tensor | None, classes: list[str] | None) -> TextSplit:
         features = rows.features
         texts = [name for name in features if getattr(features[name], "dtype", None) in ("string", "large_string")]
-        texts.sort(key=lambda name: name != "text")
+        texts.sort(key=lambda name: name.lower() != "text")
+        if self.text == "auto" and texts and texts[0].lower() != "text" and not self.name:
+            words = [name for name in tables.of_words(rows.data.table) if name in texts and name.lower() != "label"]
+            if len(words) > 1:
+                some = " or ".join(f"data.source.text={name}" for name in words[:5])
+                raise UserError(f"{where}: which column has the texts? {some}")
+            texts = words or texts
+            say(f"{where}: the texts are those of the column {texts[0]!r}")
         text = column(self.text, texts, features, "text", where)
         if text is None:
             raise UserError(f"{where} has no column of strings; its columns: {', '.join(features)}")
@@ -226,7 +248,9 @@ def digest(texts: Iterable[str]) -> str:
 
 def _files(path: str) -> list[Path]:
     given = Path(path).expanduser()
-    names = sorted(given.rglob("*.txt")) if given.is_dir() else [Path(name) for name in glob.glob(str(given))]
+    if given.is_file():  # whatever brackets its name has
+        return [given]
+    names = given.rglob("*.txt") if given.is_dir() else map(Path, glob.glob(str(given), recursive=True))
     files = [file for file in names if file.is_file()]
     if not files:
         raise UserError(f"data.path: no text files match {path} (looked in {Path.cwd()})")

@@ -118,7 +118,7 @@ class HuggingFace(Source[ImageSplit]):
                 raise UserError("data.path is not set: give a folder of images, data.path=/my/photos")
             return load_hub(self.name, self.config)
         folder = existing(self.path)
-        if tables := load_tables(folder, "they need a column of encoded images"):
+        if tables := load_parquet(folder, "they need a column of encoded images"):
             return tables
         if folder.is_file():
             raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
@@ -237,17 +237,23 @@ def load_hub(name: str, config: str | None, streaming: bool = False) -> Any:
     )
 
 
-def load_tables(folder: Path, need: str, suffix: str = ".parquet", **options: Any) -> Any:
-    """The splits in a folder of Parquet or CSV files (or one file), named `split.suffix` or `split-….suffix`."""
-    files = [file for file in ([folder] if folder.is_file() else sorted(folder.iterdir())) if file.suffix == suffix]
-    by_split: dict[str, list[str]] = {}
+def by_split(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of a folder (or one file) by split: they are named `split.suffix` or `split-….suffix`."""
+    files = [folder] if folder.is_file() else sorted(folder.iterdir())
+    splits: dict[str, list[Path]] = {}
     for file in files:
-        by_split.setdefault(file.stem.split("-")[0], []).append(glob.escape(str(file)))
-    if not by_split:
+        if file.suffix in suffixes:
+            splits.setdefault(file.stem.split("-")[0], []).append(file)
+    return splits
+
+
+def load_parquet(folder: Path, need: str) -> Any:
+    """The splits in a folder of Parquet files (or one file); None where there is none."""
+    files = {name: [glob.escape(str(file)) for file in some] for name, some in by_split(folder, [".parquet"]).items()}
+    if not files:
         return None
-    kind, spelt = ("parquet", "Parquet") if suffix == ".parquet" else ("csv", "CSV")
-    what = f"data.path: the {spelt} files in {folder} could not be read"
-    return _try(lambda: _datasets().load_dataset(kind, data_files=by_split, **options), what, need)
+    what = f"data.path: the Parquet files in {folder} could not be read"
+    return _try(lambda: _datasets().load_dataset("parquet", data_files=files), what, need)
 
 
 def existing(path: str) -> Path:
@@ -301,7 +307,18 @@ def labels_of(rows: Any, chosen: str | None, kinds: list[str], where: str) -> la
     label = column(chosen, names, rows.features, "label", where)
     if label is None:
         return None
-    return labels.Column(list(rows[label]), where, getattr(rows.features[label], "names", None))
+    values = list(rows[label])
+    if rows.features[label].dtype in ("string", "large_string"):
+        values = _as_numbers(values)
+    return labels.Column(values, where, getattr(rows.features[label], "names", None))
+
+
+def _as_numbers(words: list[str | None]) -> list[Any]:
+    """Numbers, where all are: CSV files have texts alone, and 1 in one split can be 1.0 in another."""
+    try:
+        return [None if not word or not word.strip() else float(word) for word in words]
+    except ValueError:
+        return words
 
 
 def _files(rows: Any, image: str) -> dict[str, np.ndarray]:
