@@ -22,7 +22,9 @@ from ssl_lab.evaluation.cluster import ari, clustering, matched_accuracy, nmi, t
 from ssl_lab.evaluation.invariance import aucs, invariance, prefers
 from ssl_lab.evaluation.knn import knn, knn_sweep
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers, retrieval
-from ssl_lab.evaluation.scores import mean, over_samples
+from ssl_lab.evaluation.scores import SHARE, mean, over_samples
+
+ANY = (-math.inf, math.inf)
 
 
 def randn(*shape, seed=0):
@@ -39,18 +41,18 @@ def digits():
 def test_a_mean_has_students_interval():
     x = randn(12)
     low, high = scipy.stats.t.interval(0.95, 11, x.mean(), scipy.stats.sem(x))
-    score = mean(x)
+    score = mean(x, ANY)
     assert (score.value, score.low, score.high, score.n) == pytest.approx((x.mean().item(), low, high, 12), rel=1e-5)
-    assert math.isnan(mean(x[:1]).low)
+    assert math.isnan(mean(x[:1], ANY).low)
 
 
 def test_a_statistic_of_a_set_is_taken_over_disjoint_samples_of_equal_size():
     x = torch.arange(100.0)[:, None]
     seen = []
-    score = over_samples(lambda part: seen.append(part) or part.mean().item(), x, rows=15)
+    score = over_samples(lambda part: seen.append(part) or part.mean().item(), x, 15, ANY)
     assert (score.n, len(torch.cat(seen).unique())) == (15, 75)
     assert score.value == pytest.approx(torch.cat(seen).mean().item())
-    assert over_samples(lambda part: 0.0, x, rows=1000).n == 20
+    assert over_samples(lambda part: 0.0, x, 1000, ANY).n == 20
 
 
 def test_a_sweep_of_knn_is_each_knn(digits):
@@ -221,3 +223,13 @@ def test_clusters_of_a_collapsed_embedding_are_scored():
     scores = clustering(torch.ones(60, 8), labels)
     assert scores["nmi"].value == pytest.approx(0, abs=1e-6)
     assert scores["cluster_accuracy"].value == pytest.approx(0.1)
+
+
+def test_intervals_stay_in_what_a_quantity_can_be():
+    score = mean(torch.tensor([0.0, 1.0, 1.0, 1.0]), SHARE)  # 0.75 ± 0.7956
+    assert (score.low, score.high) == (0.0, 1.0)
+    one = mean(torch.tensor([0.3]), SHARE)
+    assert math.isnan(one.low)
+    assert math.isnan(one.high)
+    x = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([9.0, 1, 1, 1, 1])
+    assert over_samples(lambda part: float(part[0, 0].sign()), x, 4, (-1.0, 1.0)).high <= 1

@@ -324,3 +324,19 @@ def test_searches_that_cannot_be(digits, arguments, message, code, monkeypatch, 
     assert message in err
     assert found == code
     assert out == ""
+
+
+def test_rows_that_are_equally_near_count_alike():
+    """Two of each vector: any index may find the other one."""
+    values = np.repeat(vectors(30), 2, axis=0)
+
+    def found(order):
+        store = Exact()
+        store.vectors, store.columns = torch.nn.functional.normalize(torch.from_numpy(values[order])), {"id": order}
+        return store
+
+    exact, other = found(np.arange(60)), found(np.arange(60)[::-1].copy())
+    assert recall(other, exact, exact.vectors, k=1) == recall(other, exact, exact.vectors, k=3) == 1.0
+    far = found(np.arange(60))
+    far.columns = {"id": np.roll(np.arange(60), 30)}
+    assert recall(far, exact, exact.vectors, k=1) == 0.0

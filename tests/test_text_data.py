@@ -289,3 +289,13 @@ def test_some_texts_are_whole_and_only_what_is_changed_is_cut(corpus):
     assert sorted(sizes.tolist()) == sorted(rows.lengths.tolist())
     assert sizes.max() > data.length
     assert all(data.truncate(batch)["tokens"].shape[1] <= data.length for batch in batches)
+
+
+def test_rows_for_scores_of_hidden_tokens_do_not_depend_on_the_batch_size(corpus):
+    batches = {}
+    for size in (1, 4):
+        data = text(corpus, batch_size=size)
+        data.setup()
+        batches[size] = [batch["tokens"] for batch in data.unseen("test")]
+    assert len(batches[1]) == len(batches[4])
+    assert all(one.equal(other) for one, other in zip(*batches.values(), strict=True))

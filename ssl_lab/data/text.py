@@ -26,6 +26,7 @@ from ssl_lab.progress import say
 # in a batch for evaluation, padding included; on a CPU it should stay in the caches: MiniLM takes half the time so
 TOKENS = 16_384 if torch.accelerator.is_available() else 1_024
 
+ROWS = 16  # in a batch of packed ones for evaluation: scores of hidden tokens must not change with `batch_size`
 TOKENIZER = "tokenizer.json"
 
 
@@ -254,7 +255,7 @@ class Text(Data[TextSplit, Texts]):
     def packed(self, role: str) -> Batches:
         """The packed rows of "train", "bank", "test" or "validation" in their order, for evaluation."""
         rows = self.packed_rows(role)
-        return Batches(rows, InOrder(range(len(rows)), self.batch_size))
+        return Batches(rows, InOrder(range(len(rows)), ROWS))
 
     def packed_rows(self, role: str) -> PackedTexts:
         if role not in self._packed:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_lab.evaluation.scores import Score, mean
+from ssl_lab.evaluation.scores import SHARE, Score, mean
 from ssl_lab.randomness import generator
 
 
@@ -48,7 +48,7 @@ def few_label_curve(
         known = [_choice(bank_labels, count, seed, draw) for draw in range(draws)]
         classes, means = zip(*(_means(bank[rows], bank_labels[rows]) for rows in known), strict=True)
         nearest = torch.cdist(queries, torch.cat(means)).view(len(queries), draws, -1).argmin(2)  # (m, draws)
-        curve[count] = mean((classes[0][nearest] == labels[:, None]).float().mean(0))
+        curve[count] = mean((classes[0][nearest] == labels[:, None]).float().mean(0), SHARE)
     return curve
 
 

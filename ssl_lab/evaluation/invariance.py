@@ -6,6 +6,7 @@ shall move away, what is superficial (colours) shall not: after Geirhos et al. 2
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from ssl_lab.data.base import Batch
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.scores import Score, mean, over_samples, share, take
+from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples, share, take
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
@@ -24,7 +25,7 @@ Encoder = Callable[[Iterable[Batch]], Tensor]
 
 def invariance(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Score:
     """The mean over items of the AUC, ties counting half."""
-    return mean(aucs(x, views))
+    return mean(aucs(x, views), SHARE)
 
 
 def aucs(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -65,9 +66,9 @@ def of_changes(
     for name, change in perturbations.items():
         curve = torch.stack([aucs(x, made[name, s]) for s in change.strengths])  # (strengths, n)
         strengths = [f"{s:g}" for s in change.strengths]
-        scores[f"invariance_{name}/auc_mean_{'_'.join(strengths)}"] = mean(curve.mean(0))
+        scores[f"invariance_{name}/auc_mean_{'_'.join(strengths)}"] = mean(curve.mean(0), SHARE)
         if len(strengths) > 1:
-            scores |= {f"invariance_{name}/auc_{s}": mean(row) for s, row in zip(strengths, curve, strict=True)}
+            scores |= {f"invariance_{name}/auc_{s}": mean(row, SHARE) for s, row in zip(strengths, curve, strict=True)}
     strongest = {change.shape: (name, change.strengths[-1]) for name, change in perturbations.items()}
     if "kept" in strongest and "broken" in strongest:
         kept, broken = strongest["kept"], strongest["broken"]
@@ -82,6 +83,6 @@ def of_changes(
 
 def of_views(views: Float[Tensor, "n q d"]) -> dict[str, Score]:
     """Alignment and LiDAR, from q training views of each of n items."""
-    aligned = over_samples(lambda v: geometry.alignment(v[:, 0], v[:, 1]), views, rows=len(views))
-    lidar = over_samples(geometry.lidar, views, rows=len(views))
+    aligned = over_samples(lambda v: geometry.alignment(v[:, 0], v[:, 1]), views, len(views), (0.0, 4.0))
+    lidar = over_samples(geometry.lidar, views, len(views), (0.0, math.inf))
     return {f"alignment/alpha2_n{aligned.n}": aligned, f"lidar/delta1e-4_n{lidar.n}_q{views.shape[1]}": lidar}

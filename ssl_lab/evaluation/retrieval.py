@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.evaluation.knn import CHUNK, neighbours, similarities
-from ssl_lab.evaluation.scores import NoScore, Score, mean, share
+from ssl_lab.evaluation.scores import SHARE, NoScore, Score, mean, share
 
 
 def retrieval(
@@ -37,7 +37,7 @@ def retrieval(
         precision.append(_average_precision(right))
     hits = torch.cat(parts)
     recall = {f"recall_at_{k}": share(hits[:, :k].any(1)) for k in ks}
-    return {**recall, "map": mean(torch.cat(precision))}
+    return {**recall, "map": mean(torch.cat(precision), SHARE)}
 
 
 def _average_precision(right: Tensor) -> Tensor:

@@ -57,14 +57,24 @@ def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"], note: str =
     return replace(share(predicted == truth), note=note)
 
 
-def mean(values: Float[Tensor, " n"]) -> Score:
-    """The interval is unknown (nan) for a single value."""
+Range = tuple[float, float]
+"""the least and the greatest value that a quantity can have"""
+
+SHARE = (0.0, 1.0)
+
+
+def mean(values: Float[Tensor, " n"], possible: Range) -> Score:
+    """The interval stays in what is `possible`. It is unknown (nan) for a single value."""
     n, middle = len(values), values.double().mean().item()
-    half = float(student.ppf(0.975, n - 1)) * values.double().std().item() / math.sqrt(n) if n > 1 else math.nan
-    return Score(middle, middle - half, middle + half, n)
+    if n == 1:
+        return Score(middle, math.nan, math.nan, n)
+    half = float(student.ppf(0.975, n - 1)) * values.double().std().item() / math.sqrt(n)
+    return Score(middle, max(middle - half, possible[0]), min(middle + half, possible[1]), n)
 
 
-def over_samples(statistic: Callable[[Tensor], float], x: Float[Tensor, "n ..."], rows: int, seed: int = 0) -> Score:
+def over_samples(
+    statistic: Callable[[Tensor], float], x: Float[Tensor, "n ..."], rows: int, possible: Range, seed: int = 0
+) -> Score:
     """The mean of `statistic` over SAMPLES disjoint samples of `rows` items, or of fewer, where there are not as many.
 
     `n` is the size of one sample: many statistics depend on it. Raises NoScore where a sample has but one item.
@@ -73,5 +83,5 @@ def over_samples(statistic: Callable[[Tensor], float], x: Float[Tensor, "n ..."]
         raise NoScore(f"{len(x)} items are too few for {SAMPLES} samples")
     order = torch.randperm(len(x), generator=generator(seed))
     rows = max(1, min(rows, len(x) // SAMPLES))
-    taken = mean(torch.tensor([statistic(x[part]) for part in order[: SAMPLES * rows].split(rows)]))
+    taken = mean(torch.tensor([statistic(x[part]) for part in order[: SAMPLES * rows].split(rows)]), possible)
     return Score(taken.value, taken.low, taken.high, rows)

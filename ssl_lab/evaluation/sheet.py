@@ -3,8 +3,9 @@
 Which scores are taken, and how closely, stands in a `Protocol`. The first protocol of a metric is its headline.
 """
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jaxtyping import Float, Int
@@ -17,7 +18,7 @@ from ssl_lab.evaluation.cluster import clustering
 from ssl_lab.evaluation.knn import knn_sweep
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.retrieval import retrieval
-from ssl_lab.evaluation.scores import Score, accuracy, over_samples, take
+from ssl_lab.evaluation.scores import Range, Score, accuracy, over_samples, take
 
 LINEAR = "linear/lbfgs_standardized"
 
@@ -128,11 +129,15 @@ def of_labels(
 
 
 def label_free(x: Float[Tensor, "n d"], protocol: Protocol, seed: int) -> dict[str, Score]:
-    statistics = {
-        "feature_std/cosine": geometry.feature_std,
-        "rankme/eps1e-7": geometry.rankme,
-        "alpha_req/eps1e-6": geometry.alpha_req,
-        "uniformity/t2": geometry.uniformity,
+    positive, negative = (0.0, math.inf), (-math.inf, 0.0)
+    statistics: dict[str, tuple[Callable[[Tensor], float], Range]] = {
+        "feature_std/cosine": (geometry.feature_std, positive),
+        "rankme/eps1e-7": (geometry.rankme, positive),
+        "alpha_req/eps1e-6": (geometry.alpha_req, (-math.inf, math.inf)),
+        "uniformity/t2": (geometry.uniformity, negative),
     }
-    taken = {name: over_samples(statistic, x, protocol.sample, seed) for name, statistic in statistics.items()}
+    taken = {
+        name: over_samples(statistic, x, protocol.sample, possible, seed)
+        for name, (statistic, possible) in statistics.items()
+    }
     return {f"{name}_n{score.n}": score for name, score in taken.items()}

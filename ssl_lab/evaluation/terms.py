@@ -60,11 +60,15 @@ class Terms:
     counts: Float[Tensor, " b"]
 
     def score(self) -> Score:
-        """With the interval of a mean over batches (normal, 95 %), taken before `of`. Raises NoScore without terms."""
+        """With the interval of a mean over batches (normal, 95 %), taken before `of`; unknown (nan) for a single one.
+
+        Raises NoScore without terms.
+        """
         if not len(self.counts):
             raise NoScore("the rows that are kept for it are too short")
         share = self.counts / self.counts.sum()
         mean = (share * self.means).sum()
-        error = (share.square() * (self.means - mean).square()).sum().sqrt()
+        spread = (share.square() * (self.means - mean).square()).sum().sqrt()
+        error = spread if len(share) > 1 else torch.full_like(spread, torch.nan)
         value, low, high = self.metric.of(torch.stack([mean, mean - 1.96 * error, mean + 1.96 * error])).tolist()
         return Score(value, low, high, int(self.counts.sum()))

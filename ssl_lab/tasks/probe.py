@@ -21,7 +21,7 @@ from ssl_lab.data.base import Data
 from ssl_lab.data.few import how_many, stratified
 from ssl_lab.errors import UsageError, nearest
 from ssl_lab.evaluation.predictions import bootstrapped, valued
-from ssl_lab.evaluation.scores import Score, mean
+from ssl_lab.evaluation.scores import SHARE, Score, mean
 from ssl_lab.hardware import quiet
 from ssl_lab.head.base import Head
 from ssl_lab.model import Model, resolve, untrained
@@ -169,7 +169,7 @@ class Lab:
 
 def over_seeds(scores: list[Score]) -> Score:
     """The mean over draws of labels with Student's interval; one draw keeps the interval of its test items."""
-    return scores[0] if len(scores) == 1 else mean(torch.tensor([score.value for score in scores]))
+    return scores[0] if len(scores) == 1 else mean(torch.tensor([score.value for score in scores]), SHARE)
 
 
 def beside(scores: Scores, control: str) -> str:

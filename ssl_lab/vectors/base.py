@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UserError
 from ssl_lab.randomness import generator
+
+TIE = 1e-5  # cosines that differ less are equal: float32 of two implementations
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,17 @@ class Store(ABC):
 def recall(
     store: Store, exact: Store, vectors: Float[Tensor, "n d"], k: int, queries: int = 100, seed: int = 0
 ) -> float:
-    """recall@k: the share of the `k` truly nearest rows that `store` finds, over some of its own rows as queries."""
+    """recall@k: the share of `k` hits of `store` that are as near as the k-th truly nearest row, over some of its rows.
+
+    So rows that are equally near count alike: whichever of them an index finds is right.
+    """
     chosen = vectors[torch.randperm(len(vectors), generator=generator(seed))[:queries]]
-    pairs = zip(store.search(chosen, k), exact.search(chosen, k), strict=True)
-    shares = [len({hit.id for hit in hits} & {hit.id for hit in truth}) / len(truth) for hits, truth in pairs]
+    shares = []
+    for query, hits, truth in zip(chosen, store.search(chosen, k), exact.search(chosen, k), strict=True):
+        nearest = {hit.id for hit in truth}
+        others = [exact.vector(str(hit.id)) for hit in hits if hit.id not in nearest]
+        equal = sum(float(F.cosine_similarity(query, other, 0)) >= truth[-1].similarity - TIE for other in others)
+        shares.append((len(hits) - len(others) + equal) / len(truth))
     return sum(shares) / len(shares)
 
 

@@ -1,5 +1,6 @@
 """Exact search in memory: every vector is compared with every query."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,13 @@ class Exact(Store):
         ]
 
     def vector(self, id: str) -> Float[Tensor, " d"]:
-        (rows,) = (self.columns["id"].astype(str) == id).nonzero()
+        ids = self.columns["id"]
+        wanted: str | int = id
+        if np.issubdtype(ids.dtype, np.integer):
+            if not re.fullmatch("-?[0-9]{1,18}", id):
+                raise UserError(f"query.id={id}: the ids of the collection are numbers")
+            wanted = int(id)
+        (rows,) = (ids == wanted).nonzero()
         if not len(rows):
             raise UserError(f"there is no id {id} in the collection")
         return self.vectors[rows[0]]
