@@ -32,7 +32,7 @@ def line(metric, protocol, value, low, high, **controls):
     return {"metric": metric, "protocol": protocol, "value": value, "low": low, "high": high, **known}
 
 
-def gathered(title="run", shift=0.0, lines=()):
+def gathered(title="run", shift=0.0, lines=(), scored_on="data"):
     vectors = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
     few = [line(f"few_label_{n}", "class_mean", 0.1 * n + shift, 0.1 * n - 0.05, 0.1 * n + 0.05) for n in (1, 2, 5)]
     crop = [line("invariance_crop", p, 0.9, 0.8, 1.0) for p in ("auc_mean_0.2_0.4", "auc_0.2", "auc_0.4")]
@@ -40,27 +40,41 @@ def gathered(title="run", shift=0.0, lines=()):
         title=title, folder=Path("runs") / title, lines=[*lines, *few, *crop],
         details={"confusion": [[8, 2, 0], [0, 10, 0], [1, 1, 8]]}, curves={"pretrain/loss": ([1, 2], [3.0, 2.0])},
         classes=["a", "b", EVIL], sample=Sample(vectors, torch.arange(30) % 3, ["<i>look</i>"] * 30), facts={"c": EVIL},
-        about={"data": EVIL, "training": "6 epochs, seed 0"},
+        about={"data": EVIL, "training": "6 epochs, seed 0"}, scored_on=scored_on,
     )  # fmt: skip
+
+
+def cells(*runs):
+    row = re.search(r"<tr><th>knn ↑ <small>k20</small></th>(.*?)</tr>", page.scores(runs))[1]
+    return re.findall(r"<td.*?</td>", row)
 
 
 @pytest.mark.parametrize(("value", "mark"), [(0.8, "▼"), (0.91, ""), (0.96, "▲")])
 def test_what_lies_outside_the_first_runs_interval_is_marked(value, mark):
-    first = gathered("one", lines=[line("knn", "k20", 0.9, 0.85, 0.95, control_raw=value)])
-    other = gathered("two", lines=[line("knn", "k20", value, value - 0.01, value + 0.01)])
-    row = re.search(r"<tr><th>knn ↑ <small>k20</small></th>(.*?)</tr>", page.scores([first, other]))[1]
-    own, theirs, _, raw = re.findall(r"<td.*?</td>", row)
-    assert "▼" not in own
-    assert "▲" not in own
-    for cell in (theirs, raw):
-        assert f"{value:.4f} {mark}".strip() in cell
-        assert ("differs" in cell) == bool(mark)
+    first = gathered("one", lines=[line("knn", "k20", 0.9, 0.85, 0.95, control_raw=value, n=100)])
+    other = gathered("two", lines=[line("knn", "k20", value, value - 0.01, value + 0.01, control_raw=0.123, n=100)])
+    own, _, raw = cells(first)
+    for cell, shown in ((own, ""), (raw, mark), (cells(first, other)[1], mark)):
+        assert ("differs" in cell) == bool(shown)
+        assert shown in cell
+    assert f"{value:.4f} {mark}".strip() in raw
+    one, two = cells(first, other)  # each with its own controls
+    assert f"raw {value:.3f}" in one
+    assert "raw 0.123" in two
+
+
+@pytest.mark.parametrize(("scored_on", "n"), [("other data", 100), ("data", 99)])
+def test_scores_on_other_data_or_of_another_number_of_items_are_not_compared(scored_on, n):
+    first = gathered("one", lines=[line("knn", "k20", 0.9, 0.85, 0.95, n=100)])
+    other = gathered("two", lines=[line("knn", "k20", 0.1, 0.0, 0.2, n=n)], scored_on=scored_on)
+    assert not {"▲", "▼"} & set("".join(cells(first, other)))
+    assert ("Scored on other data, and not compared: two" in page.scores([first, other])) == (scored_on != "data")
 
 
 def test_curves_are_over_the_numbers_in_the_names_beside_the_controls():
     runs = [gathered("one"), gathered("two", shift=0.1)]
     (few,) = figures.few_labels(runs).values()
-    assert [trace.name for trace in few.data] == ["one", "two", "untrained", "raw"]
+    assert [trace.name for trace in few.data] == ["one", "two", "untrained, one", "raw, one"]
     assert list(few.data[1].x) == [1, 2, 5]
     assert list(few.data[1].y) == pytest.approx([0.2, 0.3, 0.6])
     (crop,) = figures.invariance(runs).values()

@@ -127,7 +127,10 @@ def _with_controls(
         if max(map(len, curves)) < 2:
             continue
         traces = [_trace(run.title, i, curve) for i, (run, curve) in enumerate(zip(runs, curves, strict=True))]
-        traces += [_control(which, curves[0], dash) for which, dash in zip(CONTROLS, ("dot", "dashdot"), strict=True)]
+        whose = "" if len(runs) == 1 else f", {runs[0].title}"
+        traces += [
+            _control(which, whose, curves[0], dash) for which, dash in zip(CONTROLS, ("dot", "dashdot"), strict=True)
+        ]
         figures[name] = _figure(name, x, y, traces).update_yaxes(range=WHOLE)
         if log:
             figures[name].update_xaxes(type="log", tickvals=list(curves[0]), ticktext=[f"{c:g}" for c in curves[0]])
@@ -155,9 +158,9 @@ def _trace(name: str, number: int, curve: dict[float, Line]) -> go.Scatter:
     return go.Scatter(x=list(curve), y=value.tolist(), error_y=error, name=name, line=style, mode="lines+markers")
 
 
-def _control(name: str, curve: dict[float, Line], dash: str) -> go.Scatter:
+def _control(name: str, whose: str, curve: dict[float, Line], dash: str) -> go.Scatter:
     values = [line[f"control_{name}"] for line in curve.values()]
-    return go.Scatter(x=list(curve), y=values, name=name, line={"color": GREY, "dash": dash}, mode="lines")
+    return go.Scatter(x=list(curve), y=values, name=name + whose, line={"color": GREY, "dash": dash}, mode="lines")
 
 
 def _curves(runs: Sequence[Gathered], name: str) -> Iterable[go.Scatter]:

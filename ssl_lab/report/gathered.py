@@ -51,7 +51,8 @@ class Words:
 class Gathered:
     """`curves`: by the name of a logged value, its steps and values while training.
 
-    `facts`: the files that say all of a run; `about`: what is said of it on top.
+    `facts`: the files that say all of a run; `about`: what is said of it on top; `scored_on`: the fingerprint of the
+    data of its scores.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Gathered:
     sample: Sample
     facts: dict[str, str]
     about: dict[str, str]
+    scored_on: str
     words: Words | None = None
 
 
@@ -90,6 +92,7 @@ def gather(folder: Path, items: int) -> Gathered:
         classes=data.classes,
         sample=sample(model, data, items),
         about=about(read_config(trained), trained, model),
+        scored_on=data.fingerprint,
         facts={name: (folder / name).read_text(encoding="utf-8") for name in ("config.yaml", "provenance.json")},
         words=words(model) if "words" in model.backbone.gives else None,
     )

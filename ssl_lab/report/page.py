@@ -63,10 +63,12 @@ def mapped(run: Gathered, maps: dict[str, go.Figure], number: int) -> str:
 
 def scores(runs: Sequence[Gathered]) -> str:
     """The headlines, and all lines folded away; a score outside the first run's interval is marked."""
-    note = "<p>95 % intervals in brackets. ↑ ↓: more, or less, is better; without an arrow, a score describes. "
-    note += "▲ ▼: above or below the interval of the first run.</p>"
+    note = "95 % intervals in brackets. ↑ ↓: more, or less, is better; without an arrow, a score describes. "
+    note += "▲ ▼: above or below the interval of the first run, of scores on the same data and as many items."
+    others = [escape(run.title) for run in runs if run.scored_on != runs[0].scored_on]
+    note += f" Scored on other data, and not compared: {', '.join(others)}." if others else ""
     whole = _table(runs, lambda lines: lines)
-    return f"{note}{_table(runs, headlines)}<details><summary>every protocol</summary>{whole}</details>"
+    return f"<p>{note}</p>{_table(runs, headlines)}<details><summary>every protocol</summary>{whole}</details>"
 
 
 def per_run(runs: Sequence[Gathered], content: Callable[[Gathered, int], str]) -> str:
@@ -119,24 +121,38 @@ def facts(run: Gathered) -> str:
 
 
 def _table(runs: Sequence[Gathered], chosen: Callable[[list[Line]], list[Line]]) -> str:
+    """One run has its controls in columns, several have theirs below each score."""
     columns = [{(line["metric"], line["protocol"]): line for line in chosen(run.lines)} for run in runs]
-    heads = [escape(run.title) for run in runs] + list(CONTROLS)
+    alone = len(runs) == 1
     rows = []
     for key in dict.fromkeys(key for column in columns for key in column):
         first = columns[0].get(key, {})
-        cells = [_cell(column.get(key, {}).get("value"), first, column.get(key, {})) for column in columns]
-        cells += [_cell(first.get(f"control_{which}"), first, {}) for which in CONTROLS]
+        cells = [
+            _cell(line.get("value"), first if _comparable(runs[0], first, run, line) else {}, line, below=not alone)
+            for run, line in ((run, column.get(key, {})) for run, column in zip(runs, columns, strict=True))
+        ]
+        if alone:
+            cells += [_cell(first.get(f"control_{which}"), first, {}) for which in CONTROLS]
         name = f"{escape(key[0])} {better(key[0])} <small>{escape(key[1])}</small>"
         rows.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{name}</th>" for name in ["", *heads])
+    heads = ["", *(escape(run.title) for run in runs), *(CONTROLS if alone else ())]
+    head = "".join(f"<th>{name}</th>" for name in heads)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _cell(value: float | None, first: dict, own: dict) -> str:
+def _comparable(first: Gathered, its: Line, run: Gathered, line: Line) -> bool:
+    """Whether two scores of one metric and protocol are of the same data, and of as many items."""
+    return run.scored_on == first.scored_on and line.get("n") == its.get("n")
+
+
+def _cell(value: float | None, first: Line, own: Line, below: bool = False) -> str:
+    """`first`: what it is compared with; `below`: with its controls."""
     known = value is not None and first.get("low") is not None
     mark = "" if not known else " ▲" if value > first["high"] else " ▼" if value < first["low"] else ""
     interval = "" if own.get("low") is None else f" <small>[{short(own['low'])}, {short(own['high'])}]</small>"
-    return f'<td class="{"differs" if mark else ""}">{long(value)}{mark}{interval}</td>'
+    beside = [f"{which} {short(own[name])}" for which in CONTROLS if own.get(name := f"control_{which}") is not None]
+    controls = f"<br><small>{', '.join(beside)}</small>" if below and beside else ""
+    return f'<td class="{"differs" if mark else ""}">{long(value)}{mark}{interval}{controls}</td>'
 
 
 def _item(run: Gathered, row: int, text: str, query: int, kind: str = "") -> str:
