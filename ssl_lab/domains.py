@@ -49,6 +49,10 @@ Shares = Annotated[Sequence[Share], Field(min_length=2, max_length=2), AfterVali
 Positives = Annotated[Sequence[Positive], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 """the least and the greatest"""
 
+Level = Annotated[int, Field(ge=0, le=255)]
+Between = Annotated[Sequence[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+"""the least and the greatest"""
+
 Degrees = Annotated[float, Field(ge=0, le=180)]
 
 

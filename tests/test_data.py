@@ -13,6 +13,7 @@ from ssl_lab.data import decoding
 from ssl_lab.data.base import Source
 from ssl_lab.data.images import EncodedRows, Images
 from ssl_lab.data.order import Batches, EpochOrder
+from ssl_lab.data.pixels import Form
 from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace, ImageSplit
 from ssl_lab.errors import UserError
 
@@ -181,7 +182,7 @@ def test_every_mode_of_pillow_becomes_grey_or_rgb(mode, channels, tmp_path):
     else:
         image = Image.new("RGB", (8, 8), (200, 200, 200)).convert(mode)
     image.save(tmp_path / "x.tif")
-    pixels = decoding.decode({"bytes": (tmp_path / "x.tif").read_bytes()}, 8, channels)
+    pixels = decoding.decode({"bytes": (tmp_path / "x.tif").read_bytes()}, Form(8, channels)).pixels
     assert pixels.shape == (channels, 8, 8)
     assert abs(int(pixels.mean()) - (255 if mode == "1" else 200)) <= (60 if mode == "1" else 3)
 
@@ -191,9 +192,57 @@ def test_a_photo_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90° clockwise
     image.save(tmp_path / "x.jpg", exif=exif)
-    pixels = decoding.decode({"path": str(tmp_path / "x.jpg")}, 8, 1)[0]
+    pixels = decoding.decode({"path": str(tmp_path / "x.jpg")}, Form(8, 1)).pixels[0]
     assert pixels[0].mean() < 50
     assert pixels[-1].mean() > 200
+
+
+def test_what_is_transparent_lies_on_a_background(tmp_path, capfd):
+    """Black strokes on nothing: without the background, all is black."""
+    folder = tmp_path / "strokes"
+    folder.mkdir()
+    for i, mode in enumerate(("RGBA", "LA", "P")):
+        alpha = Image.fromarray(np.repeat([[0, 255]], 8, 0).repeat(4, 1).astype(np.uint8))  # nothing, a stroke
+        image = Image.new("RGBA", (8, 8))
+        image.putalpha(alpha)
+        image.convert(mode).save(folder / f"{i}.png", **({"transparency": 0} if mode == "P" else {}))
+    Image.new("RGBA", (8, 8), (90, 90, 90, 255)).save(folder / "solid.png")
+    for background in (255, 60):
+        pixels = images(path=folder, size=8, channels=1, background=background, holdout=0).rows["train"].images
+        assert pixels[:2, 0, :, 0].unique().tolist() == [background]
+        assert pixels[:2, 0, :, -1].unique().tolist() == [0]
+        assert pixels[3].unique().tolist() == [90]
+        said = f"3 images are transparent in places: on a grey of {background} (data.background)"
+        assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "range", "expected"),
+    [
+        (np.array([[0, 0.5], [1, 0.25]], np.float32), None, [0, 128, 255, 64]),  # fractions were all black
+        (np.array([[-100, 0], [100, 300]], np.float32), [-100, 100], [0, 128, 255, 255]),
+        (np.array([[0, 1000], [2000, 4000]], np.int32), [0, 4000], [0, 64, 128, 255]),
+        (np.array([[0, 65535], [32768, 257]], np.uint16), None, [0, 255, 128, 1]),
+        (np.array([[0, 4095], [2048, 16]], np.uint16), [0, 4095], [0, 255, 128, 1]),  # 12 bits were nearly black
+    ],
+)
+def test_values_of_more_than_8_bits_are_scaled_by_their_range(values, range, expected, tmp_path):
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    form = Form(2, 1, range=range and tuple(range))
+    assert decoding.decode({"path": tmp_path / "x.tif"}, form).pixels.ravel().tolist() == expected
+
+
+def test_values_whose_range_is_not_known_are_refused_or_said(tmp_path, capfd):
+    for name, values in {"count": np.full((4, 4), 900, np.int32), "twelve": np.full((4, 4), 4095, np.uint16)}.items():
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(values).save(tmp_path / name / f"{i}.tif")
+    with pytest.raises(UserError, match=r"its values go from 900 to 900: data.range=\[LOW,HIGH\] says which are black"):
+        images(path=tmp_path / "count", size=4, channels=1)
+    images(path=tmp_path / "twelve", size=4, channels=1)
+    assert "the brightest pixel of all has 6.2% of the range of values" in capfd.readouterr().err
+    assert images(path=tmp_path / "twelve", size=4, channels=1, range=[0, 4095]).rows["train"].images.min() == 255
+    assert "brightest" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])

@@ -5,7 +5,7 @@ A set too large for that is decoded by worker processes, to the same batches.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
 from ssl_lab.data.decoding import decoded, fingerprint
 from ssl_lab.data.order import InOrder
-from ssl_lab.data.pixels import decode, fit, pillow
+from ssl_lab.data.pixels import Form, decode, fit, pillow
 from ssl_lab.data.sources import ImageSplit
-from ssl_lab.domains import Channels, Count, Half, NotNegative, Number, Seed
+from ssl_lab.domains import Between, Channels, Count, Half, Level, NotNegative, Number, Seed
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.preview import ImagePreview
 from ssl_lab.randomness import generator
@@ -50,8 +50,7 @@ class EncodedRows(ImageRows):
     """Decoded when it is read. A bad image is an error then, as nothing was looked at beforehand."""
 
     split: ImageSplit
-    size: int
-    channels: int
+    form: Form
     workers: int
 
     def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
@@ -60,7 +59,7 @@ class EncodedRows(ImageRows):
 
     def _decode(self, stored: dict) -> UInt8[Tensor, "c h w"]:
         try:
-            return torch.from_numpy(decode(stored, self.size, self.channels).copy())
+            return torch.from_numpy(decode(stored, self.form).pixels.copy())
         except Exception as error:
             raise UserError(f"{stored.get('path')} could not be decoded ({error}): remove it") from error
 
@@ -94,6 +93,8 @@ class Images(Data[ImageSplit, ImageRows]):
         memory_gb: NotNegative,
         workers: Number | None,
         splits: bool | None = None,
+        background: Level = 255,
+        range: Between | None = None,
     ):
         more = {} if splits is None else {"splits": splits}
         super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed)
@@ -101,6 +102,7 @@ class Images(Data[ImageSplit, ImageRows]):
             given = f"data.mean and data.std have {len(mean)} and {len(std)} numbers"
             raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")
         self.size, self.channels, self.mean, self.std = size, channels, mean, std
+        self.form = Form(size, channels, background, (range[0], range[1]) if range else None)
         self.max_bad, self.memory_gb = max_bad, memory_gb
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
@@ -116,8 +118,8 @@ class Images(Data[ImageSplit, ImageRows]):
             return DecodedRows(split.labels, index, columns, split.images)
         if len(split) * self.channels * self.size**2 > self.memory_gb * 1e9:
             self.fingerprint += split.identity
-            return EncodedRows(split.labels, index, columns, split, self.size, self.channels, self.workers)
-        images, index, digest = decoded(split, self.size, self.channels, self.max_bad)
+            return EncodedRows(split.labels, index, columns, split, self.form, self.workers)
+        images, index, digest = decoded(split, self.form, self.max_bad)
         self.fingerprint += digest
         labels = None if split.labels is None else split.labels[index]
         columns = {name: values[index.numpy()] for name, values in columns.items()}
@@ -128,7 +130,7 @@ class Images(Data[ImageSplit, ImageRows]):
 
     @property
     def identity(self) -> list[Any]:
-        return [*super().identity, self.size, self.channels]
+        return [*super().identity, *astuple(self.form)]
 
     @property
     def description(self) -> str:
@@ -155,11 +157,11 @@ class Images(Data[ImageSplit, ImageRows]):
     def _fitted(self, item: Any) -> UInt8[Tensor, "c h w"]:
         if isinstance(item, str | os.PathLike):
             try:
-                return torch.from_numpy(decode({"path": item}, self.size, self.channels).copy())
+                return torch.from_numpy(decode({"path": item}, self.form).pixels.copy())
             except Exception as error:  # Pillow's decoders raise many kinds
                 raise UserError(f"{item} is no image that can be read ({error})") from error
         image = item if isinstance(item, Image.Image) else picture(np.asarray(item))
-        return torch.from_numpy(fit(image, self.size, self.channels).copy())
+        return torch.from_numpy(fit(image, self.form).pixels.copy())
 
 
 def picture(pixels: np.ndarray) -> Image.Image:

@@ -151,7 +151,7 @@ def _cell(value: float | None, first: Line, own: Line, below: bool = False) -> s
     mark = "" if not known else " ▲" if value > first["high"] else " ▼" if value < first["low"] else ""
     interval = "" if own.get("low") is None else f" <small>[{short(own['low'])}, {short(own['high'])}]</small>"
     beside = [f"{which} {short(own[name])}" for which in CONTROLS if own.get(name := f"control_{which}") is not None]
-    controls = f"<br><small>{', '.join(beside)}</small>" if below and beside else ""
+    controls = f'<small class="below">{", ".join(beside)}</small>' if below and beside else ""
     return f'<td class="{"differs" if mark else ""}">{long(value)}{mark}{interval}{controls}</td>'
 
 
