@@ -90,7 +90,8 @@ class Model(Encoder):
         objective = self.objective or Objective(self.backbone)
         if (tokenizer := self.data.context.get("tokenizer")) is None:
             raise UserError("fill needs a run of objective=mlm: this one is none of texts")
-        (batch,) = self.data.prepare([text])
+        with tokenizer.reading_special():
+            (batch,) = self.data.prepare([text])
         likeliest = objective.fill(tokenizer, batch, k)
         return [[(tokenizer.word(number), share) for number, share in place] for place in likeliest]
 

@@ -299,3 +299,80 @@ def test_rows_for_scores_of_hidden_tokens_do_not_depend_on_the_batch_size(corpus
         batches[size] = [batch["tokens"] for batch in data.unseen("test")]
     assert len(batches[1]) == len(batches[4])
     assert all(one.equal(other) for one, other in zip(*batches.values(), strict=True))
+
+
+def test_a_special_token_that_stands_in_a_text_is_letters(words):
+    (ids,) = words.encode(["a [PAD] and a [MASK]"])
+    assert not {words.pad, words.mask} & set(ids)
+    with words.reading_special():
+        assert words.mask in words.encode(["a [MASK]"])[0]
+
+
+def made_up(pre_tokenizer=None, normalizer=None, single="[CLS] $A [SEP]", pieces=("a",), model=None):
+    """A tokenizer of a few pieces."""
+    from tokenizers import AddedToken, models, processors
+    from tokenizers import Tokenizer as Backend
+
+    vocabulary = {name: i for i, name in enumerate([*tokenizer.SPECIAL, *pieces])}
+    backend = Backend(model(vocabulary) if model else models.WordLevel(vocabulary, unk_token=tokenizer.SPECIAL[1]))
+    backend.add_special_tokens([AddedToken(name, special=True) for name in tokenizer.SPECIAL])
+    backend.pre_tokenizer, backend.normalizer = pre_tokenizer, normalizer
+    around = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+    backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=around)
+    return tokenizer.Tokenizer(backend, "here")
+
+
+@pytest.mark.parametrize(
+    ("single", "expected"),
+    [("[CLS] $A [SEP]", ([2], [3])), ("$A [SEP]", ([], [3])), ("[CLS] $A", ([2], [])), ("$A", ([], []))],
+)
+def test_what_frames_a_text_stands_where_the_tokenizer_puts_it(single, expected):
+    made = made_up(single=single)
+    assert (made.prefix, made.suffix) == expected
+    assert made.framed(made.encode(["a"])[0]) == made.backend.encode("a").ids
+
+
+def test_words_start_where_the_tokenizers_own_steps_say():
+    from tokenizers import models, normalizers, pre_tokenizers
+
+    def piece(vocabulary):
+        return models.WordPiece(vocabulary, unk_token=tokenizer.SPECIAL[1])
+
+    bert = {"pre_tokenizer": pre_tokenizers.BertPreTokenizer(), "model": piece}
+    for options, starts in (
+        (bert, {"Ġbejna": True, "##a": False, "b": True}),  # a Maltese letter
+        ({"pre_tokenizer": pre_tokenizers.ByteLevel()}, {"Ġbe": True, "b": False}),
+        ({"pre_tokenizer": pre_tokenizers.Metaspace()}, {"▁be": True, "b": False}),
+        ({"normalizer": normalizers.Prepend("▁")}, {"▁be": True, "b": False}),
+    ):
+        made = made_up(pieces=list(starts), **options)
+        assert made.starts_word[len(tokenizer.SPECIAL) :].tolist() == list(starts.values())
+
+
+def test_what_a_tokenizer_does_not_know_is_said_or_refused(corpus, capfd):
+    english = text(corpus)
+    english.setup()
+    assert "0.00% of " in capfd.readouterr().err
+    english.tokenizer.save(corpus.parent / "english.json")
+    own = TokenizerOptions(**{**TRAINED, "file": str(corpus.parent / "english.json"), "pretrained": None})
+    for i in range(3):
+        (corpus / f"x{i}.txt").write_text("日本語 " * 400)
+    text(corpus, tokenizer=own).setup()
+    err = capfd.readouterr().err
+    assert "warning: " in err
+    assert "3 of 15 texts are empty, or have unknown tokens only" in err
+    for i in range(60):
+        (corpus / f"y{i}.txt").write_text("日本語 " * 400)
+    with pytest.raises(UserError, match=r"are unknown to the tokenizer: it is not made for these texts; data"):
+        text(corpus, tokenizer=own).setup()
+    list(english.prepare(["日本語", "a"]))
+    assert "1 of 2 texts have no token that the tokenizer knows: their vector is zero" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("written", ["คำ" * 80, "ab" * 200])
+def test_a_long_word_is_no_unknown_one(written, corpus):
+    """Thai has no spaces, and what is longer than 100 letters was unknown."""
+    (corpus / "01x.txt").write_text((written + " ") * 20)
+    data = text(corpus)
+    data.setup()
+    assert data.rows["train"].tokens.count(data.tokenizer.unknown) == 0

@@ -28,6 +28,7 @@ TOKENS = 16_384 if torch.accelerator.is_available() else 1_024
 
 ROWS = 16  # in a batch of packed ones for evaluation: scores of hidden tokens must not change with `batch_size`
 TOKENIZER = "tokenizer.json"
+MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, an error
 
 
 @dataclass(frozen=True)
@@ -190,8 +191,21 @@ class Text(Data[TextSplit, Texts]):
             cut = "" if self.pack else "; training sees the first of them only"
             what = f"{long:,} of {len(lengths):,} texts are longer than {self.length} tokens"
             say(f"{what}: read in pieces of so many{cut}")
-        if empty := int((lengths == self.tokenizer.frame).sum()):
-            say(f"{empty:,} of {len(lengths):,} texts are empty: nothing is learnt from them, their vector is zero")
+        self._report_unknown()
+
+    def _report_unknown(self) -> None:
+        """Raises UserError where the tokenizer knows less than half of the tokens."""
+        stored = {id(texts.tokens): texts.tokens for texts in self.rows.values()}.values()
+        tokens, unknown = sum(len(one.flat) for one in stored), sum(one.count(self.tokenizer.unknown) for one in stored)
+        share = unknown / max(tokens, 1)
+        what = f"{share:.2%} of {tokens:,} tokens are unknown to the tokenizer"
+        if share > MOST_UNKNOWN:
+            raise UserError(f"{what}: it is not made for these texts; data.tokenizer.kind=bpe knows every letter")
+        say(f"warning: {what}; data.tokenizer.kind=bpe knows every letter" if share > MANY_UNKNOWN else what)
+        if silent := sum(one.silent(self.tokenizer.unknown) for one in stored):
+            texts = sum(len(one) for one in stored)
+            what = f"{silent:,} of {texts:,} texts are empty, or have unknown tokens only"
+            say(f"{what}: nothing is learnt from them, their vector is zero")
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -275,7 +289,10 @@ class Text(Data[TextSplit, Texts]):
 
     def prepare(self, items: Sequence[str] | Sequence[Sequence[str]]) -> Iterator[Batch]:
         """Batches of new texts, or of texts split into words."""
-        texts = Texts(None, torch.arange(len(items)), {}, in_memory(self.tokenizer, items), self.tokenizer)
+        tokens = in_memory(self.tokenizer, items)
+        if silent := tokens.silent(self.tokenizer.unknown):
+            say(f"{silent:,} of {len(items):,} texts have no token that the tokenizer knows: their vector is zero")
+        texts = Texts(None, torch.arange(len(items)), {}, tokens, self.tokenizer)
         yield from Batches(texts, self.in_order(texts))
 
     def counts(self, role: str) -> Int[Tensor, " vocabulary"]:

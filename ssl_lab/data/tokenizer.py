@@ -4,6 +4,7 @@ WordPiece (Schuster & Nakajima 2012; BERT's) or byte-level BPE (Sennrich et al. 
 `tokenizers` library. It is saved with every run as tokenizer.json.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ssl_lab.domains import Count
 from ssl_lab.errors import UserError
 
 LARGEST = 2**26  # bytes of a tokenizer.json
+LETTERS = 1000  # of a word that is looked up: texts without spaces have long ones
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -43,16 +45,26 @@ class Tokenizer:
         backend.no_truncation()
         self.backend, self.size = backend, backend.get_vocab_size()
         self.pad, self.mask = (_find(backend, names, where) for names in (("[PAD]", "<pad>"), ("[MASK]", "<mask>")))
-        around = backend.encode("").ids
-        self.prefix, self.suffix = around[: (len(around) + 1) // 2], around[(len(around) + 1) // 2 :]
+        self.prefix, self.suffix = _frame(backend)
+        self.unknown: int | None = backend.token_to_id(str(_facts(backend)["model"].get("unk_token") or "[UNK]"))
+        backend.encode_special_tokens = True  # a "[PAD]" that stands in a text is letters
         added = backend.get_added_tokens_decoder().items()
         self.special: Bool[Tensor, " vocabulary"] = torch.zeros(self.size, dtype=torch.bool)
         self.special[[number for number, token in added if token.special and number < self.size]] = True
         names = [backend.id_to_token(i) or "" for i in range(self.size)]
-        begins = "Ġ" if any(name.startswith("Ġ") for name in names) else ""
+        begins, goes_on = _marks(backend)
         self.starts_word: Bool[Tensor, " vocabulary"] = torch.tensor(
-            [name.startswith(begins) and not name.startswith("##") for name in names]
+            [name.startswith(begins) and not (goes_on and name.startswith(goes_on)) for name in names]
         )
+
+    @contextmanager
+    def reading_special(self) -> Iterator[None]:
+        """Meanwhile a "[MASK]" that stands in a text is that token."""
+        self.backend.encode_special_tokens = False
+        try:
+            yield
+        finally:
+            self.backend.encode_special_tokens = True
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Without the tokens that frame a text. Works on all cores."""
@@ -178,7 +190,7 @@ def _wordpiece(texts: Callable[[], Iterable[str]], size: int, untrained: Backend
 
     letters = sorted(piece for piece in vocabulary(0, SPECIAL) if piece.startswith("##"))
     pieces = vocabulary(size, [*SPECIAL, *letters])
-    return models.WordPiece(pieces, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106
+    return models.WordPiece(pieces, unk_token="[UNK]", max_input_chars_per_word=LETTERS)  # noqa: S106
 
 
 def _untrained(kind: str, lowercase: bool, accents: bool) -> Backend:
@@ -189,13 +201,44 @@ def _untrained(kind: str, lowercase: bool, accents: bool) -> Backend:
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         backend.decoder = decoders.ByteLevel()
     else:
-        backend = Backend(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106
+        backend = Backend(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=LETTERS))  # noqa: S106
         steps.insert(0, normalizers.BertNormalizer(clean_text=True, strip_accents=False, lowercase=False))
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         backend.decoder = decoders.WordPiece()
     backend.normalizer = normalizers.Sequence(steps)
     backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
     return backend
+
+
+def _facts(backend: Backend) -> dict[str, Any]:
+    return json.loads(backend.to_str())
+
+
+def _frame(backend: Backend) -> tuple[list[int], list[int]]:
+    """What stands before and behind the tokens of a text."""
+    inner = backend.encode("a", add_special_tokens=False).ids
+    whole = backend.encode("a").ids
+    start = next(i for i in range(len(whole) - len(inner) + 1) if whole[i : i + len(inner)] == inner)
+    return whole[:start], whole[start + len(inner) :]
+
+
+def _marks(backend: Backend) -> tuple[str, str]:
+    """What the first piece of a word begins with, and what the others do, by the steps of the tokenizer itself."""
+    facts = _facts(backend)
+    steps = [*_steps(facts["pre_tokenizer"]), *_steps(facts["normalizer"])]
+    if any(step["type"] == "ByteLevel" for step in steps):
+        return "Ġ", ""
+    if any(step["type"] == "Metaspace" or "▁" in (step.get("content"), step.get("prepend")) for step in steps):
+        return "▁", ""
+    return "", facts["model"].get("continuing_subword_prefix") or ""
+
+
+def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """One step, or those of a sequence."""
+    if step is None:
+        return []
+    inner = step.get("pretokenizers") or step.get("normalizers")
+    return [one for part in inner for one in _steps(part)] if inner else [step]
 
 
 def _find(backend: Backend, names: Sequence[str], where: str) -> int:

@@ -40,6 +40,14 @@ class Tokens:
     def lengths(self) -> Int[np.ndarray, " n"]:
         return np.diff(self.offsets)
 
+    def count(self, token: int | None) -> int:
+        return 0 if token is None else int(np.count_nonzero(self.flat == token))
+
+    def silent(self, unknown: int | None) -> int:
+        """How many texts are empty, or have unknown tokens alone."""
+        known = np.concatenate([[0], np.cumsum(self.flat != (-1 if unknown is None else unknown))])
+        return int((known[self.offsets[1:]] == known[self.offsets[:-1]]).sum())
+
 
 def in_memory(tokenizer: Tokenizer, texts: Sequence[str] | Sequence[Sequence[str]]) -> Tokens:
     """Of texts, or of texts that are split into words."""
