@@ -1,11 +1,13 @@
 """Which folders are splits and which are classes."""
 
+import json
 import os
 
 import numpy as np
 import pytest
+from command import ssl_lab
 from PIL import Image
-from test_labels import data_of
+from test_labels import GREY, data_of
 
 from ssl_lab.data.folders import read_folder
 from ssl_lab.errors import UserError
@@ -101,6 +103,19 @@ def test_a_folder_without_files_of_the_kind_is_no_split_and_no_class(tmp_path, c
     (folder / "notes" / "x.txt").write_text("x")
     assert list(read(folder)) == ["test", "train"]
     assert "folders without images are left out: notes" in capfd.readouterr().err
+
+
+def test_a_hit_is_traced_to_its_file(tmp_path):
+    folder = made(tmp_path / "set", *(f"train/bus/{i}.png" for i in range(8)), "test/bus/x.png", "test/bus/y.png")
+    small = [*GREY, f"data.path={folder}", "backbone.widths=[4]", "debug=one_batch", "data.batch_size=4", "logger=none"]
+    collection = ssl_lab("embed", f"run={ssl_lab('pretrain', *small).folder}").folder
+    done = ssl_lab("search", f"collection={collection}", "query.id=9", "k=1", "output=json")
+    assert json.loads(done.out.splitlines()[0])[0]["from"] == str(folder / "test/bus/y.png")
+    assert str(folder / "test/bus/y.png") in (done.folder / "hits.html").read_text()
+    (folder / "test/bus/x.png").unlink()
+    gone = ssl_lab("search", f"collection={collection}", "query.id=9", "k=1")
+    assert "the items themselves cannot be shown: the split 'test' has changed since it was embedded" in gone.err
+    assert "base64" not in (gone.folder / "hits.html").read_text()
 
 
 def test_links_to_folders_are_followed_once(tmp_path):

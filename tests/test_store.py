@@ -298,12 +298,13 @@ def test_search_by_id_and_by_file(digits, where, monkeypatch, capfd):
         hits = json.loads(hits)
         assert hits[0]["id"] == 1439
         assert hits[0]["label"] == 9
+        assert hits[0]["from"] == "test 1"  # the second row of that split
         assert hits[0]["similarity"] == pytest.approx(1, abs=1e-4)
         assert len(hits) == 4
         assert Path(folder, "hits.html").read_text().count("data:image/webp;base64,") == 4 + ("id" not in query)
     code, out, err = ssl_lab("search", collection, "query.id=5", "k=3", "filter=label == 3", code=None)
     assert len(out.splitlines()) == 1
-    assert "similarity" in err
+    assert "similarity  from" in err
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def search(config: DictConfig, folder: Path) -> None:
     if len(hits) < config.k:
         say(f"only {len(hits)} rows fit the filter")
     open_folder(folder, plain(config), {"collection": store.card})
-    listed = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity} for hit in hits]
+    listed = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity, "from": shown.origin(hit)}
+              for hit in hits]  # fmt: skip
     text = json.dumps(listed)
     write_text(folder / "hits.json", text + "\n")
     if config.output == "json":

@@ -21,10 +21,17 @@ main:has(q) { grid-template-columns: minmax(auto, 80ch) } q { display: block }
 
 def table(hits: Sequence[Hit], classes: list[str] | None, shown: Sequence[Preview | None]) -> str:
     """A line for each hit, with its text, where it has one."""
-    rows = [("id", "label", "similarity"), *((str(h.id), label(h, classes), f"{h.similarity:.4f}") for h in hits)]
+    rows = [("id", "label", "similarity", "from")]
+    rows += [(str(hit.id), label(hit, classes), f"{hit.similarity:.4f}", origin(hit)) for hit in hits]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = ["  ".join([*map(str.rjust, row[:3], widths), row[3]]) for row in rows]
     return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(lines, ["", *map(_line, shown)], strict=True))
+
+
+def origin(hit: Hit) -> str:
+    """Where an item comes from: its file, or else its row in a split."""
+    columns = hit.columns
+    return str(columns["file"]) if "file" in columns else f"{columns.get('split', '')} {columns.get(ROW, '')}".strip()
 
 
 def label(hit: Hit, classes: list[str] | None) -> str:
@@ -61,7 +68,7 @@ def write(
         parts.append(
             item(
                 one.html if one else "",
-                " · ".join(filter(None, (label(hit, classes), str(hit.id), f"{hit.similarity:.3f}"))),
+                " · ".join(filter(None, (label(hit, classes), str(hit.id), f"{hit.similarity:.3f}", origin(hit)))),
             )
         )
     write_text(file, page(f"nearest to {name}", f"<main>{''.join(parts)}</main>", STYLE))
