@@ -14,6 +14,7 @@ from ssl_lab.backbone.hub import HubText
 from ssl_lab.backbone.text import SHORT, attention, mean_of, rotated, rotations
 from ssl_lab.data import tokenizer
 from ssl_lab.errors import UserError
+from ssl_lab.objective.mlm import MLM
 
 
 def test_documents_in_a_row_cannot_see_each_other(words):
@@ -109,3 +110,43 @@ def test_a_tokenizer_that_does_not_fit_the_model_is_said(bert):
     larger = tokenizer.trained(lambda: ENGLISH, **TRAINED | {"size": 700})
     with pytest.raises(UserError, match=r"set data\.tokenizer\.pretrained="):
         HubText(str(bert), tokenizer=larger)
+
+
+FAMILIES = {
+    "bert": {}, "roberta": {}, "xlm-roberta": {}, "camembert": {}, "mpnet": {}, "distilbert": {},
+    "electra": {"embedding_size": 8}, "albert": {"embedding_size": 8},
+    "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 2},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_documents_have_the_vectors_that_they_have_alone(family, tmp_path, words, capfd):
+    """Of each family of transformers, with small random weights: the oracle is the family itself, without ours."""
+    from transformers import AutoConfig, AutoModel
+
+    names = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    if family == "distilbert":
+        names = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24}
+    sizes = {"vocab_size": words.size, "max_position_embeddings": 70, "pad_token_id": words.pad}
+    torch.manual_seed(0)
+    theirs = AutoModel.from_config(AutoConfig.for_model(family, **names, **sizes, **FAMILIES[family])).eval()
+    theirs.save_pretrained(tmp_path / "model")
+    net = HubText(str(tmp_path / "model"), tokenizer=words).eval()
+    lengths = [5, 30, 12]
+    documents = [torch.arange(10, 10 + n)[None] * 3 for n in lengths]
+    padding = torch.full((1, 4), words.pad)
+    packed = torch.cat([*documents, padding], 1).repeat(2, 1)
+    document = torch.tensor([i for i, n in enumerate(lengths) for _ in range(n)] + [-1] * 4).repeat(2, 1)
+    with torch.no_grad():
+        vectors = net.tokens(packed, document)
+        alone = torch.cat([theirs(input_ids=one).last_hidden_state for one in documents], 1)
+    for row in vectors:
+        torch.testing.assert_close(row[: sum(lengths)], alone[0], atol=2e-4, rtol=2e-4)
+    slower = "each document is passed alone, which is slower" in capfd.readouterr().err
+    assert slower == (family in ("mpnet", "modernbert", "deberta-v2"))
+    hidden = torch.tensor([[3, 20, -1], [7, 40, 11]])
+    batch = {"tokens": packed, "masked": packed, "hidden": hidden, "document": document}
+    assert float(MLM(net)(batch, 0.0)["loss"].detach()) == pytest.approx(math.log(words.size), rel=0.2)
+    longer = torch.full((1, net.length + 9), 11)  # than it reads at once
+    assert net.tokens(longer).shape == (1, net.length + 9, 16)

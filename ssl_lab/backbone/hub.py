@@ -4,6 +4,7 @@ Only safetensors are read and code from the Hub is never run. `name` is a Hub na
 is the architecture with random weights.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.text import mean_of
 from ssl_lab.data.tokenizer import Tokenizer
 from ssl_lab.errors import UserError
+from ssl_lab.progress import say
+
+WINDOWS = ("sliding_window", "local_attention")
+"""what configs call the number of tokens that a token sees"""
 
 
 class Hub(Backbone):
@@ -41,6 +46,9 @@ class HubText(Backbone):
     """Tokens `(b, t)` → `(b, width)`, in windows of the longest text that the model takes.
 
     The vector is the mean over a text's tokens, those that frame it included, as sentence encoders are trained.
+
+    Packed rows go through the model as they are, where it gives documents the vectors that they have alone: that is
+    tried with the model itself. Where it does not (relative positions, a window of its own), each is passed alone.
     """
 
     reads = "tokens"
@@ -49,7 +57,9 @@ class HubText(Backbone):
     def __init__(self, name: str, tokenizer: Tokenizer, pretrained: bool = True):
         super().__init__()
         self.model: Any = _load(name, pretrained)
-        self.width, self.length, self.pad = self.model.config.hidden_size, _longest(self.model.config), tokenizer.pad
+        self.first = _first_position(self.model)
+        longest = int(getattr(self.model.config, "max_position_embeddings", 512)) - self.first
+        self.width, self.length, self.pad = self.model.config.hidden_size, longest, tokenizer.pad
         if tokenizer.size > len(self.words.weight):
             raise UserError(
                 f"the tokenizer has {tokenizer.size:,} tokens and {name} embeds {len(self.words.weight):,}: "
@@ -63,7 +73,7 @@ class HubText(Backbone):
         self, items: Int[Tensor, "b t"], document: Int[Tensor, "b t"] | None = None
     ) -> Float[Tensor, "b t {self.width}"]:
         if document is not None:
-            return self._packed(items, document)
+            return self._packed(items, document) if self._takes_packed_rows else self._alone(items, document)
         parts = [self._windowed(part) for part in items.split(self.length, dim=1)]
         return torch.cat(parts, 1)
 
@@ -86,7 +96,46 @@ class HubText(Backbone):
         begins[:, 1:] = document[:, 1:] != document[:, :-1]
         place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         place = place - torch.where(begins, place, 0).cummax(1).values  # positions start anew with each document
-        return self.model(input_ids=tokens, attention_mask=visible, position_ids=place).last_hidden_state
+        places = place + self.first
+        return self.model(input_ids=tokens, attention_mask=visible, position_ids=places).last_hidden_state
+
+    def _alone(self, tokens: Int[Tensor, "b t"], document: Int[Tensor, "b t"]) -> Float[Tensor, "b t {self.width}"]:
+        """Each document in a row of its own; padding gets zeros."""
+        begins = torch.ones_like(document, dtype=torch.bool)
+        begins[:, 1:] = document[:, 1:] != document[:, :-1]
+        number = begins.flatten().cumsum(0) - 1  # of the piece that each token belongs to
+        start = begins.flatten().nonzero()[:, 0]
+        place = torch.arange(tokens.numel(), device=tokens.device) - start[number]
+        rows = tokens.new_full((len(start), int(place.max()) + 1), self.pad)
+        rows[number, place] = tokens.flatten()
+        real = document.flatten()[start] >= 0
+        vectors = torch.zeros(*rows.shape, self.width, device=tokens.device, dtype=self.words.weight.dtype)
+        vectors[real] = self.tokens(rows[real]).to(vectors.dtype)
+        return vectors[number, place].view(*tokens.shape, self.width)
+
+    @functools.cached_property
+    def _takes_packed_rows(self) -> bool:
+        """Whether two documents in a row have the vectors that they have alone, one of them longer than any window."""
+        window = max(int(getattr(self.model.config, name, 0) or 0) for name in WINDOWS)
+        length = min(self.length, 2 * window + 24)
+        device, known = self.words.weight.device, min(len(self.words.weight), 64)
+        ordinary = torch.tensor([number for number in range(known) if number != self.pad], device=device)
+        tokens = ordinary[7 * torch.arange(length, device=device) % len(ordinary)][None]
+        document = (torch.arange(length, device=tokens.device) >= 9).long()[None]
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                packed, alone = self._packed(tokens, document), self._alone(tokens, document)
+            packs = torch.allclose(packed, alone, atol=1e-3, rtol=1e-3)
+        except (TypeError, ValueError, RuntimeError, IndexError):  # a mask or positions that it does not take
+            packs = False
+        finally:
+            self.train(training)
+        if not packs:
+            name = type(self.model).__name__
+            say(f"{name} reads packed rows otherwise: each document is passed alone, which is slower")
+        return packs
 
 
 def _load(name: str, pretrained: bool) -> Any:
@@ -108,7 +157,8 @@ def _stack(model: nn.Module) -> Sequence[nn.Module]:
     return list(max(lists, key=lambda layers: sum(p.numel() for p in layers.parameters()), default=()))
 
 
-def _longest(config: Any) -> int:
-    """RoBERTa counts positions from the padding's id on."""
-    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    return int(getattr(config, "max_position_embeddings", 512)) - offset
+def _first_position(model: nn.Module) -> int:
+    """RoBERTa and its kin count positions from the padding's id on, for which their table has a row of its own."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    ids = [table.padding_idx for table in tables if isinstance(table, nn.Embedding) and table.padding_idx is not None]
+    return ids[0] + 1 if ids else 0

@@ -34,8 +34,9 @@ class MLM(Objective):
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
+        width = backbone.words.embedding_dim  # in ALBERT and ELECTRA another than that of the layers
         self.head = nn.Sequential(
-            nn.Linear(backbone.width, backbone.width, bias=False), nn.GELU(), nn.LayerNorm(backbone.width, bias=False)
+            nn.Linear(backbone.width, width, bias=False), nn.GELU(), nn.LayerNorm(width, bias=False)
         )
         self.bias = nn.Parameter(torch.zeros(len(self.output)))
 
