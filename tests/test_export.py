@@ -76,6 +76,16 @@ def test_transformers_reads_text_as_the_run_does(runs):
     assert tokenizer.mask_token == "[MASK]"  # noqa: S105
 
 
+def in_mode(image, mode):
+    """The same picture in another mode of Pillow's, where it has transparency with some."""
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 200)
+    image = image.convert("L" if mode == "LA" else "RGB").convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(Image.fromarray(np.tile(np.arange(image.width, dtype=np.uint8) * 12, (image.height, 1))))
+    return image
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_transformers_prepares_images_as_the_run_does(tmp_path, channels):
     options = [
@@ -96,6 +106,10 @@ def test_transformers_prepares_images_as_the_run_does(tmp_path, channels):
     folder = export(run, "huggingface") / "model"
     processor, model = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     photos = [Image.open(tmp_path / f"photos/{i}.png") for i in range(4)]
+    photos += [one for mode in ("RGB", "L", "RGBA", "LA", "P", "1", "I;16") for one in [in_mode(photos[0], mode)]]
+    turned = Image.fromarray(rng.integers(0, 256, (30, 44, 3), np.uint8))  # a photo that lies on its side
+    turned.getexif()[0x0112] = 6
+    photos.append(turned)
     with torch.no_grad():
         found = model(**processor(images=photos, return_tensors="pt")).pooler_output
     np.testing.assert_allclose(found, load(run).embed(photos), atol=1e-5)

@@ -3,13 +3,24 @@
 A model of the Hub, trained on, is written as `transformers` writes it, and needs no import.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    BatchFeature,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.image_processing_utils import BaseImageProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import cached_file
 
@@ -17,6 +28,8 @@ from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.hub import Hub, HubText
 from ssl_lab.config import Config, build, offered
 from ssl_lab.data.base import Data, Source
+from ssl_lab.data.images import picture
+from ssl_lab.data.pixels import Form, fit
 from ssl_lab.data.text import TOKENIZER
 from ssl_lab.data.tokenizer import SPECIAL, Tokenizer
 from ssl_lab.export import weights
@@ -89,7 +102,40 @@ class Encoder(PreTrainedModel):
         return BaseModelOutputWithPooling(features, self.backbone(items))
 
 
+class Preparation(BaseImageProcessor):
+    """Images of Pillow, of any mode, or arrays → `pixel_values` (n, channels, size, size), to the bit as the run has
+    them."""
+
+    model_input_names = ["pixel_values"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        side: int = 32,
+        channels: int = 3,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        background: int = 255,
+        value_range: Sequence[float] | None = None,
+        **more: Any,
+    ):
+        super().__init__(**more)
+        self.side, self.channels, self.mean, self.std = side, channels, list(mean), list(std)
+        self.background, self.value_range = background, value_range and list(value_range)
+
+    def preprocess(self, images: Any, *_: Any, **options: Any) -> BatchFeature:
+        several = list(images) if isinstance(images, list | tuple) else [images]
+        given = (self.value_range[0], self.value_range[1]) if self.value_range else None
+        form = Form(self.side, self.channels, self.background, given)
+        opened = [one if isinstance(one, Image.Image) else picture(np.asarray(one)) for one in several]
+        pixels = torch.from_numpy(np.stack([fit(one, form).pixels for one in opened]))
+        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
+        return BatchFeature(
+            {"pixel_values": ((pixels.float() / 255 - mean) / std).numpy()}, options.get("return_tensors")
+        )
+
+
 AutoConfig.register("ssl_lab", EncoderConfig)
+AutoImageProcessor.register(EncoderConfig, slow_image_processor_class=Preparation, exist_ok=True)
 AutoModel.register(EncoderConfig, Encoder)
 
 
@@ -103,7 +149,8 @@ def write(model: Model, folder: Path) -> str:
     if tokenizer := model.data.context.get("tokenizer"):
         _fast(tokenizer, model.backbone.length).save_pretrained(folder)
     else:
-        write_json(folder / "preprocessor_config.json", _preparation(model.config["data"]))
+        made = _preparation(model.config["data"]) if native else _own_preparation(model.config["data"])
+        write_json(folder / "preprocessor_config.json", made)
     output, shape = "pooler_output", f"(2, {model.width})"
     if native and tokenizer:
         output, shape = "last_hidden_state", f"(2, t, {model.width}); its mean over a text's tokens is the text's"
@@ -122,8 +169,14 @@ def _fast(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
+def _own_preparation(data: Config) -> dict[str, Any]:
+    kept = {key: data[key] for key in ("channels", "mean", "std")}
+    others = {"side": data["size"], "background": data.get("background", 255), "value_range": data.get("range")}
+    return {"image_processor_type": Preparation.__name__, **kept, **others}
+
+
 def _preparation(data: Config) -> dict[str, Any]:
-    """As `ssl_lab.data.decoding.fit` does it: the shorter side resized, the middle cut out, then normalised."""
+    """Of transformers itself: the shorter side resized, the middle cut out, then normalised."""
     return {
         "image_processor_type": "BitImageProcessor",
         "do_resize": True,
