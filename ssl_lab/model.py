@@ -28,6 +28,9 @@ from ssl_lab.runfolder.reading import checked
 from ssl_lab.training.compose import RunConfig, compose, input_parts
 from ssl_lab.views.base import Views
 
+TABLES = ("DataFrame", "Dataset", "Table")
+"""of pandas, polars, datasets and pyarrow: as a list of items, they would be the names of their columns, or rows"""
+
 
 class Model(Encoder):
     """An encoder with the data that its input is prepared by, and `objective`, what its weights were trained by."""
@@ -48,10 +51,14 @@ class Model(Encoder):
     def embed(self, items: Iterable[Any]) -> Float[ndarray, "n width"]:
         """Vectors in float32, of texts, or of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`.
 
-        `items`: a list, an array, a pandas Series, a generator. Raises UserError for a single text or path.
+        `items`: a list, an array, a pandas Series, a generator. Raises UserError for a single text or path, and for a
+        table.
         """
         if isinstance(items, str | bytes | PathLike):
             raise UserError(f"embed takes several items: embed([{items!r}]) for one")
+        if isinstance(items, Mapping) or type(items).__name__ in TABLES:
+            names = ", ".join(str(name) for name in list(items)[:5])
+            raise UserError(f"embed takes items, not a table of them: embed(table[COLUMN]) for one of {names}")
         several = list(items)
         if not several:
             return np.empty((0, self.width), np.float32)

@@ -454,6 +454,11 @@ def test_whatever_holds_items_is_embedded(run):
     assert model.embed(np.empty((0, 8, 8), np.uint8)).dtype == np.float32
     with pytest.raises(UserError, match=r"embed takes several items: embed\(\['a.png'\]\) for one"):
         model.embed("a.png")
+    table = pandas.DataFrame({"image": list(pixels), "label": [1, 2, 3]})
+    np.testing.assert_array_equal(model.embed(table["image"]), expected)
+    for whole in (table, {"image": pixels, "label": [1, 2, 3]}):
+        with pytest.raises(UserError, match=r"not a table of them: embed\(table\[COLUMN\]\) for one of image, label"):
+            model.embed(whole)
     with pytest.raises(UserError, match=r"this is float64 \(8, 8\)"):
         model.embed([pixels[0] / 255])
 
