@@ -2,13 +2,16 @@
 
 import gzip
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command import ssl_lab
 from PIL import Image
 
+from ssl_lab import load
 from ssl_lab.data import decoding
 from ssl_lab.data.base import Source
 from ssl_lab.data.images import EncodedRows, Images
@@ -243,6 +246,36 @@ def test_values_whose_range_is_not_known_are_refused_or_said(tmp_path, capfd):
     assert "the brightest pixel of all has 6.2% of the range of values" in capfd.readouterr().err
     assert images(path=tmp_path / "twelve", size=4, channels=1, range=[0, 4095]).rows["train"].images.min() == 255
     assert "brightest" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_arrays_of_any_number_of_channels_train_and_are_scored(first, tmp_path):
+    """As of a satellite: five bands of 12 bits."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 4096, (12, 16, 16, 5), dtype=np.uint16)
+    for i, one in enumerate(values):
+        (tmp_path / "bands" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "bands" / "ab"[i % 2] / f"{i:02}.npy", one.transpose(2, 0, 1) if first else one)
+    data = [
+        "data=image_folder", f"data.path={tmp_path}/bands", "data.size=16", "data.channels=5", "data.range=[0,4095]",
+        f"data.mean={[0.5] * 5}", f"data.std={[0.3] * 5}",
+    ]  # fmt: skip
+    done = ssl_lab("pretrain", *data, "backbone.widths=[4]", "debug=one_batch", "data.batch_size=4", "logger=none")
+    assert "images of 5 channels have no colours: changes of colour are left out" in done.err
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert "invariance_colour" not in summary
+    assert "invariance_crop" in summary
+    model = load(str(done.folder))
+    vectors = model.embed(list(values))
+    assert vectors.shape == (12, 4)
+    np.testing.assert_allclose(vectors, model.embed([tmp_path / f"bands/{'ab'[i % 2]}/{i:02}.npy" for i in range(12)]))
+    (batch,) = model.data.prepare([values[0]])
+    expected = np.rint(255 * values[0].astype(np.float64) / 4095).transpose(2, 0, 1)
+    np.testing.assert_array_equal(batch["image"][0], expected)
+    with pytest.raises(UserError, match=r"an image of 5 channels is an array of them: its shape is \(16, 16, 4\)"):
+        model.embed([values[0][..., :4]])
+    found = ssl_lab("search", f"collection={ssl_lab('embed', f'run={done.folder}').folder}", "query.id=1", "k=2")
+    assert (found.folder / "hits.html").read_text().count("base64") == 2
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])

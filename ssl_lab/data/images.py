@@ -18,11 +18,12 @@ from torch.nn import functional as F
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
 from ssl_lab.data.decoding import decoded, fingerprint
 from ssl_lab.data.order import InOrder
-from ssl_lab.data.pixels import Form, decode, fit, pillow
+from ssl_lab.data.pixels import Form, decode, fit, fit_array, pillow
 from ssl_lab.data.sources import ImageSplit
 from ssl_lab.domains import Between, Channels, Count, Half, Level, NotNegative, Number, Seed
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.preview import ImagePreview
+from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 
 
@@ -106,6 +107,11 @@ class Images(Data[ImageSplit, ImageRows]):
         self.max_bad, self.memory_gb = max_bad, memory_gb
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
+    def setup(self, stage: str | None = None) -> None:
+        if not self.rows and self.channels not in (1, 3):
+            say(f"images of {self.channels} channels have no colours: changes of colour are left out")
+        super().setup(stage)
+
     def read(self, split: ImageSplit) -> ImageRows:
         index = torch.arange(len(split))
         columns = {**split.columns, ROW: index.numpy()}
@@ -160,6 +166,11 @@ class Images(Data[ImageSplit, ImageRows]):
                 return torch.from_numpy(decode({"path": item}, self.form).pixels.copy())
             except Exception as error:  # Pillow's decoders raise many kinds
                 raise UserError(f"{item} is no image that can be read ({error})") from error
+        if self.channels not in (1, 3):
+            try:
+                return torch.from_numpy(fit_array(np.asarray(item), self.form).pixels.copy())
+            except ValueError as error:
+                raise UserError(f"an image of {self.channels} channels is an array of them: {error}") from error
         image = item if isinstance(item, Image.Image) else picture(np.asarray(item))
         return torch.from_numpy(fit(image, self.form).pixels.copy())
 

@@ -16,7 +16,7 @@ WIDE = {"I;16": 65_535, "I;16L": 65_535, "I;16B": 65_535, "I;16N": 65_535, "I": 
 
 @dataclass(frozen=True)
 class Form:
-    """What each image is made to be: `channels` 1 (grey) or 3 (RGB), `size` pixels a side.
+    """What each image is made to be: `channels` 1 (grey), 3 (RGB) or what an array has, `size` pixels a side.
 
     `background`: the grey, from 0 to 255, behind what is transparent. `range`: the values of black and of white, where
     images have more than 8 bits a value; None: 0 and 65,535, or of fractions 0 and 1.
@@ -39,6 +39,12 @@ class Decoded:
 
 def decode(stored: dict[str, Any], form: Form) -> Decoded:
     """One stored image, `bytes` or the file at `path`, fitted."""
+    if _is_array(stored):
+        return fit_array(np.load(stored["path"], allow_pickle=False), form)
+    if form.channels not in (1, 3):
+        raise ValueError(
+            f"a picture has 1 or 3 channels, and data.channels is {form.channels}: NumPy files have others"
+        )
     with _opened(stored) as image:
         image.draft(_mode(form.channels), (form.size, form.size))  # JPEG: decodes no more pixels than needed
         return fit(image, form)
@@ -52,7 +58,7 @@ def fit(image: Image.Image, form: Form) -> Decoded:
     transparent, brightest, size = _transparent(image), None, form.size
     image = ImageOps.exif_transpose(image)
     if image.mode in WIDE:
-        shares = _shares(image, form)
+        shares = _shares(np.asarray(image), WIDE[image.mode], form)
         brightest = float(shares.max())
         image = Image.fromarray(np.rint(255 * shares).astype(np.uint8))
     image = _flat(image, form.background).convert(_mode(form.channels))
@@ -62,8 +68,32 @@ def fit(image: Image.Image, form: Form) -> Decoded:
     return Decoded(pixels, transparent, brightest)
 
 
+def fit_array(values: np.ndarray, form: Form) -> Decoded:
+    """The same of an array (h, w), (h, w, c) or (c, h, w), whose channels may be those of a satellite.
+
+    Raises ValueError where it has other channels, or its range is not known.
+    """
+    values = values[..., None] if values.ndim == 2 else values
+    if values.ndim == 3 and values.shape[2] != form.channels and values.shape[0] == form.channels:
+        values = values.transpose(1, 2, 0)
+    if values.ndim != 3 or values.shape[2] != form.channels:
+        raise ValueError(f"its shape is {values.shape}, and data.channels is {form.channels}")
+    greatest = np.iinfo(values.dtype).max if values.dtype in (np.uint8, np.uint16) else None
+    shares = _shares(values, greatest, form)
+    parts = [Image.fromarray(np.rint(255 * one).astype(np.uint8)) for one in shares.transpose(2, 0, 1)]
+    if parts[0].size != (form.size, form.size):
+        parts = [ImageOps.fit(one, (form.size, form.size), Image.Resampling.BILINEAR) for one in parts]
+    brightest = None if values.dtype == np.uint8 else float(shares.max())
+    return Decoded(np.stack([np.asarray(one) for one in parts]), brightest=brightest)
+
+
 def thumbnail(stored: dict[str, Any]) -> Image.Image:
-    """One stored image, upright, at most `THUMBNAIL` pixels a side."""
+    """One stored image, upright, at most `THUMBNAIL` pixels a side; of an array, the first channels."""
+    if _is_array(stored):
+        values = np.load(stored["path"], allow_pickle=False)
+        values = values if values.ndim == 2 or values.shape[2] < values.shape[0] else values.transpose(1, 2, 0)
+        shown = values if values.ndim == 2 else values[..., :3] if values.shape[2] > 2 else values[..., 0]
+        return Image.fromarray((255 * (shown - shown.min()) / max(np.ptp(shown), 1e-9)).astype(np.uint8))
     with _opened(stored) as image:
         image.draft("RGB", (THUMBNAIL, THUMBNAIL))
         whole = ImageOps.exif_transpose(image)
@@ -76,23 +106,31 @@ def thumbnail(stored: dict[str, Any]) -> Image.Image:
 
 
 def pillow(image: UInt8[Tensor, "c h w"]) -> Image.Image:
-    return Image.fromarray(image.movedim(0, 2).squeeze(2).numpy())
+    """Of more than three channels the first three, of two the first."""
+    shown = image[:3] if len(image) > 2 else image[:1]
+    return Image.fromarray(shown.movedim(0, 2).squeeze(2).numpy())
+
+
+def _is_array(stored: dict[str, Any]) -> bool:
+    return not stored.get("bytes") and str(stored["path"]).lower().endswith(".npy")
 
 
 def _opened(stored: dict[str, Any]) -> Image.Image:
     return Image.open(io.BytesIO(stored["bytes"]) if stored.get("bytes") else stored["path"])
 
 
-def _shares(image: Image.Image, form: Form) -> np.ndarray:
-    """Values as shares of the range, float64 (h, w); what lies outside a range that was given is black or white."""
-    values = np.asarray(image).astype(np.float64)
-    least, most = values.min(), values.max()
-    low, high = form.range or (0.0, WIDE[image.mode] or 1.0)
-    known = form.range or WIDE[image.mode] or (image.mode == "F" and low <= least and most <= high)
+def _shares(values: np.ndarray, greatest: float | None, form: Form) -> np.ndarray:
+    """Values as shares of the range, float64; what lies outside a range that was given is black or white.
+
+    Raises ValueError where no range was given and none is usual: `greatest` is that of integers; fractions go to 1.
+    """
+    least, most = float(values.min()), float(values.max())
+    low, high = form.range or (0.0, greatest or 1.0)
+    known = form.range or greatest or (values.dtype.kind == "f" and low <= least and most <= high)
     if not known:
         what = f"its values go from {least:g} to {most:g}"
         raise ValueError(f"{what}: data.range=[LOW,HIGH] says which are black and white")
-    return ((values - low) / (high - low)).clip(0, 1)
+    return ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
 
 
 def _transparent(image: Image.Image) -> bool:

@@ -46,7 +46,9 @@ def greyscale(chosen: Float[Tensor, " b"]) -> Float[Tensor, "b 4 4"]:
 
 
 def apply(matrix: Float[Tensor, "b 4 4"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The map on every pixel. A grey image (c = 1) is a colour image with three equal channels."""
+    """The map on every pixel. A grey image (c = 1) is a colour image with three equal channels; of others, none."""
+    if images.shape[1] not in (1, 3):
+        return images
     if images.shape[1] == 1:
         scale, offset = matrix[:, 0, :3].sum(1), matrix[:, 0, 3]
         return images * scale[:, None, None, None] + offset[:, None, None, None]
@@ -54,7 +56,9 @@ def apply(matrix: Float[Tensor, "b 4 4"], images: Float[Tensor, "b c h w"]) -> F
 
 
 def mean_colour(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3"]:
-    """Mean over pixels; a grey image's mean thrice."""
+    """Mean over pixels; a grey image's mean thrice, and 0 of what has no colour."""
+    if images.shape[1] not in (1, 3):
+        return images.new_zeros(len(images), 3)
     return images.mean((2, 3)).expand(-1, 3)
 
 

@@ -28,7 +28,9 @@ class ImageViews(Views):
 
     @property
     def perturbations(self) -> Mapping[str, perturb.Perturbation]:
-        return perturb.IMAGES
+        if len(self.mean) in (1, 3):
+            return perturb.IMAGES
+        return {name: change for name, change in perturb.IMAGES.items() if name != "colour"}
 
     def plain(self, batch: Batch) -> Batch:
         """`input` (b, c, h, w): the images as they are, normalised as the views are."""
