@@ -118,6 +118,25 @@ def test_a_hit_is_traced_to_its_file(tmp_path):
     assert "base64" not in (gone.folder / "hits.html").read_text()
 
 
+def test_paths_that_name_people_are_hidden(tmp_path, capfd):
+    folder = made(tmp_path / "set", *(f"train/ill/Jane_Roe_{i}.png" for i in range(8)), "test/ill/John_Doe.png")
+    (folder / "train" / "ill" / "Max_Bad.png").write_text("no picture")
+    small = [*GREY, f"data.path={folder}", "data.hide_paths=true", "backbone.widths=[4]", "debug=one_batch"]
+    run = ssl_lab("pretrain", *small, "data.batch_size=4", "logger=none")
+    collection = ssl_lab("embed", f"run={run.folder}")
+    found = ssl_lab("search", f"collection={collection.folder}", "query.id=8", "k=1", "output=json")
+    assert len(json.loads(found.out.splitlines()[0])[0]["from"]) == 16
+    files = [
+        file.read_bytes() for done in (run, collection, found) for file in done.folder.rglob("*") if file.is_file()
+    ]
+    said = "".join(done.out + done.err for done in (run, collection, found))
+    assert "could not be decoded" in said
+    assert "no score could be taken" in said
+    for name in ("Jane_Roe", "John_Doe", "Max_Bad"):
+        assert name not in said
+        assert not any(name.encode() in content for content in files)
+
+
 def test_links_to_folders_are_followed_once(tmp_path):
     folder = made(tmp_path / "set", "bus/a.png")
     made(tmp_path / "elsewhere", "b.png")

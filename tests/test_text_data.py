@@ -376,3 +376,17 @@ def test_a_long_word_is_no_unknown_one(written, corpus):
     data = text(corpus)
     data.setup()
     assert data.rows["train"].tokens.count(data.tokenizer.unknown) == 0
+
+
+def test_texts_of_more_letters_than_word_pieces_keep_get_byte_level_bpe(tmp_path, capfd):
+    """As Chinese: a quarter of its tokens were unknown."""
+    letters = [chr(0x4E00 + i) for i in range(3000)]
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        (tmp_path / f"{i:02}.txt").write_text("".join(rng.choice(letters, 900)))
+    data = text(tmp_path)
+    data.setup()
+    assert "that word pieces keep: byte-level BPE is trained instead" in capfd.readouterr().err
+    assert data.rows["train"].tokens.count(data.tokenizer.unknown) == 0
+    (batch,) = data.prepare(["".join(letters[:20])])
+    assert data.show(batch)[0].text.strip() == "".join(letters[:20])

@@ -22,10 +22,12 @@ from ssl_lab.progress import progress, say
 
 PART = 256  # images that one thread decodes at a time
 DARK = 1 / 8  # of the range: a picture whose brightest value is less is of fewer bits than its kind
-VERSION = 2  # of what `decode` gives; a new one makes old cache folders useless
+VERSION = 3  # of what `decode` gives; a new one makes old cache folders useless
 
 
-def decoded(split: ImageSplit, form: Form, max_bad: int) -> tuple[UInt8[Tensor, "n c h w"], Tensor, str]:
+def decoded(
+    split: ImageSplit, form: Form, max_bad: int, hide: bool = False
+) -> tuple[UInt8[Tensor, "n c h w"], Tensor, str]:
     """All images that can be decoded, the numbers of their rows, and the fingerprint of the pixels.
 
     Files that are no whole image are named, counted and left out. Raises UserError where more than `max_bad` are bad.
@@ -33,7 +35,7 @@ def decoded(split: ImageSplit, form: Form, max_bad: int) -> tuple[UInt8[Tensor, 
     key = [VERSION, split.identity, len(split), *astuple(form)]
     folder = cached("images", key, lambda folder: _write(split, form, folder))
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    _report(card["bad"], max_bad, len(split))
+    _report([f"{hidden(path) if hide else path}: {reason}" for path, reason in card["bad"]], max_bad, len(split))
     if count := card["transparent"]:
         say(f"{count:,} images are transparent in places: on a grey of {form.background} (data.background)")
     if card["brightest"] is not None and card["brightest"] < DARK:
@@ -41,6 +43,11 @@ def decoded(split: ImageSplit, form: Form, max_bad: int) -> tuple[UInt8[Tensor, 
         say(f"the brightest pixel of all has {share}: are these 12 bits? data.range=[0,4095] would say so")
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
     return images, torch.from_numpy(np.load(folder / "rows.npy")), card["fingerprint"]
+
+
+def hidden(path: str) -> str:
+    """Sixteen hexadecimal digits in the place of a path."""
+    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def fingerprint(images: UInt8[Tensor, "n c h w"]) -> str:
@@ -54,7 +61,7 @@ def fingerprint(images: UInt8[Tensor, "n c h w"]) -> str:
 def _write(split: ImageSplit, form: Form, folder: Path) -> None:
     shape = (len(split), form.channels, form.size, form.size)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
-    bad: dict[int, str] = {}
+    bad: dict[int, tuple[str, str]] = {}
     transparent, brightest = 0, []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         starts = range(0, len(split), PART)
@@ -75,9 +82,9 @@ def _write(split: ImageSplit, form: Form, folder: Path) -> None:
 
 @dataclass
 class _Part:
-    """`bad`: why an image of that number could not be decoded; `brightest`: of those with more than 8 bits a value."""
+    """`bad`: which image of that number could not be decoded, and why; `brightest`: of those of more than 8 bits."""
 
-    bad: dict[int, str] = field(default_factory=dict)
+    bad: dict[int, tuple[str, str]] = field(default_factory=dict)
     transparent: int = 0
     brightest: list[float] = field(default_factory=list)
 
@@ -91,7 +98,8 @@ def _decode_part(rows: Any, start: int, form: Form, images: np.ndarray) -> _Part
             part.transparent += made.transparent
             part.brightest += [] if made.brightest is None else [made.brightest]
         except Exception as error:  # Pillow's decoders raise many kinds
-            part.bad[i] = f"{stored.get('path') or f'row {i}'}: {error or type(error).__name__}"
+            where = str(stored.get("path") or f"row {i}")
+            part.bad[i] = where, str(error or type(error).__name__).replace(where, "it")
     return part
 
 

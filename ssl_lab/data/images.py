@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
-from ssl_lab.data.decoding import decoded, fingerprint
+from ssl_lab.data.decoding import decoded, fingerprint, hidden
 from ssl_lab.data.order import InOrder
 from ssl_lab.data.pixels import Form, decode, fit, fit_array, pillow
 from ssl_lab.data.sources import ImageSplit
@@ -68,7 +68,8 @@ class EncodedRows(ImageRows):
 class Images(Data[ImageSplit, ImageRows]):
     """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
 
-    `mean` and `std` are for the views. `splits` is for sources of folders: whether those at the top are splits.
+    `mean` and `std` are for the views. `splits` is for sources of folders: whether those at the top are splits. With
+    `hide_paths` digests stand in the place of paths, which may name people.
     """
 
     key = "image"
@@ -96,6 +97,7 @@ class Images(Data[ImageSplit, ImageRows]):
         splits: bool | None = None,
         background: Level = 255,
         range: Between | None = None,
+        hide_paths: bool = False,
     ):
         more = {} if splits is None else {"splits": splits}
         super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed)
@@ -104,7 +106,7 @@ class Images(Data[ImageSplit, ImageRows]):
             raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")
         self.size, self.channels, self.mean, self.std = size, channels, mean, std
         self.form = Form(size, channels, background, (range[0], range[1]) if range else None)
-        self.max_bad, self.memory_gb = max_bad, memory_gb
+        self.max_bad, self.memory_gb, self.hide_paths = max_bad, memory_gb, hide_paths
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
     def setup(self, stage: str | None = None) -> None:
@@ -115,6 +117,8 @@ class Images(Data[ImageSplit, ImageRows]):
     def read(self, split: ImageSplit) -> ImageRows:
         index = torch.arange(len(split))
         columns = {**split.columns, ROW: index.numpy()}
+        if self.hide_paths and "file" in columns:
+            columns["file"] = np.array([hidden(str(path)) for path in columns["file"]])
         if isinstance(split.images, Tensor):
             shape = (self.channels, self.size, self.size)
             if split.images.dtype != torch.uint8 or split.images.shape[1:] != shape:
@@ -125,7 +129,7 @@ class Images(Data[ImageSplit, ImageRows]):
         if len(split) * self.channels * self.size**2 > self.memory_gb * 1e9:
             self.fingerprint += split.identity
             return EncodedRows(split.labels, index, columns, split, self.form, self.workers)
-        images, index, digest = decoded(split, self.form, self.max_bad)
+        images, index, digest = decoded(split, self.form, self.max_bad, self.hide_paths)
         self.fingerprint += digest
         labels = None if split.labels is None else split.labels[index]
         columns = {name: values[index.numpy()] for name, values in columns.items()}

@@ -5,6 +5,7 @@ WordPiece (Schuster & Nakajima 2012; BERT's) or byte-level BPE (Sennrich et al. 
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from torch import Tensor
 
 from ssl_lab.domains import Count
 from ssl_lab.errors import UserError
+from ssl_lab.progress import say
 
 LARGEST = 2**26  # bytes of a tokenizer.json
 LETTERS = 1000  # of a word that is looked up: texts without spaces have long ones
+ALPHABET, LOST = 1000, 0.005  # letters that word pieces keep, and the share of others from which they are not used
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -150,13 +153,18 @@ def trained(
 ) -> Tokenizer:
     """Learns a vocabulary of exactly `size`; each call of `texts` gives the same texts, from their beginning.
 
-    Raises UserError where the texts cannot give so many.
+    Word pieces of texts that have too many letters for them, as Chinese, would leave these unknown: byte-level BPE is
+    trained instead, and a line says so. Raises UserError where the texts cannot give so many.
     """
+    if kind == "wordpiece" and (lost := _letters_lost(texts())) > LOST:
+        what = f"{lost:.1%} of the letters are none of the {ALPHABET:,} that word pieces keep"
+        say(f"{what}: byte-level BPE is trained instead")
+        kind = "bpe"
     backend = _untrained(kind, lowercase, accents)
     if kind == "bpe":
         trainer: Any = trainers.BpeTrainer(
             vocab_size=size, special_tokens=SPECIAL, show_progress=False,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), limit_alphabet=1000,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), limit_alphabet=ALPHABET,
         )  # fmt: skip
         backend.train_from_iterator(texts(), trainer)
     else:
@@ -172,6 +180,14 @@ def trained(
     return Tokenizer(backend, "the trained tokenizer")
 
 
+def _letters_lost(texts: Iterable[str]) -> float:
+    """The share of the letters that are none of the commonest."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    return 1 - sum(count for _, count in counts.most_common(ALPHABET)) / max(counts.total(), 1)
+
+
 def _wordpiece(texts: Callable[[], Iterable[str]], size: int, untrained: Backend) -> models.WordPiece:
     """The same in every process.
 
@@ -183,7 +199,7 @@ def _wordpiece(texts: Callable[[], Iterable[str]], size: int, untrained: Backend
     def vocabulary(size: int, first: list[str]) -> dict[str, int]:
         backend = Backend.from_str(untrained.to_str())
         trainer: Any = trainers.WordPieceTrainer(
-            vocab_size=size, special_tokens=first, limit_alphabet=1000, show_progress=False
+            vocab_size=size, special_tokens=first, limit_alphabet=ALPHABET, show_progress=False
         )
         backend.train_from_iterator(texts(), trainer)
         return backend.get_vocab()

@@ -63,6 +63,8 @@ def table(lines: list[Line], cached: Collection[str] = ()) -> str:
 
     `cached`: the controls whose scores were computed by an earlier command.
     """
+    if not lines:
+        return "no score could be taken, for the reasons above"
     controls = [which for which in CONTROLS if any(line[f"control_{which}"] is not None for line in lines)]
     names = [f"{line['metric']}/{line['protocol']}" for line in lines]
     width = max(map(len, names))

@@ -124,5 +124,5 @@ def publish(lines: list[Line], loggers: list[Logger], step: int = 0, epoch: int 
     values = {f"{line['metric']}/{line['protocol']}": line["value"] for line in lines if line["value"] is not None}
     for logger in loggers:
         logger.log_metrics({**values, "epoch": epoch}, step=step)
-        if isinstance(logger, WandbLogger):
+        if isinstance(logger, WandbLogger) and lines:
             logger.log_table("scores", list(lines[0]), [list(line.values()) for line in lines], step=step)
