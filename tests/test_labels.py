@@ -164,4 +164,4 @@ def test_from_training_to_probe_and_search_with_rows_that_have_no_label(tmp_path
     tuned = ssl_lab("probe", f"run={run}", "finetune=true", "trainer=cpu", "trainer.max_epochs=1")
     assert "accuracy/finetuned_linear, 48 labels" in tuned.err
     found = ssl_lab("search", f"collection={ssl_lab('embed', f'run={run}').folder}", "query.id=50", "k=3")
-    assert found.err.split("similarity\n")[1].split()[:2] == ["50", "1.0000"]  # no class beside it
+    assert found.err.split("similarity  from\n")[1].split()[:2] == ["50", "1.0000"]  # no class beside it
