@@ -100,7 +100,7 @@ def test_other_libraries_open_it(made, read, half):
     if half:
         found = embedded(model, model.data, half=True)
     columns, vectors, labels, dtype = read(found.files("test"))
-    assert set(columns) == {"id", "split", "row", "label", "vector"}
+    assert set(columns) == {"id", "split", "row", "digest", "label", "vector"}
     np.testing.assert_allclose(vectors, found.vectors("test").numpy(), rtol=0, atol=0)
     assert list(labels) == found.labels("test").tolist()
     assert dtype.replace("float", "f").replace("f16", "half" if dtype == "halffloat" else "f16") == (

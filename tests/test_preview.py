@@ -119,7 +119,7 @@ def test_a_hit_shows_the_very_item_and_reads_no_other(tmp_path, monkeypatch):
 def test_items_that_have_changed_since_are_not_shown(capfd):
     card = {"config": {"data": composed("data=digits")["data"]}, "stored": {"train": "another"}}
     assert hits.items([Hit(0, 1.0, {"split": "train", "row": 0})], card) == [None]
-    assert "the split 'train' has changed since it was embedded" in capfd.readouterr().err
+    assert "1 of the 1 items cannot be shown: they have changed since they were embedded" in capfd.readouterr().err
 
 
 def test_the_page_of_hits_escapes_names_of_classes(tmp_path):

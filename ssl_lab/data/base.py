@@ -27,6 +27,9 @@ HOLDOUT = "holdout"
 ROW = "row"
 """the column with the number that a row has in the split of its source"""
 
+DIGEST = "digest"
+"""the column with a number that changes with what a model reads of the item"""
+
 NO_WORDS = "these data have no tagged words: choose data=wnut17, a folder of .conll files, or head=linear"
 UNNAMED = ("test", "validation", "val", "valid", "dev")
 """the splits that are looked at, in this order, where the user names none to be scored on"""
@@ -166,6 +169,15 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
     def counts(self, role: str) -> Int[Tensor, " vocabulary"]:
         """How often each token occurs in the texts of a role; nothing for what has no tokens."""
         return torch.empty(0, dtype=torch.int64)
+
+    def read_of(self, batch: Batch) -> Iterator[bytes]:
+        """What a model reads of each item."""
+        return (item.tobytes() for item in batch[self.key].cpu().numpy())
+
+    def digests(self, batch: Batch) -> Int[Tensor, " b"]:
+        """63 bits of SHA-256 of what is read of each item."""
+        firsts = (hashlib.sha256(item).digest()[:8] for item in self.read_of(batch))
+        return torch.tensor([int.from_bytes(first, "little") >> 1 for first in firsts])
 
     def truncate(self, batch: Batch) -> Batch:
         """As much of each item as a model reads at once."""

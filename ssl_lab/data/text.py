@@ -307,6 +307,10 @@ class Text(Data[TextSplit, Texts]):
         counts[:, self.tokenizer.special] = 0
         return torch.where(counts > 0, 1 + counts.log(), 0) * self._rarity
 
+    def read_of(self, batch: Batch) -> Iterator[bytes]:
+        """Without the padding, which is as long as the longest text of a batch needs."""
+        return (row[row != self.tokenizer.pad].tobytes() for row in batch["tokens"].cpu().numpy())
+
     def truncate(self, batch: Batch) -> Batch:
         return {k: v[:, : self.length] if k in ("tokens", "word") else v for k, v in batch.items()}
 

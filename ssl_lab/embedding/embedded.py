@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from ssl_lab.data.base import Data
+from ssl_lab.data.base import DIGEST, Data
 from ssl_lab.data.caching import alone, cache, key_of
 from ssl_lab.embedding.embedding_set import Damaged, EmbeddingSet, hexdigest, is_set
 from ssl_lab.embedding.encoder import Encoder
@@ -27,7 +27,7 @@ from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.trainer import make_trainer
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
-VERSION = 5  # of how vectors are made; a new one makes old cache folders useless
+VERSION = 6  # of how vectors are made; a new one makes old cache folders useless
 
 
 def embedded(
@@ -122,7 +122,7 @@ class _Embedding(pl.LightningModule):
 
     def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         columns = {name: value.cpu() for name, value in batch.items() if value.ndim == 1}
-        self.parts.append({**columns, "vector": outputs.cpu()})
+        self.parts.append({**columns, DIGEST: self.items.digests(batch), "vector": outputs.cpu()})
         collections.deque(itertools.islice(self.shown, len(outputs)), maxlen=0)
         if sum(len(part["index"]) for part in self.parts) == len(self.todo[0].rows):
             self._write(self.todo.pop(0))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_lab.config import Config, build
-from ssl_lab.data.base import ROW, Data, Source
+from ssl_lab.data.base import DIGEST, ROW, Data, Source
 from ssl_lab.errors import UserError
 from ssl_lab.preview import Preview, item, page
 from ssl_lab.progress import say
@@ -42,16 +42,33 @@ def label(hit: Hit, classes: list[str] | None) -> str:
 
 
 def items(hits: Sequence[Hit], card: Config) -> list[Preview | None]:
-    """What people look at of each hit; None where it cannot be had. Nothing but these items is read."""
+    """What people look at of each hit; None where it cannot be had. Nothing but these items is read.
+
+    Where a split is another than when it was embedded, an item is shown if its file has what was read then.
+    """
     try:
         data = build(card["config"]["data"], Data, Source)
-        for name, identity in card["stored"].items():
-            if data.split_of(name).identity != identity:
-                raise UserError(f"the split {name!r} has changed since it was embedded")
-        return [data.split_of(hit.columns["split"]).preview(hit.columns[ROW]) for hit in hits]
+        changed = {name for name, identity in card["stored"].items() if data.split_of(name).identity != identity}
+        shown = [_item(hit, data, hit.columns["split"] in changed) for hit in hits]
     except UserError as error:
         say(f"the items themselves cannot be shown: {error}")
         return [None] * len(hits)
+    if gone := shown.count(None):
+        say(f"{gone} of the {len(hits)} items cannot be shown: they have changed since they were embedded, or are gone")
+    return shown
+
+
+def _item(hit: Hit, data: Data, changed: bool) -> Preview | None:
+    if not changed:
+        return data.split_of(hit.columns["split"]).preview(hit.columns[ROW])
+    file = hit.columns.get("file")
+    if file is None or not Path(file).is_file():
+        return None
+    try:
+        (batch,) = data.prepare([file])
+    except UserError:  # it is no image any more
+        return None
+    return data.show(batch)[0] if int(data.digests(batch)) == hit.columns.get(DIGEST) else None
 
 
 def write(
