@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from command import ssl_lab
 from PIL import Image
@@ -248,14 +249,18 @@ def test_values_whose_range_is_not_known_are_refused_or_said(tmp_path, capfd):
     assert "brightest" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_arrays_of_any_number_of_channels_train_and_are_scored(first, tmp_path):
+@pytest.mark.parametrize("kind", ["first.npy", "last.npy", "tif"])
+def test_arrays_of_any_number_of_channels_train_and_are_scored(kind, tmp_path):
     """As of a satellite: five bands of 12 bits."""
     rng = np.random.default_rng(0)
     values = rng.integers(0, 4096, (12, 16, 16, 5), dtype=np.uint16)
     for i, one in enumerate(values):
         (tmp_path / "bands" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
-        np.save(tmp_path / "bands" / "ab"[i % 2] / f"{i:02}.npy", one.transpose(2, 0, 1) if first else one)
+        file = tmp_path / "bands" / "ab"[i % 2] / f"{i:02}.{kind[-3:]}"
+        if kind == "tif":
+            tifffile.imwrite(file, one, planarconfig="contig", photometric="minisblack")
+        else:
+            np.save(file, one.transpose(2, 0, 1) if kind == "first.npy" else one)
     data = [
         "data=image_folder", f"data.path={tmp_path}/bands", "data.size=16", "data.channels=5", "data.range=[0,4095]",
         f"data.mean={[0.5] * 5}", f"data.std={[0.3] * 5}",
@@ -268,7 +273,9 @@ def test_arrays_of_any_number_of_channels_train_and_are_scored(first, tmp_path):
     model = load(str(done.folder))
     vectors = model.embed(list(values))
     assert vectors.shape == (12, 4)
-    np.testing.assert_allclose(vectors, model.embed([tmp_path / f"bands/{'ab'[i % 2]}/{i:02}.npy" for i in range(12)]))
+    np.testing.assert_allclose(
+        vectors, model.embed(sorted((tmp_path / "bands").rglob("*.*"), key=lambda one: one.name))
+    )
     (batch,) = model.data.prepare([values[0]])
     expected = np.rint(255 * values[0].astype(np.float64) / 4095).transpose(2, 0, 1)
     np.testing.assert_array_equal(batch["image"][0], expected)

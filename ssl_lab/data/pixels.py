@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ssl_lab.errors import UserError
+
+TIFF = (".tif", ".tiff")
 THUMBNAIL = 256  # pixels a side
 WIDE = {"I;16": 65_535, "I;16L": 65_535, "I;16B": 65_535, "I;16N": 65_535, "I": None, "F": None}
 """modes with more than 8 bits a value, and the greatest one, where there is a usual one"""
@@ -39,12 +42,8 @@ class Decoded:
 
 def decode(stored: dict[str, Any], form: Form) -> Decoded:
     """One stored image, `bytes` or the file at `path`, fitted."""
-    if _is_array(stored):
-        return fit_array(np.load(stored["path"], allow_pickle=False), form)
-    if form.channels not in (1, 3):
-        raise ValueError(
-            f"a picture has 1 or 3 channels, and data.channels is {form.channels}: NumPy files have others"
-        )
+    if form.channels not in (1, 3) or _is_array(stored):
+        return fit_array(_array(stored), form)
     with _opened(stored) as image:
         image.draft(_mode(form.channels), (form.size, form.size))  # JPEG: decodes no more pixels than needed
         return fit(image, form)
@@ -90,7 +89,7 @@ def fit_array(values: np.ndarray, form: Form) -> Decoded:
 def thumbnail(stored: dict[str, Any]) -> Image.Image:
     """One stored image, upright, at most `THUMBNAIL` pixels a side; of an array, the first channels."""
     if _is_array(stored):
-        values = np.load(stored["path"], allow_pickle=False)
+        values = _array(stored)
         values = values if values.ndim == 2 or values.shape[2] < values.shape[0] else values.transpose(1, 2, 0)
         shown = values if values.ndim == 2 else values[..., :3] if values.shape[2] > 2 else values[..., 0]
         return Image.fromarray((255 * (shown - shown.min()) / max(np.ptp(shown), 1e-9)).astype(np.uint8))
@@ -112,7 +111,32 @@ def pillow(image: UInt8[Tensor, "c h w"]) -> Image.Image:
 
 
 def _is_array(stored: dict[str, Any]) -> bool:
-    return not stored.get("bytes") and str(stored["path"]).lower().endswith(".npy")
+    """Whether it is an array, or a TIFF file with channels that Pillow cannot open."""
+    if stored.get("bytes"):
+        return False
+    path = str(stored["path"]).lower()
+    if path.endswith(TIFF):
+        try:
+            Image.open(stored["path"]).close()
+        except UnidentifiedImageError:
+            return True
+    return path.endswith(".npy")
+
+
+def _array(stored: dict[str, Any]) -> np.ndarray:
+    """Raises ValueError where the file is neither NumPy's nor TIFF, and UserError where tifffile is not there."""
+    path = str(stored.get("path") or "")
+    if path.lower().endswith(".npy"):
+        return np.load(path, allow_pickle=False)
+    if not path.lower().endswith(TIFF):
+        raise ValueError(
+            "a picture has 1 or 3 channels, and data.channels is another number: NumPy and TIFF files have"
+        )
+    try:
+        import tifffile
+    except ImportError as error:
+        raise UserError("pictures of other than 1 or 3 channels need tifffile: pip install 'ssl-lab[tiff]'") from error
+    return tifffile.imread(io.BytesIO(stored["bytes"]) if stored.get("bytes") else path)
 
 
 def _opened(stored: dict[str, Any]) -> Image.Image:
