@@ -69,6 +69,14 @@ def test_what_is_no_class_is_named(value, message):
         numbered({"train": Column([value, value], "x.parquet (train)")})
 
 
+def test_lists_of_labels_in_a_table_are_named(tmp_path):
+    table(tmp_path / "train.parquet", ["?"] * 12, pa.list_(pa.int64()))
+    with_lists = pq.read_table(tmp_path / "train.parquet").set_column(1, "Label", [[[1, 2]] * 12])
+    pq.write_table(with_lists, tmp_path / "train.parquet")
+    with pytest.raises(UserError, match=r"the label \[1, 2\] is a list, and a class is a whole number or a word"):
+        data_of(tmp_path)
+
+
 def test_a_number_without_a_name_is_said():
     with pytest.raises(UserError, match="the label 7 is none of the 2 classes"):
         numbered({"train": Column([0, 7], "x", ["a", "b"])})

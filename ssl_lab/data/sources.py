@@ -308,7 +308,7 @@ def labels_of(rows: Any, chosen: str | None, kinds: list[str], where: str) -> la
     if label is None:
         return None
     values = list(rows[label])
-    if rows.features[label].dtype in ("string", "large_string"):
+    if getattr(rows.features[label], "dtype", None) in ("string", "large_string"):  # lists have none
         values = _as_numbers(values)
     return labels.Column(values, where, getattr(rows.features[label], "names", None))
 
