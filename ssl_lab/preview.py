@@ -65,10 +65,10 @@ class ImagePreview(Preview):
         return self.image
 
 
-def item(preview: str, caption: str, kind: str = "") -> str:
-    """A piece of HTML with some words below; `kind`: its classes for the page's style."""
-    text = html.escape(caption)
-    return f'<div class="item {kind}">{preview} <span title="{text}">{text}</span></div>'
+def item(preview: str, caption: str, kind: str = "", more: str = "") -> str:
+    """A piece of HTML with some words below, and `more` under the pointer; `kind`: its classes for the page's style."""
+    text, title = html.escape(caption), html.escape(" · ".join(filter(None, (caption, more))))
+    return f'<div class="item {kind}">{preview} <span title="{title}">{text}</span></div>'
 
 
 def page(title: str, body: str, style: str, head: str = "", script: str = "") -> str:

@@ -36,10 +36,12 @@ def gathered(title="run", shift=0.0, lines=(), scored_on="data"):
     vectors = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
     few = [line(f"few_label_{n}", "class_mean", 0.1 * n + shift, 0.1 * n - 0.05, 0.1 * n + 0.05) for n in (1, 2, 5)]
     crop = [line("invariance_crop", p, 0.9, 0.8, 1.0) for p in ("auc_mean_0.2_0.4", "auc_0.2", "auc_0.4")]
+    files = [f"set/{i}.png" for i in range(30)]
     return Gathered(
         title=title, folder=Path("runs") / title, lines=[*lines, *few, *crop],
         details={"confusion": [[8, 2, 0], [0, 10, 0], [1, 1, 8]]}, curves={"pretrain/loss": ([1, 2], [3.0, 2.0])},
-        classes=["a", "b", EVIL], sample=Sample(vectors, torch.arange(30) % 3, ["<i>look</i>"] * 30), facts={"c": EVIL},
+        classes=["a", "b", EVIL], sample=Sample(vectors, torch.arange(30) % 3, ["<i>look</i>"] * 30, files),
+        facts={"c": EVIL},
         about={"data": EVIL, "training": "6 epochs, seed 0"}, scored_on=scored_on,
     )  # fmt: skip
 
@@ -138,6 +140,11 @@ def test_neighbours_are_the_nearest_others():
     for row, query in zip(rows, order, strict=True):
         cosine = sorted((float(x[query] @ x[i]) for i in range(30) if i != query), reverse=True)[:8]
         assert [float(c) for c in re.findall(r"(-?\d\.\d\d)</span>", row)] == pytest.approx(cosine, abs=0.006)
+
+
+def test_an_item_says_where_it_comes_from():
+    assert page.neighbours(gathered(), 1, 0).count(".png") == 9
+    assert "· set/" in page.oddities(gathered())
 
 
 def test_logged_values_become_curves(tmp_path):

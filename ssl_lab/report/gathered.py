@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.config import Config
-from ssl_lab.data.base import Data
+from ssl_lab.data.base import ROW, Data
 from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import Line
@@ -32,11 +32,12 @@ the President of the United [MASK] spoke in Washington ."""
 
 @dataclass(frozen=True)
 class Sample:
-    """Some test items: their vectors, labels where there are any, and each as a piece of HTML, escaped."""
+    """Some test items: their vectors, labels where there are any, each as a piece of HTML, escaped, and its origin."""
 
     vectors: Float[Tensor, "n d"]
     labels: Int[Tensor, " n"] | None
     looks: list[str]
+    origins: list[str]
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,18 @@ def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 def sample(model: Model, data: Data, items: int) -> Sample:
     batches = [data.truncate(batch) for batch in some(data, items)]
-    order = torch.cat([batch["index"] for batch in batches]).argsort()
+    index = torch.cat([batch["index"] for batch in batches])
+    order = index.argsort()
     shown = [preview for batch in batches for preview in data.show(batch)]
     labels = torch.cat([batch["label"] for batch in batches])[order] if data.labelled else None
-    return Sample(embed(model.backbone, model.views, batches), labels, [shown[i].html for i in order.tolist()])
+    role = "test" if "test" in data.rows else "bank"
+    columns = data.rows[role].columns
+    origins = [
+        str(columns["file"][i]) if "file" in columns else f"{data.splits[role]} {columns[ROW][i]}"
+        for i in index[order].tolist()
+    ]
+    looks = [shown[i].html for i in order.tolist()]
+    return Sample(embed(model.backbone, model.views, batches), labels, looks, origins)
 
 
 def words(model: Model) -> Words:

@@ -160,7 +160,7 @@ def _item(run: Gathered, row: int, text: str, query: int, kind: str = "") -> str
     number = -1 if labels is None else int(labels[row])
     name = "" if number < 0 else run.classes[number] if run.classes else str(number)
     kind += " other" if labels is not None and labels[row] != labels[query] else ""
-    return preview.item(run.sample.looks[row], f"{name} {text}".strip(), kind)
+    return preview.item(run.sample.looks[row], f"{name} {text}".strip(), kind, run.sample.origins[row])
 
 
 def _json(value: object) -> str:
