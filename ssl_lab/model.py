@@ -19,7 +19,7 @@ from ssl_lab.data.base import Data, Source
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.evaluation.scores import Score, take
+from ssl_lab.evaluation.scores import Score, say_left_out, take
 from ssl_lab.objective.base import Objective
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import check_fit, read_weights
@@ -88,8 +88,7 @@ class Model(Encoder):
         terms = self.objective.held_out(self.views, enumerate(unseen), partial(self.data.counts, "train"))
         left_out: dict[str, str] = {}
         scores = take(lambda: {name: one.score() for name, one in terms.items()}, "held-out scores", left_out)
-        for what, reason in left_out.items():
-            say(f"{what} left out: {reason}")
+        say_left_out(left_out)
         return scores
 
     def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:

@@ -177,3 +177,11 @@ def test_labels_can_stand_in_a_file(tmp_path):
     (folder / "other.csv").write_text("file_name,label\nx.png,1\n")
     with pytest.raises(UserError, match="has a label for none of the images: file_name has to be a path from"):
         data_of(folder, "data.source.metadata=other.csv")
+
+
+def test_a_label_that_is_the_word_na_is_a_word(tmp_path):
+    folder = made(tmp_path / "set", "a.png", "b.png", "c.png")
+    (folder / "labels.csv").write_text("file_name,label\na.png,NA\nb.png,none\nc.png,\n")
+    data = data_of(folder, "data.source.metadata=labels.csv", "data.holdout=0")
+    assert data.classes == ["NA", "none"]
+    assert data.labels("bank").tolist() == [0, 1, -1]

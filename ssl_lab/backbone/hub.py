@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
@@ -92,8 +92,7 @@ class HubText(Backbone):
         visible = (document[:, None, :, None] == document[:, None, None, :]) | torch.eye(
             tokens.shape[1], dtype=torch.bool, device=tokens.device
         )
-        begins = torch.ones_like(document, dtype=torch.bool)
-        begins[:, 1:] = document[:, 1:] != document[:, :-1]
+        begins = _begins(document)
         place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         place = place - torch.where(begins, place, 0).cummax(1).values  # positions start anew with each document
         places = place + self.first
@@ -101,8 +100,7 @@ class HubText(Backbone):
 
     def _alone(self, tokens: Int[Tensor, "b t"], document: Int[Tensor, "b t"]) -> Float[Tensor, "b t {self.width}"]:
         """Each document in a row of its own; padding gets zeros."""
-        begins = torch.ones_like(document, dtype=torch.bool)
-        begins[:, 1:] = document[:, 1:] != document[:, :-1]
+        begins = _begins(document)
         number = begins.flatten().cumsum(0) - 1  # of the piece that each token belongs to
         start = begins.flatten().nonzero()[:, 0]
         place = torch.arange(tokens.numel(), device=tokens.device) - start[number]
@@ -136,6 +134,13 @@ class HubText(Backbone):
             name = type(self.model).__name__
             say(f"{name} reads packed rows otherwise: each document is passed alone, which is slower")
         return packs
+
+
+def _begins(document: Int[Tensor, "b t"]) -> Bool[Tensor, "b t"]:
+    """Where a document of a row begins, or its padding."""
+    begins = torch.ones_like(document, dtype=torch.bool)
+    begins[:, 1:] = document[:, 1:] != document[:, :-1]
+    return begins
 
 
 def _load(name: str, pretrained: bool) -> Any:

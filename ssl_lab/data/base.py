@@ -35,6 +35,11 @@ UNNAMED = ("test", "validation", "val", "valid", "dev")
 """the splits that are looked at, in this order, where the user names none to be scored on"""
 
 
+def origin(columns: Mapping[str, Any]) -> str:
+    """Where an item comes from, by its values in the columns: its file, or else its row in a split."""
+    return str(columns["file"]) if "file" in columns else f"{columns.get('split', '')} {columns.get(ROW, '')}".strip()
+
+
 Kept = TypeVar("Kept", bound="Rows")
 
 

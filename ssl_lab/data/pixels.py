@@ -42,11 +42,15 @@ class Decoded:
 
 def decode(stored: dict[str, Any], form: Form) -> Decoded:
     """One stored image, `bytes` or the file at `path`, fitted."""
-    if form.channels not in (1, 3) or _is_array(stored):
-        return fit_array(_array(stored), form)
-    with _opened(stored) as image:
-        image.draft(_mode(form.channels), (form.size, form.size))  # JPEG: decodes no more pixels than needed
-        return fit(image, form)
+    if form.channels in (1, 3) and not _is_numpy(stored):
+        try:
+            with _opened(stored) as image:
+                image.draft(_mode(form.channels), (form.size, form.size))  # JPEG: decodes no more pixels than needed
+                return fit(image, form)
+        except UnidentifiedImageError:
+            if not _is_tiff(stored):
+                raise
+    return fit_array(_array(stored), form)
 
 
 def fit(image: Image.Image, form: Form) -> Decoded:
@@ -88,20 +92,32 @@ def fit_array(values: np.ndarray, form: Form) -> Decoded:
 
 def thumbnail(stored: dict[str, Any]) -> Image.Image:
     """One stored image, upright, at most `THUMBNAIL` pixels a side; of an array, the first channels."""
-    if _is_array(stored):
-        values = _array(stored)
-        values = values if values.ndim == 2 or values.shape[2] < values.shape[0] else values.transpose(1, 2, 0)
-        shown = values if values.ndim == 2 else values[..., :3] if values.shape[2] > 2 else values[..., 0]
-        return Image.fromarray((255 * (shown - shown.min()) / max(np.ptp(shown), 1e-9)).astype(np.uint8))
+    try:
+        whole = _first_channels(_array(stored)) if _is_numpy(stored) else _looked_at(stored)
+    except UnidentifiedImageError:
+        if not _is_tiff(stored):
+            raise
+        whole = _first_channels(_array(stored))
+    whole.thumbnail((THUMBNAIL, THUMBNAIL))
+    return whole
+
+
+def _looked_at(stored: dict[str, Any]) -> Image.Image:
     with _opened(stored) as image:
         image.draft("RGB", (THUMBNAIL, THUMBNAIL))
         whole = ImageOps.exif_transpose(image)
-        if whole.mode in WIDE:  # from its darkest to its brightest value: it is looked at, not learnt from
-            values = np.asarray(whole).astype(np.float64)
-            whole = Image.fromarray((255 * (values - values.min()) / max(np.ptp(values), 1e-9)).astype(np.uint8))
-        whole = _flat(whole, 255).convert("RGB")
-    whole.thumbnail((THUMBNAIL, THUMBNAIL))
-    return whole
+        return _flat(_stretched(np.asarray(whole)) if whole.mode in WIDE else whole, 255).convert("RGB")
+
+
+def _first_channels(values: np.ndarray) -> Image.Image:
+    values = values if values.ndim == 2 or values.shape[2] < values.shape[0] else values.transpose(1, 2, 0)
+    return _stretched(values if values.ndim == 2 else values[..., :3] if values.shape[2] > 2 else values[..., 0])
+
+
+def _stretched(values: np.ndarray) -> Image.Image:
+    """From its darkest to its brightest value: it is looked at, not learnt from."""
+    values = values.astype(np.float64)
+    return Image.fromarray((255 * (values - values.min()) / max(np.ptp(values), 1e-9)).astype(np.uint8))
 
 
 def pillow(image: UInt8[Tensor, "c h w"]) -> Image.Image:
@@ -110,25 +126,20 @@ def pillow(image: UInt8[Tensor, "c h w"]) -> Image.Image:
     return Image.fromarray(shown.movedim(0, 2).squeeze(2).numpy())
 
 
-def _is_array(stored: dict[str, Any]) -> bool:
-    """Whether it is an array, or a TIFF file with channels that Pillow cannot open."""
-    if stored.get("bytes"):
-        return False
-    path = str(stored["path"]).lower()
-    if path.endswith(TIFF):
-        try:
-            Image.open(stored["path"]).close()
-        except UnidentifiedImageError:
-            return True
-    return path.endswith(".npy")
+def _is_numpy(stored: dict[str, Any]) -> bool:
+    return not stored.get("bytes") and str(stored["path"]).lower().endswith(".npy")
+
+
+def _is_tiff(stored: dict[str, Any]) -> bool:
+    """By its name: it may have channels that Pillow cannot open."""
+    return str(stored.get("path") or "").lower().endswith(TIFF)
 
 
 def _array(stored: dict[str, Any]) -> np.ndarray:
     """Raises ValueError where the file is neither NumPy's nor TIFF, and UserError where tifffile is not there."""
-    path = str(stored.get("path") or "")
-    if path.lower().endswith(".npy"):
-        return np.load(path, allow_pickle=False)
-    if not path.lower().endswith(TIFF):
+    if _is_numpy(stored):
+        return np.load(stored["path"], allow_pickle=False)
+    if not _is_tiff(stored):
         raise ValueError(
             "a picture has 1 or 3 channels, and data.channels is another number: NumPy and TIFF files have"
         )
@@ -136,7 +147,7 @@ def _array(stored: dict[str, Any]) -> np.ndarray:
         import tifffile
     except ImportError as error:
         raise UserError("pictures of other than 1 or 3 channels need tifffile: pip install 'ssl-lab[tiff]'") from error
-    return tifffile.imread(io.BytesIO(stored["bytes"]) if stored.get("bytes") else path)
+    return tifffile.imread(io.BytesIO(stored["bytes"]) if stored.get("bytes") else stored["path"])
 
 
 def _opened(stored: dict[str, Any]) -> Image.Image:

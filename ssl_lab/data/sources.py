@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from jaxtyping import UInt8
-from pyarrow import csv
 from torch import Tensor
 
-from ssl_lab.data import labels
+from ssl_lab.data import labels, tables
 from ssl_lab.data.base import Source, Stored
 from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
@@ -267,14 +265,14 @@ def labels_beside(
     file: Path, files: Mapping[str, Sequence[Path]], chosen: str | None
 ) -> dict[str, Sequence[Any] | None]:
     """The labels that a CSV file gives to files, by their paths from where it lies; None for those that it lacks."""
-    try:
-        table = csv.read_csv(file)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"data.source.metadata: {file} could not be read ({str(error).splitlines()[0]})") from error
+    if not file.is_file() or file.suffix not in tables.SUFFIXES:
+        kinds = " or ".join(tables.SUFFIXES)
+        raise UserError(f"data.source.metadata: {file} could not be read: it should be a file {kinds}")
+    table, _ = tables.read_table(file, tables.Form())
     names = {name: None for name in table.column_names}
     column("file_name", [], names, "metadata", str(file))
     label = column("label" if chosen in (None, "auto") else chosen, [], names, "label", str(file))
-    known = dict(zip(table["file_name"].to_pylist(), table[str(label)].to_pylist(), strict=True))
+    known = dict(zip(table["file_name"].to_pylist(), _as_numbers(table[str(label)].to_pylist()), strict=True))
     found = {split: [known.get(str(one.relative_to(file.parent))) for one in some] for split, some in files.items()}
     if not any(value is not None for values in found.values() for value in values):
         raise UserError(f"{file} has a label for none of the images: file_name has to be a path from {file.parent}")

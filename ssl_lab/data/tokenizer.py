@@ -48,14 +48,15 @@ class Tokenizer:
         backend.no_truncation()
         self.backend, self.size = backend, backend.get_vocab_size()
         self.pad, self.mask = (_find(backend, names, where) for names in (("[PAD]", "<pad>"), ("[MASK]", "<mask>")))
+        facts: dict[str, Any] = json.loads(backend.to_str())
         self.prefix, self.suffix = _frame(backend)
-        self.unknown: int | None = backend.token_to_id(str(_facts(backend)["model"].get("unk_token") or "[UNK]"))
+        self.unknown: int | None = backend.token_to_id(str(facts["model"].get("unk_token") or "[UNK]"))
         backend.encode_special_tokens = True  # a "[PAD]" that stands in a text is letters
         added = backend.get_added_tokens_decoder().items()
         self.special: Bool[Tensor, " vocabulary"] = torch.zeros(self.size, dtype=torch.bool)
         self.special[[number for number, token in added if token.special and number < self.size]] = True
         names = [backend.id_to_token(i) or "" for i in range(self.size)]
-        begins, goes_on = _marks(backend)
+        begins, goes_on = _marks(facts)
         self.starts_word: Bool[Tensor, " vocabulary"] = torch.tensor(
             [name.startswith(begins) and not (goes_on and name.startswith(goes_on)) for name in names]
         )
@@ -226,10 +227,6 @@ def _untrained(kind: str, lowercase: bool, accents: bool) -> Backend:
     return backend
 
 
-def _facts(backend: Backend) -> dict[str, Any]:
-    return json.loads(backend.to_str())
-
-
 def _frame(backend: Backend) -> tuple[list[int], list[int]]:
     """What stands before and behind the tokens of a text."""
     inner = backend.encode("a", add_special_tokens=False).ids
@@ -238,9 +235,8 @@ def _frame(backend: Backend) -> tuple[list[int], list[int]]:
     return whole[:start], whole[start + len(inner) :]
 
 
-def _marks(backend: Backend) -> tuple[str, str]:
+def _marks(facts: dict[str, Any]) -> tuple[str, str]:
     """What the first piece of a word begins with, and what the others do, by the steps of the tokenizer itself."""
-    facts = _facts(backend)
     steps = [*_steps(facts["pre_tokenizer"]), *_steps(facts["normalizer"])]
     if any(step["type"] == "ByteLevel" for step in steps):
         return "Ġ", ""

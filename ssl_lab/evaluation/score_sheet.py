@@ -20,9 +20,9 @@ from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.controls import Control, key, scored
 from ssl_lab.evaluation.lines import Line, beside, flat
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
+from ssl_lab.evaluation.scores import say_left_out
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors
 from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
-from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 
 
@@ -54,18 +54,13 @@ def score_sheet(
     batches = some(data, protocol.items)
     items = [data.truncate(batch) for batch in batches]
     made = full_sheet(run, items, model.views, protocol, seed)
-    say_left_out(made)
+    say_left_out(made.left_out)
     sheets = {name: scored(one, items, model.views, protocol, seed) for name, one in controls.items()}
     lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in sheets.items()}, seed)]
     write_json(folder / "scores.json", lines)
     write_json(folder / "details.json", details(run.vectors, made, data.classes))
     summary = flat(lines) | savings(run, made, sheets["raw"][0], data, batches)
     return Scored(lines, summary, frozenset(name for name, (_, cached) in sheets.items() if cached))
-
-
-def say_left_out(made: Sheet) -> None:
-    for what, reason in made.left_out.items():
-        say(f"{what} left out: {reason}")
 
 
 def through_cache(model: Encoder, data: Data, rows: int | None, device: torch.device) -> Subject:

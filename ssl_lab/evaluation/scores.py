@@ -5,7 +5,7 @@ is taken over disjoint samples of equal size, whose mean has Student's interval 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 from torch import Tensor
 
+from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 
 SAMPLES = 5  # for a statistic of a whole set
@@ -42,6 +43,11 @@ def take(scores: Callable[[], dict[str, Score]], what: str, left_out: dict[str, 
     except NoScore as reason:
         left_out[what] = str(reason)
         return {}
+
+
+def say_left_out(left_out: Mapping[str, str]) -> None:
+    for what, reason in left_out.items():
+        say(f"{what} left out: {reason}")
 
 
 def share(right: Bool[Tensor, " n"]) -> Score:

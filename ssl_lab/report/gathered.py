@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.config import Config
-from ssl_lab.data.base import ROW, Data
+from ssl_lab.data.base import Data, origin
 from ssl_lab.embedding.embed import embed
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import Line
@@ -153,7 +153,7 @@ def sample(model: Model, data: Data, items: int) -> Sample:
     role = "test" if "test" in data.rows else "bank"
     columns = data.rows[role].columns
     origins = [
-        str(columns["file"][i]) if "file" in columns else f"{data.splits[role]} {columns[ROW][i]}"
+        origin({"split": data.splits[role], **{name: values[i] for name, values in columns.items()}})
         for i in index[order].tolist()
     ]
     looks = [shown[i].html for i in order.tolist()]

@@ -15,7 +15,8 @@ from ssl_lab.evaluation.meaning import meaning
 from ssl_lab.evaluation.meaning import table as meaning_table
 from ssl_lab.evaluation.river_bank import river_bank
 from ssl_lab.evaluation.river_bank import text as bank_table
-from ssl_lab.evaluation.score_sheet import Scored, details, publish, say_left_out, score_sheet
+from ssl_lab.evaluation.score_sheet import Scored, details, publish, score_sheet
+from ssl_lab.evaluation.scores import say_left_out
 from ssl_lab.evaluation.sheet import Protocol, sheet
 from ssl_lab.evaluation.subject import vectors_of
 from ssl_lab.hardware import quiet
@@ -58,7 +59,7 @@ def _of_set(config: DictConfig, folder: Path, protocol: Protocol) -> Scored:
     open_folder(folder, plain(config), embeddings.card)
     vectors = vectors_of(embeddings, config.rows)
     made = sheet(vectors, protocol, config.seed)
-    say_left_out(made)
+    say_left_out(made.left_out)
     lines = beside(made.scores, {}, config.seed)
     write_json(folder / "scores.json", lines)
     write_json(folder / "details.json", details(vectors, made, embeddings.classes))

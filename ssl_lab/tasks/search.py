@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from ssl_lab.config import plain
+from ssl_lab.data.base import origin
 from ssl_lab.errors import UsageError
 from ssl_lab.hardware import quiet
 from ssl_lab.model import model_of
@@ -31,8 +32,10 @@ def search(config: DictConfig, folder: Path) -> None:
     if len(hits) < config.k:
         say(f"only {len(hits)} rows fit the filter")
     open_folder(folder, plain(config), {"collection": store.card})
-    listed = [{"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity, "from": shown.origin(hit)}
-              for hit in hits]  # fmt: skip
+    listed = [
+        {"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity, "from": origin(hit.columns)}
+        for hit in hits
+    ]
     text = json.dumps(listed)
     write_text(folder / "hits.json", text + "\n")
     if config.output == "json":

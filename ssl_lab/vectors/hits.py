@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_lab.config import Config, build
-from ssl_lab.data.base import DIGEST, ROW, Data, Source
+from ssl_lab.data.base import DIGEST, ROW, Data, Source, origin
 from ssl_lab.errors import UserError
 from ssl_lab.preview import Preview, item, page
 from ssl_lab.progress import say
@@ -22,16 +22,10 @@ main:has(q) { grid-template-columns: minmax(auto, 80ch) } q { display: block }
 def table(hits: Sequence[Hit], classes: list[str] | None, shown: Sequence[Preview | None]) -> str:
     """A line for each hit, with its text, where it has one."""
     rows = [("id", "label", "similarity", "from")]
-    rows += [(str(hit.id), label(hit, classes), f"{hit.similarity:.4f}", origin(hit)) for hit in hits]
+    rows += [(str(hit.id), label(hit, classes), f"{hit.similarity:.4f}", origin(hit.columns)) for hit in hits]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = ["  ".join([*map(str.rjust, row[:3], widths), row[3]]) for row in rows]
     return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(lines, ["", *map(_line, shown)], strict=True))
-
-
-def origin(hit: Hit) -> str:
-    """Where an item comes from: its file, or else its row in a split."""
-    columns = hit.columns
-    return str(columns["file"]) if "file" in columns else f"{columns.get('split', '')} {columns.get(ROW, '')}".strip()
 
 
 def label(hit: Hit, classes: list[str] | None) -> str:
@@ -82,12 +76,8 @@ def write(
     """`name`: of the query, in words."""
     parts = [] if query is None else [item(query.html, "the query")]
     for hit, one in zip(hits, previews, strict=True):
-        parts.append(
-            item(
-                one.html if one else "",
-                " · ".join(filter(None, (label(hit, classes), str(hit.id), f"{hit.similarity:.3f}", origin(hit)))),
-            )
-        )
+        words = label(hit, classes), str(hit.id), f"{hit.similarity:.3f}", origin(hit.columns)
+        parts.append(item(one.html if one else "", " · ".join(filter(None, words))))
     write_text(file, page(f"nearest to {name}", f"<main>{''.join(parts)}</main>", STYLE))
     say(f"as a page: {file}")
 
