@@ -181,7 +181,7 @@ def test_labels_can_stand_in_a_file(tmp_path):
 
 def test_a_label_that_is_the_word_na_is_a_word(tmp_path):
     folder = made(tmp_path / "set", "a.png", "b.png", "c.png")
-    (folder / "labels.csv").write_text("file_name,label\na.png,NA\nb.png,none\nc.png,\n")
+    (folder / "labels.csv").write_text("file_name,label\na.png,1\nb.png,NA\nc.png,\n")
     data = data_of(folder, "data.source.metadata=labels.csv", "data.holdout=0")
-    assert data.classes == ["NA", "none"]
+    assert data.classes == ["1", "NA"]
     assert data.labels("bank").tolist() == [0, 1, -1]
