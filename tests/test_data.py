@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import torch
 from command import ssl_lab
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ssl_lab import load
 from ssl_lab.data import decoding
@@ -20,6 +20,8 @@ from ssl_lab.data.order import Batches, EpochOrder
 from ssl_lab.data.pixels import Form
 from ssl_lab.data.sources import Digits, FashionMNIST, HuggingFace, ImageSplit
 from ssl_lab.errors import UserError
+from ssl_lab.randomness import Draw
+from ssl_lab.views.images import ImageViews
 
 DEFAULTS = {
     "name": None, "path": None, "size": 16, "channels": 3, "batch_size": 4, "seed": 0,
@@ -218,6 +220,8 @@ def test_what_is_transparent_lies_on_a_background(tmp_path, capfd):
         assert pixels[3].unique().tolist() == [90]
         said = f"3 images are transparent in places: on a grey of {background} (data.background)"
         assert said in capfd.readouterr().err
+    images(path=folder, size=8, channels=1, memory_gb=0.0)
+    assert "3 images of 4 that were looked at are transparent in places" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -234,6 +238,35 @@ def test_values_of_more_than_8_bits_are_scaled_by_their_range(values, range, exp
     Image.fromarray(values).save(tmp_path / "x.tif")
     form = Form(2, 1, range=range and tuple(range))
     assert decoding.decode({"path": tmp_path / "x.tif"}, form).pixels.ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("size", [4, 2])
+def test_16_bits_are_kept_where_they_are_asked_for(size, tmp_path):
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    values = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4000 + 7
+    Image.fromarray(values).save(folder / "x.png")
+    np.save(folder / "x.npy", values)
+    Image.fromarray((values // 257).astype(np.uint8)).save(folder / "8.png")
+    form = Form(size, 1, bits=16)
+    expected = (
+        values
+        if size == 4
+        else np.rint(np.asarray(ImageOps.fit(Image.fromarray(values.astype(np.float32)), (2, 2), 2)))
+    )
+    for name in ("x.png", "x.npy"):
+        made = decoding.decode({"path": str(folder / name)}, form).pixels
+        assert made.dtype == np.uint16
+        np.testing.assert_allclose(made[0], expected, atol=0 if size == 4 else 1)
+    coarse = decoding.decode({"path": str(folder / "8.png")}, Form(4, 1, bits=16)).pixels
+    np.testing.assert_array_equal(coarse[0], values // 257 * 257)
+    both = [images(path=folder, size=4, channels=1, bits=bits, holdout=0).rows["train"] for bits in (8, 16)]
+    views = ImageViews([0.5], [0.5])
+    fine, coarse = (views.plain(rows[torch.arange(3)])["input"] for rows in reversed(both))
+    torch.testing.assert_close(fine, coarse, atol=2 / 255, rtol=0)
+    for name, change in views.perturbations.items():
+        changed = change.apply(both[1][torch.arange(3)], change.strengths[0], Draw(0, 0))["image"]
+        assert changed.dtype == torch.uint16, name
 
 
 def test_values_whose_range_is_not_known_are_refused_or_said(tmp_path, capfd):
@@ -261,8 +294,10 @@ def test_arrays_of_any_number_of_channels_train_and_are_scored(kind, tmp_path):
             tifffile.imwrite(file, one, planarconfig="contig", photometric="minisblack")
         else:
             np.save(file, one.transpose(2, 0, 1) if kind == "first.npy" else one)
+    bits = 16 if kind == "tif" else 8
     data = [
         "data=image_folder", f"data.path={tmp_path}/bands", "data.size=16", "data.channels=5", "data.range=[0,4095]",
+        f"data.bits={bits}",
         f"data.mean={[0.5] * 5}", f"data.std={[0.3] * 5}",
     ]  # fmt: skip
     done = ssl_lab("pretrain", *data, "backbone.widths=[4]", "debug=one_batch", "data.batch_size=4", "logger=none")
@@ -277,8 +312,8 @@ def test_arrays_of_any_number_of_channels_train_and_are_scored(kind, tmp_path):
         vectors, model.embed(sorted((tmp_path / "bands").rglob("*.*"), key=lambda one: one.name))
     )
     (batch,) = model.data.prepare([values[0]])
-    expected = np.rint(255 * values[0].astype(np.float64) / 4095).transpose(2, 0, 1)
-    np.testing.assert_array_equal(batch["image"][0], expected)
+    expected = np.rint((2**bits - 1) * values[0].astype(np.float64) / 4095).transpose(2, 0, 1)
+    np.testing.assert_allclose(batch["image"][0].float(), expected, atol=bits == 16)  # float32 on the way
     with pytest.raises(UserError, match=r"an image of 5 channels is an array of them: its shape is \(16, 16, 4\)"):
         model.embed([values[0][..., :4]])
     found = ssl_lab("search", f"collection={ssl_lab('embed', f'run={done.folder}').folder}", "query.id=1", "k=2")

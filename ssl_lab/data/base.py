@@ -20,8 +20,9 @@ from ssl_lab.preview import Preview
 from ssl_lab.progress import say
 
 Batch = dict[str, Tensor]
-"""Raw items: `image` uint8 (b, c, h, w); or `tokens` int64 (b, t), with `document` (b, t) where texts are packed and
-`word` (b, t) where they came split into words; always `index` int64 (b,), and `label` int64 (b,) where there is one."""
+"""Raw items: `image` uint8 or uint16 (b, c, h, w); or `tokens` int64 (b, t), with `document` (b, t) where texts are
+packed and `word` (b, t) where they came split into words; always `index` int64 (b,), and `label` int64 (b,) where there
+is one."""
 
 HOLDOUT = "holdout"
 ROW = "row"

@@ -6,19 +6,19 @@ A set too large for that is decoded by worker processes, to the same batches.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
-from ssl_lab.data.decoding import decoded, fingerprint, hidden
+from ssl_lab.data.decoding import decoded, fingerprint, hidden, say_looks
 from ssl_lab.data.order import InOrder
-from ssl_lab.data.pixels import Form, decode, fit, fit_array, pillow
+from ssl_lab.data.pixels import Form, Pixels, decode, fit, fit_array, pillow, unit
 from ssl_lab.data.sources import ImageSplit
 from ssl_lab.domains import Between, Channels, Count, Half, Level, NotNegative, Number, Seed
 from ssl_lab.errors import UsageError, UserError
@@ -34,15 +34,15 @@ class ImageRows(Rows):
         label = {} if self.labels is None else {"label": self.labels[index]}
         return {"image": self.pixels(index), "index": index, **label}
 
-    def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+    def pixels(self, index: Int[Tensor, " b"]) -> Pixels:
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class DecodedRows(ImageRows):
-    images: UInt8[Tensor, "n c h w"]
+    images: Pixels
 
-    def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+    def pixels(self, index: Int[Tensor, " b"]) -> Pixels:
         return self.images[index]
 
 
@@ -54,11 +54,11 @@ class EncodedRows(ImageRows):
     form: Form
     workers: int
 
-    def pixels(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+    def pixels(self, index: Int[Tensor, " b"]) -> Pixels:
         stored = self.split.images[index.tolist()]["image"]
         return torch.stack([self._decode(one) for one in stored])
 
-    def _decode(self, stored: dict) -> UInt8[Tensor, "c h w"]:
+    def _decode(self, stored: dict) -> Tensor:
         try:
             return torch.from_numpy(decode(stored, self.form).pixels.copy())
         except Exception as error:
@@ -97,6 +97,7 @@ class Images(Data[ImageSplit, ImageRows]):
         splits: bool | None = None,
         background: Level = 255,
         range: Between | None = None,
+        bits: Literal[8, 16] = 8,
         hide_paths: bool = False,
     ):
         more = {} if splits is None else {"splits": splits}
@@ -105,7 +106,7 @@ class Images(Data[ImageSplit, ImageRows]):
             given = f"data.mean and data.std have {len(mean)} and {len(std)} numbers"
             raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")
         self.size, self.channels, self.mean, self.std = size, channels, mean, std
-        self.form = Form(size, channels, background, (range[0], range[1]) if range else None)
+        self.form = Form(size, channels, background, (range[0], range[1]) if range else None, bits)
         self.max_bad, self.memory_gb, self.hide_paths = max_bad, memory_gb, hide_paths
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
@@ -120,13 +121,16 @@ class Images(Data[ImageSplit, ImageRows]):
         if self.hide_paths and "file" in columns:
             columns["file"] = np.array([hidden(str(path)) for path in columns["file"]])
         if isinstance(split.images, Tensor):
-            shape = (self.channels, self.size, self.size)
-            if split.images.dtype != torch.uint8 or split.images.shape[1:] != shape:
-                given = f"{str(split.images.dtype).removeprefix('torch.')} {tuple(split.images.shape[1:])}"
-                raise UserError(f"data.size, data.channels: the pixels are {given}, and the config says uint8 {shape}")
+            shape, dtype = (self.channels, self.size, self.size), f"uint{self.form.bits}"
+            given = str(split.images.dtype).removeprefix("torch.")
+            if given != dtype or split.images.shape[1:] != shape:
+                given = f"{given} {tuple(split.images.shape[1:])}"
+                what = "data.size, data.channels, data.bits"
+                raise UserError(f"{what}: the pixels are {given}, and the config says {dtype} {shape}")
             self.fingerprint += fingerprint(split.images)
             return DecodedRows(split.labels, index, columns, split.images)
-        if len(split) * self.channels * self.size**2 > self.memory_gb * 1e9:
+        if len(split) * self.channels * self.size**2 * self.form.bits / 8 > self.memory_gb * 1e9:
+            say_looks(split, self.form)
             self.fingerprint += split.identity
             return EncodedRows(split.labels, index, columns, split, self.form, self.workers)
         images, index, digest = decoded(split, self.form, self.max_bad, self.hide_paths)
@@ -148,12 +152,14 @@ class Images(Data[ImageSplit, ImageRows]):
 
     def raw(self, batch: Batch, side: int = 32) -> Float[Tensor, "b d"]:
         """What embeddings must beat: the pixels, of images averaged down to `side` where they are larger."""
-        images = batch["image"].float() / 255
+        images = unit(batch["image"])
         return (F.adaptive_avg_pool2d(images, side) if images.shape[-1] > side else images).flatten(1)
 
     def example(self, items: int = 4) -> Batch:
         shape = (items, self.channels, self.size, self.size)
-        pixels = torch.randint(256, shape, generator=generator(0), dtype=torch.uint8)
+        pixels = torch.randint(2**self.form.bits, shape, generator=generator(0)).to(
+            getattr(torch, f"uint{self.form.bits}")
+        )
         return {"image": pixels, "index": torch.arange(items), "label": torch.arange(items) % 2}
 
     def show(self, batch: Batch) -> list[ImagePreview]:
@@ -164,7 +170,7 @@ class Images(Data[ImageSplit, ImageRows]):
         for index in torch.arange(len(items)).split(batch_size):
             yield {"image": torch.stack([self._fitted(items[i]) for i in index.tolist()]), "index": index}
 
-    def _fitted(self, item: Any) -> UInt8[Tensor, "c h w"]:
+    def _fitted(self, item: Any) -> Tensor:
         if isinstance(item, str | os.PathLike):
             try:
                 return torch.from_numpy(decode({"path": item}, self.form).pixels.copy())

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Float, UInt8, UInt16
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -17,25 +18,33 @@ WIDE = {"I;16": 65_535, "I;16L": 65_535, "I;16B": 65_535, "I;16N": 65_535, "I": 
 """modes with more than 8 bits a value, and the greatest one, where there is a usual one"""
 
 
+Pixels = UInt8[Tensor, "b c h w"] | UInt16[Tensor, "b c h w"]
+
+
 @dataclass(frozen=True)
 class Form:
     """What each image is made to be: `channels` 1 (grey), 3 (RGB) or what an array has, `size` pixels a side.
 
     `background`: the grey, from 0 to 255, behind what is transparent. `range`: the values of black and of white, where
-    images have more than 8 bits a value; None: 0 and 65,535, or of fractions 0 and 1.
+    images have more than 8 bits a value; None: 0 and 65,535, or of fractions 0 and 1. `bits`: 8 or 16, of a pixel made.
     """
 
     size: int
     channels: int
     background: int = 255
     range: tuple[float, float] | None = None
+    bits: int = 8
+
+    @property
+    def dtype(self) -> type[np.uint8 | np.uint16]:
+        return np.uint16 if self.bits == 16 else np.uint8
 
 
 @dataclass(frozen=True)
 class Decoded:
     """`brightest`: the greatest value as a share of the range, where there are more than 8 bits a value."""
 
-    pixels: UInt8[np.ndarray, "c h w"]
+    pixels: UInt8[np.ndarray, "c h w"] | UInt16[np.ndarray, "c h w"]
     transparent: bool = False
     brightest: float | None = None
 
@@ -63,8 +72,12 @@ def fit(image: Image.Image, form: Form) -> Decoded:
     if image.mode in WIDE:
         shares = _shares(np.asarray(image), WIDE[image.mode], form)
         brightest = float(shares.max())
+        if form.bits == 16:
+            return Decoded(np.repeat(_sized(shares[..., None], form), form.channels, 0), transparent, brightest)
         image = Image.fromarray(np.rint(255 * shares).astype(np.uint8))
     image = _flat(image, form.background).convert(_mode(form.channels))
+    if form.bits == 16:
+        return Decoded(_sized(np.asarray(image).reshape(*image.size[::-1], -1) / 255, form), transparent, brightest)
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image).reshape(size, size, form.channels).transpose(2, 0, 1)
@@ -83,11 +96,21 @@ def fit_array(values: np.ndarray, form: Form) -> Decoded:
         raise ValueError(f"its shape is {values.shape}, and data.channels is {form.channels}")
     greatest = np.iinfo(values.dtype).max if values.dtype in (np.uint8, np.uint16) else None
     shares = _shares(values, greatest, form)
-    parts = [Image.fromarray(np.rint(255 * one).astype(np.uint8)) for one in shares.transpose(2, 0, 1)]
+    brightest = None if values.dtype == np.uint8 else float(shares.max())
+    return Decoded(_sized(shares, form), brightest=brightest)
+
+
+def _sized(shares: Float[np.ndarray, "h w c"], form: Form) -> UInt8[np.ndarray, "c s s"] | UInt16[np.ndarray, "c s s"]:
+    """Shares of the range as pixels, each channel fitted for itself: in its 8 bits or, for 16, in float32."""
+    channels = shares.transpose(2, 0, 1)
+    if form.bits == 16:
+        parts = [Image.fromarray(one.astype(np.float32)) for one in channels]
+    else:
+        parts = [Image.fromarray(np.rint(255 * one).astype(np.uint8)) for one in channels]
     if parts[0].size != (form.size, form.size):
         parts = [ImageOps.fit(one, (form.size, form.size), Image.Resampling.BILINEAR) for one in parts]
-    brightest = None if values.dtype == np.uint8 else float(shares.max())
-    return Decoded(np.stack([np.asarray(one) for one in parts]), brightest=brightest)
+    made = np.stack([np.asarray(one) for one in parts])
+    return np.rint(np.float64(65_535) * made.clip(0, 1)).astype(np.uint16) if form.bits == 16 else made
 
 
 def thumbnail(stored: dict[str, Any]) -> Image.Image:
@@ -120,9 +143,22 @@ def _stretched(values: np.ndarray) -> Image.Image:
     return Image.fromarray((255 * (values - values.min()) / max(np.ptp(values), 1e-9)).astype(np.uint8))
 
 
-def pillow(image: UInt8[Tensor, "c h w"]) -> Image.Image:
-    """Of more than three channels the first three, of two the first."""
+def unit(images: Pixels) -> Float[Tensor, "b c h w"]:
+    """From 0 … 255, or 0 … 65,535 where a pixel has 16 bits, to [0, 1]."""
+    return images.float() / torch.iinfo(images.dtype).max
+
+
+def stored(images: Float[Tensor, "b c h w"], dtype: torch.dtype) -> Pixels:
+    """The opposite of `unit`, rounded."""
+    most = torch.iinfo(dtype).max
+    return (most * images).round().clamp(0, most).to(dtype)
+
+
+def pillow(image: UInt8[Tensor, "c h w"] | UInt16[Tensor, "c h w"]) -> Image.Image:
+    """In 8 bits; of more than three channels the first three, of two the first."""
     shown = image[:3] if len(image) > 2 else image[:1]
+    if shown.dtype == torch.uint16:
+        shown = stored(unit(shown), torch.uint8)
     return Image.fromarray(shown.movedim(0, 2).squeeze(2).numpy())
 
 

@@ -29,7 +29,7 @@ from ssl_lab.backbone.hub import Hub, HubText
 from ssl_lab.config import Config, build, offered
 from ssl_lab.data.base import Data, Source
 from ssl_lab.data.images import picture
-from ssl_lab.data.pixels import Form, fit
+from ssl_lab.data.pixels import Form, fit, unit
 from ssl_lab.data.text import TOKENIZER
 from ssl_lab.data.tokenizer import SPECIAL, Tokenizer
 from ssl_lab.export import weights
@@ -116,22 +116,21 @@ class Preparation(BaseImageProcessor):
         std: Sequence[float] = (1.0,),
         background: int = 255,
         value_range: Sequence[float] | None = None,
+        bits: int = 8,
         **more: Any,
     ):
         super().__init__(**more)
         self.side, self.channels, self.mean, self.std = side, channels, list(mean), list(std)
-        self.background, self.value_range = background, value_range and list(value_range)
+        self.background, self.value_range, self.bits = background, value_range and list(value_range), bits
 
     def preprocess(self, images: Any, *_: Any, **options: Any) -> BatchFeature:
         several = list(images) if isinstance(images, list | tuple) else [images]
         given = (self.value_range[0], self.value_range[1]) if self.value_range else None
-        form = Form(self.side, self.channels, self.background, given)
+        form = Form(self.side, self.channels, self.background, given, self.bits)
         opened = [one if isinstance(one, Image.Image) else picture(np.asarray(one)) for one in several]
         pixels = torch.from_numpy(np.stack([fit(one, form).pixels for one in opened]))
         mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
-        return BatchFeature(
-            {"pixel_values": ((pixels.float() / 255 - mean) / std).numpy()}, options.get("return_tensors")
-        )
+        return BatchFeature({"pixel_values": ((unit(pixels) - mean) / std).numpy()}, options.get("return_tensors"))
 
 
 AutoConfig.register("ssl_lab", EncoderConfig)
@@ -172,6 +171,7 @@ def _fast(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
 def _own_preparation(data: Config) -> dict[str, Any]:
     kept = {key: data[key] for key in ("channels", "mean", "std")}
     others = {"side": data["size"], "background": data.get("background", 255), "value_range": data.get("range")}
+    others["bits"] = data.get("bits", 8)
     return {"image_processor_type": Preparation.__name__, **kept, **others}
 
 

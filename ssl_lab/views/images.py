@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
-from ssl_lab.data.pixels import pillow
+from ssl_lab.data.pixels import pillow, stored, unit
 from ssl_lab.domains import Channels
 from ssl_lab.preview import ImagePreview
 from ssl_lab.views import perturb
@@ -46,14 +46,4 @@ class ImageViews(Views):
     def preview(self, made: Batch) -> list[list[ImagePreview]]:
         """The images, then their views, a row each."""
         rows = [self.plain(made)["input"], *made["views"], *made.get("local", ())]
-        return [[ImagePreview(pillow(image)) for image in pixels(self.restore(row))] for row in rows]
-
-
-def unit(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """From 0 … 255 to [0, 1]."""
-    return images.float() / 255
-
-
-def pixels(images: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b c h w"]:
-    """The opposite of `unit`, rounded, on the CPU."""
-    return (255 * images).round().clamp(0, 255).byte().cpu()
+        return [[ImagePreview(pillow(image)) for image in stored(self.restore(row), torch.uint8).cpu()] for row in rows]

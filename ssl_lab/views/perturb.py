@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
+from ssl_lab.data.pixels import stored, unit
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry
 
@@ -35,8 +36,8 @@ def on_images(change: Callable[[Tensor, float, Draw], Tensor]) -> Callable[[Batc
     """From a change of images in [0, 1] to one of raw batches."""
 
     def apply(batch: Batch, strength: float, draw: Draw) -> Batch:
-        changed = change(batch["image"].float() / 255, strength, draw)
-        return {**batch, "image": (255 * changed).round().clamp(0, 255).byte()}
+        images = batch["image"]
+        return {**batch, "image": stored(change(unit(images), strength, draw), images.dtype)}
 
     return apply
 

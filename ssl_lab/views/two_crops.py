@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
+from ssl_lab.data.pixels import unit
 from ssl_lab.domains import Channels, Count, Degrees, Half, NotNegative, Number, Positives, Share, Shares, valid
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry, perturb
-from ssl_lab.views.images import ImageViews, unit
+from ssl_lab.views.images import ImageViews
 
 
 @dataclass(frozen=True)
