@@ -49,7 +49,7 @@ class Model(Encoder):
         self.objective = objective.eval().requires_grad_(False) if objective else None
 
     def embed(self, items: Iterable[Any]) -> Float[ndarray, "n width"]:
-        """Vectors in float32, of texts, or of images: paths, PIL images, or uint8 arrays `(h, w)`, `(h, w, c)`.
+        """Vectors in float32, of such items as the `prepare` of its data takes: texts, paths of images, PIL images …
 
         `items`: a list, an array, a pandas Series, a generator. Raises UserError for a single text or path, and for a
         table.
@@ -73,7 +73,7 @@ class Model(Encoder):
         of the input embedding.
         """
         if "words" not in self.backbone.gives:
-            raise UserError("embed_words needs a model of texts, whose words have vectors: this one reads images")
+            raise UserError("embed_words needs a model of texts, whose words have vectors: this one is none")
         net = self.backbone.tokens if contextual else self.backbone.words
         if isinstance(word, str):
             places = [find(sentence, word) for sentence in sentences]

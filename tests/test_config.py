@@ -182,7 +182,7 @@ def test_a_file_of_ones_own_joins_by_the_folder_that_the_environment_names(monke
         (["objective=simclr", *TEXT.needs[1:], "data=text_files"],
          "objective SimCLR needs views, and views MaskTokens give hidden, masked: choose views=grey_crops or"),
         (["data=text_files", "data.path=PATH", "data.tokenizer.size=300", "backbone=convnet", "backbone.channels=1"],
-         "backbone ConvNet reads image, and the data give tokens: choose backbone=hub_text or"),
+         "backbone ConvNet reads image, and the views give tokens: choose backbone=hub_text or"),
         (["data=digits", "views=mask_tokens"], "views MaskTokens reads tokens, and the data give image: choose views="),
     ],
 )  # fmt: skip

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class Backbone(nn.Module):
     """Called with items `(b, …)`, gives vectors `(b, width)`, which are embedded, searched and classified."""
 
-    reads: ClassVar[Literal["image", "tokens"]]
-    """the key of the items that it takes"""
+    reads: ClassVar[Literal["image", "tokens", "wave", "log-mel"]]
+    """what the views have to show it"""
 
     gives: ClassVar[frozenset[str]] = frozenset({"vector"})
     """besides `vector`: `tokens`, where it has `tokens(items)`, `words`, where it has a table of them, and `patches`,

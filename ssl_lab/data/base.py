@@ -19,10 +19,11 @@ from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.preview import Preview
 from ssl_lab.progress import say
 
+Item = Literal["image", "tokens", "wave"]
 Batch = dict[str, Tensor]
 """Raw items: `image` uint8 or uint16 (b, c, h, w); or `tokens` int64 (b, t), with `document` (b, t) where texts are
-packed and `word` (b, t) where they came split into words; always `index` int64 (b,), and `label` int64 (b,) where there
-is one."""
+packed and `word` (b, t) where they came split into words; or `wave` float32 (b, t) with `length` int64 (b,), in
+samples; always `index` int64 (b,), and `label` int64 (b,) where there is one."""
 
 HOLDOUT = "holdout"
 ROW = "row"
@@ -114,11 +115,14 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
     the first that is there. `batch_size` counts all processes.
     """
 
-    key: ClassVar[Literal["image", "tokens"]]
+    key: ClassVar[Item]
     """the key of the items in a batch"""
 
     carried: ClassVar[tuple[str, ...]]
     """what a run gives new data of its own config, so that its backbone gets what it was trained on"""
+
+    exports: ClassVar[frozenset[str]] = frozenset({"safetensors"})
+    """the formats that a model of such data can be exported to"""
 
     unit: ClassVar[str]
     raw_name: ClassVar[str]

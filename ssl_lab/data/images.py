@@ -73,6 +73,7 @@ class Images(Data[ImageSplit, ImageRows]):
     """
 
     key = "image"
+    exports = frozenset({"safetensors", "huggingface", "onnx"})
     carried = ("size", "channels", "mean", "std")
     unit, raw_name = "images", "raw pixels"
 

@@ -11,16 +11,16 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.compute as pc
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ssl_lab.data import labels, tables
-from ssl_lab.data.base import Source, Stored
+from ssl_lab.data.base import Source, Split, Stored
 from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.pixels import pillow, thumbnail
@@ -55,49 +55,71 @@ class ImageSplit(Stored):
 
 
 @dataclass(frozen=True)
-class ImageFiles:
-    """Rows as `datasets` has them, each an image that is still encoded."""
+class EncodedFiles:
+    """Rows as `datasets` has them, each with an item that is still encoded, in the column `key`."""
 
     paths: Sequence[Path]
+    key: str
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, rows: Any) -> dict[str, Any]:
         if isinstance(rows, int):
-            return {"image": _stored(self.paths[rows])}
+            return {self.key: _stored(self.paths[rows])}
         numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
-        return {"image": [_stored(self.paths[number]) for number in numbers]}
+        return {self.key: [_stored(self.paths[number]) for number in numbers]}
 
 
 def _stored(file: Path) -> dict[str, Any]:
     return {"path": str(file), "bytes": None}
 
 
-class HuggingFace(Source[ImageSplit]):
-    """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files; or else a folder of images.
+class Encoded(Source[Split]):
+    """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files; or else a folder of files.
 
-    `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
+    `item` and `label` name the columns; "auto" takes the first column of items and of class labels, and a `label` of
     None ignores labels. Class labels are numbers or texts. `splits`: whether the folders in `path` are splits, or
-    classes, where their names could be both. `metadata`: a CSV file in `path` that has the labels of images, by the
+    classes, where their names could be both. `metadata`: a CSV file in `path` that has the labels of items, by the
     columns `file_name` (from there) and `label`.
     """
+
+    key: ClassVar[str]
+    """the column that the items have here"""
+
+    kind: ClassVar[str]
+    suffixes: ClassVar[Sequence[str]]
+    """what files of items are called, and how their names end, in small letters"""
 
     def __init__(
         self,
         name: str | None,
         path: str | None,
-        config: str | None = None,
-        image: str = "auto",
-        label: str | None = "auto",
-        metadata: str | None = None,
-        splits: bool | None = None,
+        config: str | None,
+        item: str,
+        label: str | None,
+        metadata: str | None,
+        splits: bool | None,
     ):
         self.metadata, self.as_splits = metadata, splits
         self.name, self.path, self.config = name, path, config
-        self.image, self.label = image, label
+        self.item, self.label = item, label
 
-    def splits(self) -> dict[str, ImageSplit]:
+    def feature(self) -> Any:
+        """The class of `datasets` that a column of items has."""
+        raise NotImplementedError
+
+    def split(
+        self,
+        items: Any,
+        identity: str,
+        labels: Int[Tensor, " n"] | None,
+        classes: list[str] | None,
+        columns: Mapping[str, np.ndarray],
+    ) -> Split:
+        raise NotImplementedError
+
+    def splits(self) -> dict[str, Split]:
         """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
         loaded = self._load()
         if loaded is None:
@@ -113,26 +135,26 @@ class HuggingFace(Source[ImageSplit]):
     def _load(self) -> Any:
         if self.path is None:
             if self.name is None:
-                raise UserError("data.path is not set: give a folder of images, data.path=/my/photos")
+                raise UserError(f"data.path is not set: give a folder of {self.kind}, data.path=FOLDER")
             return load_hub(self.name, self.config)
         folder = existing(self.path)
-        if tables := load_parquet(folder, "they need a column of encoded images"):
+        if tables := load_parquet(folder, f"they need a column of encoded {self.kind}"):
             return tables
         if folder.is_file():
-            raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
+            raise UserError(f"data.path: {folder} is a file; give a folder of {self.kind} or Parquet files")
         return None
 
-    def _folder(self, folder: Path) -> dict[str, ImageSplit]:
+    def _folder(self, folder: Path) -> dict[str, Split]:
         folder = folder.absolute()
-        read = read_folder(folder, SUFFIXES, "images", self.as_splits)
+        read = read_folder(folder, self.suffixes, self.kind, self.as_splits)
         given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
         if self.metadata:
             given = labels_beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
         columns = {n: None if v is None else labels.Column(v, f"{folder} ({n})") for n, v in given.items()}
         numbers, classes = numbered(columns)
         return {
-            name: ImageSplit(
-                ImageFiles(split.files),
+            name: self.split(
+                EncodedFiles(split.files, self.key),
                 identity=identity_of(folder, split.files),
                 labels=numbers[name],
                 classes=classes,
@@ -141,25 +163,54 @@ class HuggingFace(Source[ImageSplit]):
             for name, split in read.items()
         }
 
-    def _split(self, rows: Any, split: str, numbers: Tensor | None, classes: list[str] | None) -> ImageSplit:
-        from datasets import Image
-
-        features = rows.features
-        images = [name for name, feature in features.items() if isinstance(feature, Image)]
-        if not images and "image" in features and "bytes" in features["image"]:  # Parquet without the feature's name
-            images = ["image"]
-        image = column(self.image, images, features, "image", str(self.path or self.name))
-        if image is None:
-            raise UserError(f"{self._where(split)} has no column of images; its columns: {', '.join(features)}")
-        encoded = rows.select_columns([image]).cast_column(image, Image(decode=False))
-        if image != "image":
-            encoded = encoded.rename_column(image, "image")
-        return ImageSplit(
-            encoded, identity=rows._fingerprint, labels=numbers, classes=classes, columns=_files(rows, image)
-        )
+    def _split(self, rows: Any, split: str, numbers: Tensor | None, classes: list[str] | None) -> Split:
+        kind, features = self.feature(), rows.features
+        items = [name for name, feature in features.items() if type(feature) is kind]
+        if not items and self.key in features and "bytes" in features[self.key]:  # Parquet without the feature's name
+            items = [self.key]
+        item = column(self.item, items, features, self.key, str(self.path or self.name))
+        if item is None:
+            raise UserError(f"{self._where(split)} has no column of {self.kind}; its columns: {', '.join(features)}")
+        encoded = rows.select_columns([item]).cast_column(item, kind(decode=False))
+        if item != self.key:
+            encoded = encoded.rename_column(item, self.key)
+        return self.split(encoded, rows._fingerprint, numbers, classes, _files(rows, item))
 
     def _where(self, split: str) -> str:
         return f"the split {split!r} of {self.path or self.name}"
+
+
+class HuggingFace(Encoded[ImageSplit]):
+    """Of images; `image` names their column."""
+
+    key, kind, suffixes = "image", "images", SUFFIXES
+
+    def __init__(
+        self,
+        name: str | None,
+        path: str | None,
+        config: str | None = None,
+        image: str = "auto",
+        label: str | None = "auto",
+        metadata: str | None = None,
+        splits: bool | None = None,
+    ):
+        super().__init__(name, path, config, image, label, metadata, splits)
+
+    def feature(self) -> Any:
+        from datasets import Image
+
+        return Image
+
+    def split(
+        self,
+        items: Any,
+        identity: str,
+        labels: Int[Tensor, " n"] | None,
+        classes: list[str] | None,
+        columns: Mapping[str, np.ndarray],
+    ) -> ImageSplit:
+        return ImageSplit(items, identity=identity, labels=labels, classes=classes, columns=columns)
 
 
 class FashionMNIST(Source[ImageSplit]):

@@ -132,6 +132,7 @@ class Text(Data[TextSplit, Texts]):
     """
 
     key = "tokens"
+    exports = frozenset({"safetensors", "huggingface", "onnx"})
     carried = ("tokenizer", "length")
     unit, raw_name = "tokens", "TF-IDF"
 

@@ -28,6 +28,9 @@ def export(config: DictConfig, folder: Path) -> None:
     model = load_model(config.run)
     if not finite(model.backbone.state_dict().values()):
         raise UserError(f"{config.run} has weights that are not finite: its training has diverged")
+    if config.format not in model.data.exports:
+        fit = " or ".join(sorted(model.data.exports))
+        raise UsageError(f"format={config.format} is not made for {model.data.unit}: choose {fit}")
     module, extra = FORMATS[config.format]
     try:
         writer = importlib.import_module(f"ssl_lab.export.{module}")

@@ -18,7 +18,7 @@ from ssl_lab.schedule.base import Schedule
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.views.base import Views
 
-INPUT: dict[str, type[Backbone] | type[Views]] = {"backbone": Backbone, "views": Views}
+Reader = type[Backbone] | type[Views]
 
 
 class PartConfig(Schema):
@@ -78,14 +78,19 @@ def compose(config: Config, data: Data, start: Mapping[str, Tensor] | None = Non
 
 
 def input_parts(config: Config, data: Data) -> tuple[Backbone, Views]:
-    """What items pass first. Raises UsageError where a part does not read what the data give."""
-    for group, base in INPUT.items():
-        kind = offered(config[group]["_target_"], base)
-        if kind.reads != data.key:
-            fit = [name for name, one in options(group, base).items() if one.reads == data.key]
-            what = f"{group} {kind.__name__} reads {kind.reads}, and the data give {data.key}"
-            raise UsageError(f"{what}: {_choice(group, fit)}")
+    """What items pass first. Raises UsageError where a part does not read what the one before gives."""
+    views = offered(config["views"]["_target_"], Views)
+    _check_reads("views", views, Views, data.key, "data")
+    _check_reads("backbone", offered(config["backbone"]["_target_"], Backbone), Backbone, views.shows, "views")
     return build(config["backbone"], Backbone, **data.context), build(config["views"], Views, **data.context)
+
+
+def _check_reads(group: str, part: Reader, base: Reader, given: str, by: str) -> None:
+    if part.reads != given:
+        fit = [name for name, one in options(group, base).items() if one.reads == given]
+        raise UsageError(
+            f"{group} {part.__name__} reads {part.reads}, and the {by} give {given}: {_choice(group, fit)}"
+        )
 
 
 def _check(objective: type[Objective], backbone: Backbone, views: Views) -> None:

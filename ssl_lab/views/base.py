@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from ssl_lab.data.base import Batch
+from ssl_lab.data.base import Batch, Item
 from ssl_lab.preview import Preview
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
@@ -18,8 +18,11 @@ class Views(nn.Module):
     of rows of the global batch, of a size that divides what each process has, so that any number of them mix alike.
     """
 
-    reads: ClassVar[Literal["image", "tokens"]]
+    reads: ClassVar[Item]
     """the key of the items that it takes"""
+
+    shows: ClassVar[Literal["image", "tokens", "wave", "log-mel"]]
+    """what it makes of them, for a backbone to read"""
 
     makes: ClassVar[frozenset[str]]
     """the keys that it can add to a batch"""

@@ -17,7 +17,7 @@ from ssl_lab.views.base import Views
 class ImageViews(Views):
     """Of images normalised by the `mean` and `std` of each channel, which are those of values in [0, 1]."""
 
-    reads = "image"
+    reads = shows = "image"
     mean: Tensor
     std: Tensor
 

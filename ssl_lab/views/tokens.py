@@ -16,7 +16,7 @@ from ssl_lab.views.base import Views
 class TokenViews(Views):
     """`special` says of each token of the vocabulary whether it stands for no text, such as [CLS] and [PAD]."""
 
-    reads = "tokens"
+    reads = shows = "tokens"
     special: Tensor
 
     def __init__(self, tokenizer: Tokenizer):
