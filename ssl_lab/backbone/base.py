@@ -11,7 +11,7 @@ class Backbone(nn.Module):
     """Called with items `(b, …)`, gives vectors `(b, width)`, which are embedded, searched and classified."""
 
     reads: ClassVar[Literal["image", "tokens", "wave", "log-mel"]]
-    """what the views have to show it"""
+    """what the views have to show it: items `(b, …)` as theirs `plain` gives them"""
 
     gives: ClassVar[frozenset[str]] = frozenset({"vector"})
     """besides `vector`: `tokens`, where it has `tokens(items)`, `words`, where it has a table of them, and `patches`,

@@ -34,7 +34,8 @@ def decoded(split: ImageSplit, form: Form, max_bad: int, hide: bool = False) -> 
     key = [VERSION, split.identity, len(split), *astuple(form)]
     folder = cached("images", key, lambda folder: _write(split, form, folder))
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    _report([f"{hidden(path) if hide else path}: {reason}" for path, reason in card["bad"]], max_bad, len(split))
+    bad = [f"{hidden(path) if hide else path}: {reason}" for path, reason in card["bad"]]
+    report_bad(bad, max_bad, len(split), "images")
     _say(Looks(**card["looks"]), form)
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
     return images, torch.from_numpy(np.load(folder / "rows.npy")), card["fingerprint"]
@@ -127,11 +128,12 @@ def _say(looks: Looks, form: Form, which: str = "") -> None:
         say(f"the brightest pixel of all{which} has {share}: are these 12 bits? data.range=[0,4095] would say so")
 
 
-def _report(bad: list[str], max_bad: int, total: int) -> None:
+def report_bad(bad: list[str], max_bad: int, total: int, kind: str) -> None:
+    """Raises UserError where more than `max_bad` of so many items are bad, or all."""
     if not bad:
         return
     shown: Iterator[str] = (f"\n  {line}" for line in [*bad[:5], *(["…"] if len(bad) > 5 else [])])
-    text = f"{len(bad):,} of {total:,} images could not be decoded:" + "".join(shown)
+    text = f"{len(bad):,} of {total:,} {kind} could not be decoded:" + "".join(shown)
     if len(bad) == total or len(bad) > max_bad:
         raise UserError(f"{text}\nremove them, or allow more with data.max_bad={len(bad)} (now {max_bad})")
     say(f"{text}\nthey are left out")

@@ -1,0 +1,145 @@
+"""Log-mel spectrograms of waves: a short-time Fourier transform, mel filters (Slaney 1998), the logarithm.
+
+Definitions are those of librosa, which the tests compare with: a periodic Hann window, frames centred on multiples of
+the hop with zeros around the wave, power, filters of area 1. The logarithm is natural, of at least `FLOOR`, so that
+silence is a number, too.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_lab.domains import Count, NotNegative, Positive
+from ssl_lab.errors import UsageError
+
+FLOOR = 1e-6
+"""of the mel power; the quantisation of 16 bits is far below it, a quiet room above"""
+
+PADDING = -100.0
+"""what a normalised log-mel has where there is no sound any more; a sound is never that faint"""
+
+
+@dataclass(frozen=True)
+class MelOptions:
+    """`window` and `hop` in seconds, `lowest` and `highest` in Hz; None: half the sampling rate."""
+
+    window: Positive
+    hop: Positive
+    bands: Count
+    lowest: NotNegative
+    highest: Positive | None = None
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """Waves of `rate` samples a second → log-mels, less `mean` and divided by `std`, which are those of the data."""
+
+    rate: int
+    options: MelOptions
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        highest = self.options.highest or self.rate / 2
+        if highest > self.rate / 2 or self.options.lowest >= highest:
+            what = f"data.mel.lowest={self.options.lowest:g}, data.mel.highest={highest:g}"
+            raise UsageError(f"{what}: bands lie between 0 and half of data.rate={self.rate}, {self.rate / 2:g} Hz")
+        if empty := int((self._filters.sum(1) == 0).sum()):
+            raise UsageError(
+                f"data.mel.bands={self.options.bands}: {empty} of the bands are narrower than what a window of "
+                f"{self.options.window:g} s tells apart: take fewer, or a longer data.mel.window"
+            )
+
+    @property
+    def bands(self) -> int:
+        return self.options.bands
+
+    @property
+    def hop(self) -> int:
+        """In samples."""
+        return max(1, round(self.options.hop * self.rate))
+
+    @property
+    def window(self) -> int:
+        """In samples."""
+        return max(2, round(self.options.window * self.rate))
+
+    @property
+    def fft(self) -> int:
+        """The samples of a transform: a power of two, which the window is padded to."""
+        return 1 << (self.window - 1).bit_length()
+
+    def frames(self, length: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """How many frames so many samples have."""
+        return length // self.hop + 1
+
+    def __call__(self, waves: Float[Tensor, "b t"]) -> Float[Tensor, "b 1 m f"]:
+        """Normalised."""
+        return (self.power(waves).clamp(min=FLOOR).log()[:, None] - self.mean) / self.std
+
+    def padded(self, waves: Float[Tensor, "b t"], length: Int[Tensor, " b"]) -> Float[Tensor, "b 1 m f"]:
+        """The same, with `PADDING` in the frames after the end of each wave."""
+        made = self(waves)
+        after = torch.arange(made.shape[3], device=waves.device) >= self.frames(length)[:, None]
+        return made.masked_fill(after[:, None, None], PADDING)
+
+    def power(self, waves: Float[Tensor, "b t"]) -> Float[Tensor, "b m f"]:
+        spectrum = torch.stft(
+            waves, self.fft, self.hop, self.window, _hann(self.window, waves.device), pad_mode="constant",
+            return_complex=True,
+        )  # fmt: skip
+        power = spectrum.real.square() + spectrum.imag.square()
+        return _on(self, waves.device) @ power
+
+    def normalised(self, mean: float, std: float) -> "LogMel":
+        return replace(self, mean=mean, std=std)
+
+    def statistics(self, waves: Sequence[Float[Tensor, " t"]]) -> tuple[float, float]:
+        """The mean and the deviation over all bands and frames of these waves."""
+        n, total, squares = 0, 0.0, 0.0
+        for wave in waves:
+            values = self(wave[None]).double()
+            n, total, squares = n + values.numel(), total + float(values.sum()), squares + float(values.square().sum())
+        mean = total / n
+        return mean, max(math.sqrt(max(squares / n - mean**2, 0.0)), 1e-3)
+
+    @functools.cached_property
+    def _filters(self) -> Float[np.ndarray, "m k"]:
+        lowest, highest = _mels(np.array([self.options.lowest, self.highest])).tolist()
+        edges = _hertz(np.linspace(lowest, highest, self.bands + 2))
+        of_bins = np.fft.rfftfreq(self.fft, 1 / self.rate)
+        rising = (of_bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
+        falling = (edges[2:, None] - of_bins) / np.diff(edges)[1:, None]
+        return np.minimum(rising, falling).clip(min=0) * 2 / (edges[2:] - edges[:-2])[:, None]
+
+    @property
+    def highest(self) -> float:
+        return self.options.highest or self.rate / 2
+
+
+@functools.lru_cache(maxsize=8)
+def _on(mel: LogMel, device: torch.device) -> Float[Tensor, "m k"]:
+    return torch.from_numpy(mel._filters).float().to(device)
+
+
+@functools.lru_cache(maxsize=8)
+def _hann(window: int, device: torch.device) -> Float[Tensor, " n"]:
+    return torch.hann_window(window, device=device)
+
+
+BREAK, STEP = 1000.0, math.log(6.4) / 27  # Slaney's scale: linear up to 1 kHz, 15 mels there, logarithmic above
+
+
+def _mels(hertz: np.ndarray) -> np.ndarray:
+    above = 15 + np.log(np.maximum(hertz, BREAK) / BREAK) / STEP
+    return np.where(hertz < BREAK, hertz * 3 / 200, above)
+
+
+def _hertz(mels: np.ndarray) -> np.ndarray:
+    return np.where(mels < 15, mels * 200 / 3, BREAK * np.exp(STEP * (mels - 15)))

@@ -1,0 +1,71 @@
+"""One change of a recording at a time, from raw batches to raw batches, as `perturb` has those of images."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_lab.data.base import Batch
+from ssl_lab.randomness import Draw
+from ssl_lab.views.perturb import Perturbation
+
+PIECE = 0.05  # seconds of a recording that change places
+
+
+def sounds(rate: int) -> Mapping[str, Perturbation]:
+    """Those of waves of `rate` samples a second."""
+    return {
+        "gain": Perturbation(gain, (6, 12, 20), "decibels up or down", "kept"),
+        "noise": Perturbation(noise, (20, 10, 0), "decibels of the sound above white noise"),
+        "shift": Perturbation(shift, (0.1, 0.2, 0.4), "share of the clip cut away"),
+        "shuffle": Perturbation(
+            lambda batch, strength, draw: shuffle(batch, strength, draw, rate), (2, 8), "pieces a clip", "broken"
+        ),
+    }
+
+
+def gain(batch: Batch, strength: float, draw: Draw) -> Batch:
+    """Louder or softer by so many decibels."""
+    waves = batch["wave"]
+    sign = torch.where(draw.uniform(len(waves)) < 0.5, -1.0, 1.0).to(waves)
+    return {**batch, "wave": waves * 10 ** (strength * sign / 20)[:, None]}
+
+
+def noise(batch: Batch, strength: float, draw: Draw) -> Batch:
+    """White noise, so many decibels below the sound."""
+    waves, length = batch["wave"], batch["length"]
+    snr = torch.full((len(waves),), float(strength), device=waves.device)
+    return {**batch, "wave": add_noise(waves, length, snr, draw)}
+
+
+def add_noise(
+    waves: Float[Tensor, "b t"], length: Int[Tensor, " b"], snr: Float[Tensor, " b"], draw: Draw
+) -> Float[Tensor, "b t"]:
+    """White noise, `snr` decibels below the mean power of each clip; none after its end."""
+    power = waves.square().sum(1) / length.clamp(min=1)
+    white = 12**0.5 * (draw.uniform(*waves.shape) - 0.5)  # of power 1
+    inside = torch.arange(waves.shape[1], device=waves.device) < length[:, None]
+    return waves + inside * white * (power * 10 ** (-snr / 10)).sqrt()[:, None]
+
+
+def shift(batch: Batch, strength: float, draw: Draw) -> Batch:
+    """Without a share of the clip, at its beginning or at its end."""
+    waves, length = batch["wave"], batch["length"]
+    cut = (strength * length).long()
+    start = torch.where(draw.uniform(len(waves)).to(waves.device) < 0.5, cut, 0)
+    places = start[:, None] + torch.arange(waves.shape[1], device=waves.device)
+    inside = torch.arange(waves.shape[1], device=waves.device) < (length - cut)[:, None]
+    moved = waves.gather(1, places.clamp(max=waves.shape[1] - 1))
+    return {**batch, "wave": torch.where(inside, moved, 0), "length": length - cut}
+
+
+def shuffle(batch: Batch, strength: float, draw: Draw, rate: int) -> Batch:
+    """So many pieces of equal length change places: what is said is gone, the voice stays."""
+    waves, pieces = batch["wave"].clone(), int(strength)
+    order = draw.uniform(len(waves), pieces).argsort(1).tolist()
+    for wave, length, new in zip(waves, batch["length"].tolist(), order, strict=True):
+        size = length // pieces
+        whole = wave[: size * pieces].view(pieces, size)
+        wave[: size * pieces] = whole[new].flatten()
+    return {**batch, "wave": waves}
