@@ -4,21 +4,25 @@ import math
 from dataclasses import dataclass
 from pydoc_data.topics import topics
 
+import numpy as np
 import pandas
+import soundfile
 
 ITEMS = 6  # in the batches of the tests of objectives
 
 
 @dataclass(frozen=True)
 class Part:
-    """`needs`: what has to be chosen besides so that `ssl-lab pretrain` takes it; PATH is a folder with texts."""
+    """`needs`: what has to be chosen besides so that `ssl-lab pretrain` takes it; PATH has texts and sounds."""
 
     needs: tuple[str, ...] = ()
 
     def overrides(self, folder):
-        """In `folder` the texts are written."""
+        """In `folder` these are written."""
         for name in ("a", "b"):
             (folder / f"{name}.txt").write_text(topics["import"])
+        for seed in range(4):
+            soundfile.write(folder / f"{seed}.wav", np.random.default_rng(seed).uniform(-0.5, 0.5, 16_000), 16_000)
         pandas.DataFrame({"text": [topics["import"]] * 2}).to_parquet(folder / "train.parquet")
         return [value.replace("PATH", str(folder)) for value in self.needs]
 
@@ -52,10 +56,16 @@ OBJECTIVES = {
     "vicreg": Objective((*IMAGES, "objective.expander=[16,16,8]", "optimizer.lr=0.01"), collapsed=25 * 2 * 0.99),
 }  # fmt: skip
 
+AUDIO = ("data=audio_folder", "data.path=PATH", "data.statistics=[-8,3]", "data.seconds=1")
+SOUND = Part((*AUDIO, "backbone=audio_small", "backbone.widths=[4,8]"))
+
 PARTS: dict[str, dict[str, Part]] = {
     "backbone": {
+        "audio_small": Part(AUDIO),
+        "audio_transformer": Part(AUDIO),
         "convnet": Part(),
         "hub": Part(("backbone.name=x",)),
+        "hub_audio": Part(("backbone.name=x", *AUDIO, "views=audio_waves")),
         "hub_text": Part(("backbone.name=x", *TEXT_NET.needs)),
         "resnet18": Part(),
         "resnet50": Part(),
@@ -67,6 +77,7 @@ PARTS: dict[str, dict[str, Part]] = {
     },
     "callbacks": {"default": Part(), "word_vectors": Part()},
     "data": {
+        "audio_folder": SOUND,
         "brown": TEXT,
         "cifar10": Part(),
         "cifar100": Part(),
@@ -76,6 +87,7 @@ PARTS: dict[str, dict[str, Part]] = {
         "hub_text": TEXT,
         "image_folder": Part(("data.path=x",)),
         "imagenette": Part(),
+        "spoken_digits": SOUND,
         "sst2": TEXT,
         "stl10": Part(),
         "text_files": TEXT,
@@ -88,5 +100,13 @@ PARTS: dict[str, dict[str, Part]] = {
     "optimizer": {"adamw": Part(), "lars": Part(), "muon": Part(), "sgd": Part()},
     "schedule": {"constant": Part(), "cosine": Part()},
     "vectors": dict.fromkeys(("auto", "exact", "flat", "hnsw", "ivf"), Part(("embeddings=x",))),
-    "views": {"grey_crops": Part(), "mask_tokens": Part(("data=text_files", *TEXT.needs)), "two_crops": Part()},
+    "views": {
+        "audio_byola": SOUND,
+        "audio_crops": SOUND,
+        "audio_segments": SOUND,
+        "audio_waves": Part((*AUDIO, "backbone=hub_audio", "backbone.name=x")),
+        "grey_crops": Part(),
+        "mask_tokens": Part(("data=text_files", *TEXT.needs)),
+        "two_crops": Part(),
+    },
 }

@@ -29,12 +29,12 @@ class Hub(Backbone):
 
     def __init__(self, name: str, pretrained: bool = True):
         super().__init__()
-        self.model: Any = _load(name, pretrained)
+        self.model: Any = load(name, pretrained)
         self.width = getattr(self.model.config, "hidden_sizes", [0])[-1] or self.model.config.hidden_size
 
     @property
     def stack(self) -> Sequence[nn.Module]:
-        return _stack(self.model)
+        return layers_of(self.model)
 
     def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
         output = self.model(pixel_values=items)
@@ -56,7 +56,7 @@ class HubText(Backbone):
 
     def __init__(self, name: str, tokenizer: Tokenizer, pretrained: bool = True):
         super().__init__()
-        self.model: Any = _load(name, pretrained)
+        self.model: Any = load(name, pretrained)
         self.first = _first_position(self.model)
         longest = int(getattr(self.model.config, "max_position_embeddings", 512)) - self.first
         self.width, self.length, self.pad = self.model.config.hidden_size, longest, tokenizer.pad
@@ -79,7 +79,7 @@ class HubText(Backbone):
 
     @property
     def stack(self) -> Sequence[nn.Module]:
-        return _stack(self.model)
+        return layers_of(self.model)
 
     @property
     def words(self) -> nn.Embedding:
@@ -143,7 +143,8 @@ def _begins(document: Int[Tensor, "b t"]) -> Bool[Tensor, "b t"]:
     return begins
 
 
-def _load(name: str, pretrained: bool) -> Any:
+def load(name: str, pretrained: bool) -> Any:
+    """A model of `transformers`. Raises UserError where there is none of that name, or no library."""
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError as error:
@@ -156,7 +157,7 @@ def _load(name: str, pretrained: bool) -> Any:
         raise UserError(f"backbone.name={name} could not be loaded: {str(error).splitlines()[0]}") from error
 
 
-def _stack(model: nn.Module) -> Sequence[nn.Module]:
+def layers_of(model: nn.Module) -> Sequence[nn.Module]:
     """The list of modules that holds most of the parameters: every architecture calls it by another name."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return list(max(lists, key=lambda layers: sum(p.numel() for p in layers.parameters()), default=()))

@@ -153,7 +153,7 @@ class Audio(Data[AudioSplit, Clips]):
             yield {**padded([wave_of(items[i], self.form) for i in index.tolist()]), "index": index}
 
 
-def padded(waves: Sequence[Float[np.ndarray, " t"]]) -> Batch:
+def padded(waves: Sequence[Float[np.ndarray, " _"]]) -> Batch:
     lengths = torch.tensor([len(wave) for wave in waves])
     batch = torch.zeros(len(waves), int(lengths.max()))
     for row, wave in zip(batch, waves, strict=True):

@@ -100,7 +100,7 @@ class LogMel:
     def normalised(self, mean: float, std: float) -> "LogMel":
         return replace(self, mean=mean, std=std)
 
-    def statistics(self, waves: Sequence[Float[Tensor, " t"]]) -> tuple[float, float]:
+    def statistics(self, waves: Sequence[Float[Tensor, " _"]]) -> tuple[float, float]:
         """The mean and the deviation over all bands and frames of these waves."""
         n, total, squares = 0, 0.0, 0.0
         for wave in waves:

@@ -100,7 +100,7 @@ class Waves:
 class Card:
     """What was found: `bad`, where and why; files by their `rates` and `channels`; how many are `cut` or `clipped`."""
 
-    bad: list[tuple[str, str]] = field(default_factory=list)
+    bad: list[list[str]] = field(default_factory=list)
     rates: dict[str, int] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
     cut: int = 0
@@ -139,7 +139,7 @@ def _write(split: AudioSplit, form: Form, folder: Path) -> None:
         for part in progress(work, len(starts), f"decoding {len(split):,} recordings"):
             for row, clip in part:
                 if isinstance(clip, str):
-                    card.bad.append((_where(split, row), clip))
+                    card.bad.append([_where(split, row), clip])
                     continue
                 card.add(clip)
                 file.write(clip.wave.tobytes())

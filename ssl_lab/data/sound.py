@@ -9,7 +9,7 @@ import io
 import math
 import struct
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -85,7 +85,7 @@ def decode(stored: dict[str, Any], form: Form) -> Clip:
     return Clip(wave, rate, values.shape[1], cut, full > CLIPPED)
 
 
-def _opened(stored: dict[str, Any]) -> BinaryIO:
+def _opened(stored: dict[str, Any]) -> io.BufferedIOBase:
     return io.BytesIO(stored["bytes"]) if stored.get("bytes") else open(stored["path"], "rb")
 
 
@@ -97,7 +97,7 @@ def resampled(wave: Float[np.ndarray, " t"], rate: int, target: int) -> Float[np
     return resample_poly(wave, target // common, rate // common).astype(np.float32)
 
 
-def _fits(file: BinaryIO) -> bool:
+def _fits(file: io.BufferedIOBase) -> bool:
     """Whether the parts of a WAV file fill it as its header says, and an OGG file has its last page."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)

@@ -18,7 +18,7 @@ from ssl_lab.data.logmel import PADDING, LogMel
 from ssl_lab.domains import Between, NotNegative, Number, Positive, Positives, Share, valid
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb_sounds import add_noise
-from ssl_lab.views.sounds import SoundViews, crop, partners, warp
+from ssl_lab.views.sounds import LogMelViews, crop, partners, warp
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Augment:
         loudness = (power / power[partner]).sqrt() * _decibels(-below)
         return waves + inside * waves[partner] * loudness[:, None]
 
-    def _of_log_mel(self, made: Float[Tensor, "b 1 m f"], mel: LogMel, draw: Draw) -> Float[Tensor, "b 1 m f"]:
+    def _of_log_mel(self, made: Float[Tensor, "b 1 m f"], mel: LogMel, draw: Draw) -> Float[Tensor, "b 1 m g"]:
         b, _, bands, frames = made.shape
         sound = made[:, :, :1] > PADDING / 2  # (b, 1, 1, f)
         real = torch.where(sound, made, 0)
@@ -90,7 +90,7 @@ class Augment:
         return torch.where(sound, real, PADDING)
 
 
-class AudioCrops(SoundViews):
+class AudioCrops(LogMelViews):
     """`views` (2, b, 1, m, f); `second` says only what differs from `augment`."""
 
     makes = frozenset({"views"})

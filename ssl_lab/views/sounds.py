@@ -5,6 +5,7 @@ Views of log-mels are warped by a grid for each clip: both axes at once, by bili
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -24,9 +25,9 @@ BLOCK = 8
 
 
 class SoundViews(Views):
-    """Log-mels (b, 1, m, f), normalised; `PADDING` stands in the frames after the end of a clip."""
+    """Of recordings, whatever is made of them."""
 
-    reads, shows = "wave", "log-mel"
+    reads = "wave"
 
     def __init__(self, mel: LogMel):
         super().__init__()
@@ -36,16 +37,28 @@ class SoundViews(Views):
     def perturbations(self) -> Mapping[str, Perturbation]:
         return perturb_sounds.sounds(self.mel.rate)
 
-    def plain(self, batch: Batch) -> Batch:
-        """`input` (b, 1, m, f): all of each clip."""
-        return {**batch, "input": self.mel.padded(batch["wave"], batch["length"])}
+    def look(self, view: Float[Tensor, "*shape"]) -> SoundPreview:
+        """At one view of one recording."""
+        raise NotImplementedError
 
     def preview(self, made: Batch) -> list[list[SoundPreview]]:
         """The clips, then their views, a row each."""
         lengths = made["length"].tolist()
         waves = [wave[:length].cpu().numpy() for wave, length in zip(made["wave"], lengths, strict=True)]
-        heard = [SoundPreview(wave, self.mel.rate) for wave in waves]
-        return [heard, *([SoundPreview(None, self.mel.rate, one[0].cpu()) for one in view] for view in made["views"])]
+        return [[SoundPreview(wave, self.mel.rate) for wave in waves], *([*map(self.look, v)] for v in made["views"])]
+
+
+class LogMelViews(SoundViews):
+    """Log-mels (b, 1, m, f), normalised; `PADDING` stands in the frames after the end of a clip."""
+
+    shows = "log-mel"
+
+    def plain(self, batch: Batch) -> Batch:
+        """`input` (b, 1, m, f): all of each clip."""
+        return {**batch, "input": self.mel.padded(batch["wave"], batch["length"])}
+
+    def look(self, view: Float[Tensor, "1 m f"]) -> SoundPreview:
+        return SoundPreview(None, self.mel.rate, view[0].cpu())
 
 
 def crop(
@@ -73,10 +86,11 @@ def warp(
     bands: tuple[Float[Tensor, " b"], Float[Tensor, " b"]],
     frames: tuple[Float[Tensor, " b"], Float[Tensor, " b"]],
     size: tuple[int, int],
+    outside: Literal["border", "zeros"] = "border",
 ) -> Float[Tensor, "b 1 m2 f2"]:
     """Of each image the part that begins at `bands[0]`, `frames[0]` and goes on for `bands[1]`, `frames[1]`, resized.
 
-    What lies outside is as the border.
+    What lies outside is as the border, or zero.
     """
     axes = []
     for (start, extent), target, source in zip((bands, frames), size, images.shape[2:], strict=True):
@@ -84,4 +98,4 @@ def warp(
         axes.append(2 * (start[:, None] + extent[:, None] * step) / source - 1)  # (b, target), -1 … 1 from edge to edge
     y, x = axes
     grid = torch.stack([x[:, None].expand(-1, y.shape[1], -1), y[:, :, None].expand(-1, -1, x.shape[1])], 3)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
