@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_lab.data.base import Batch
 from ssl_lab.data.logmel import PADDING, LogMel
-from ssl_lab.domains import Between, NotNegative, Number, Positive, Positives, Share, valid
+from ssl_lab.domains import Between, NotNegative, Number, Positive, Positives, Share, Shares, valid
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb_sounds import add_noise
 from ssl_lab.views.sounds import LogMelViews, crop, partners, warp
@@ -26,7 +26,9 @@ class Augment:
     """The parameters of one view. Probabilities of 0 switch an operation off."""
 
     seconds: Positive
-    """of a crop; shorter clips end in padding"""
+    """of a crop; shorter ones end in padding"""
+    share: Shares
+    """least and greatest share of a clip that a crop covers, where that is shorter"""
     polarity: Share
     """probability of a wave upside down"""
     gain: Between
@@ -52,7 +54,7 @@ class Augment:
         self, waves: Float[Tensor, "b t"], length: Int[Tensor, " b"], mel: LogMel, draw: Draw
     ) -> Float[Tensor, "b 1 m f"]:
         b, samples = len(waves), round(self.seconds * self.tempo[1] * mel.rate)
-        taken, length = crop(waves, length, samples, draw)
+        taken, length = crop(waves, length, samples, draw, self.share)
         taken = taken * torch.where(draw.uniform(b) < self.polarity, -1.0, 1.0)[:, None]
         taken = taken * _decibels(_between(self.gain, draw.uniform(b)))[:, None]
         if self.mix:

@@ -4,7 +4,7 @@ Views of log-mels are warped by a grid for each clip: both axes at once, by bili
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -62,15 +62,23 @@ class LogMelViews(SoundViews):
 
 
 def crop(
-    waves: Float[Tensor, "b t"], length: Int[Tensor, " b"], samples: int, draw: Draw
+    waves: Float[Tensor, "b t"],
+    length: Int[Tensor, " b"],
+    samples: int,
+    draw: Draw,
+    share: Sequence[float] = (1.0, 1.0),
 ) -> tuple[Float[Tensor, "b {samples}"], Int[Tensor, " b"]]:
-    """So many samples from somewhere in each clip, zeros after its end, and how many of them are sound."""
-    spare = (length - samples).clamp(min=0)
-    start = (draw.uniform(len(waves)) * (spare + 1)).long()
-    places = start[:, None] + torch.arange(samples, device=waves.device)
-    inside = places < length[:, None]
-    taken = waves.gather(1, places.clamp(max=waves.shape[1] - 1))
-    return torch.where(inside, taken, 0), inside.sum(1)
+    """So many samples from somewhere in each clip, and how many of them are sound: zeros come after these.
+
+    Of a clip no more than a share between these two is taken.
+    """
+    b = len(waves)
+    most = (length * (share[0] + (share[1] - share[0]) * draw.uniform(b))).ceil().long()
+    taken = most.clamp(min=1, max=samples)
+    start = (draw.uniform(b) * (length - taken + 1)).long()
+    step = torch.arange(samples, device=waves.device)
+    places = (start[:, None] + step).clamp(max=waves.shape[1] - 1)
+    return torch.where(step < taken[:, None], waves.gather(1, places), 0), taken
 
 
 def partners(rows: int, draw: Draw) -> Int[Tensor, " {rows}"]:
