@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ssl_lab.data import labels, tables
 from ssl_lab.data.base import Source, Stored
+from ssl_lab.data.columns import Table
 from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.pixels import pillow, thumbnail
@@ -107,8 +108,11 @@ class HuggingFace(Source[ImageSplit]):
         return {name: self._split(rows, name, numbers[name], classes) for name, rows in loaded.items()}
 
     def _labels(self, rows: Any, where: str) -> labels.Column | None:
+        return labels_of(rows, self._label(rows, where), where)
+
+    def _label(self, rows: Any, where: str) -> str | None:
         kinds = [name for name, feature in rows.features.items() if type(feature).__name__ == "ClassLabel"]
-        return labels_of(rows, self.label, kinds, where)
+        return label_column(rows, self.label, kinds, where)
 
     def _load(self) -> Any:
         if self.path is None:
@@ -155,7 +159,12 @@ class HuggingFace(Source[ImageSplit]):
         if image != "image":
             encoded = encoded.rename_column(image, "image")
         return ImageSplit(
-            encoded, identity=rows._fingerprint, labels=numbers, classes=classes, columns=_files(rows, image)
+            encoded,
+            identity=rows._fingerprint,
+            labels=numbers,
+            classes=classes,
+            columns=_files(rows, image),
+            table=Table(rows, [image, self._label(rows, self._where(split))]),
         )
 
     def _where(self, split: str) -> str:
@@ -299,10 +308,14 @@ def column(chosen: str | None, names: list[str], features: Any, what: str, where
     return chosen
 
 
-def labels_of(rows: Any, chosen: str | None, kinds: list[str], where: str) -> labels.Column | None:
-    """Those of the chosen column of `datasets`; "auto": the first of `kinds`, or else `label`, in any case."""
+def label_column(rows: Any, chosen: str | None, kinds: list[str], where: str) -> str | None:
+    """The name of the chosen column of `datasets`; "auto": the first of `kinds`, or else `label`, in any case."""
     names = [*kinds, *(name for name in rows.features if name.lower() == "label")]
-    label = column(chosen, names, rows.features, "label", where)
+    return column(chosen, names, rows.features, "label", where)
+
+
+def labels_of(rows: Any, label: str | None, where: str) -> labels.Column | None:
+    """Those of a column of `datasets`; None without one."""
     if label is None:
         return None
     values = list(rows[label])
