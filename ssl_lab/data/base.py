@@ -431,6 +431,8 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         for role in {self.splits[role]: role for role in ("bank", "train")}.values():
             groups, rows = shared(test.numpy(), torch.as_tensor(self.groups(role)).numpy())
             if groups:
-                name = self.splits[role]
-                what = f"{groups:,} groups (data.group={self.group}) of {self.splits['test']!r} are in {name!r} too"
-                say(f"warning: {what}: {rows:,} of its {len(test):,} rows; data.test=holdout keeps groups whole")
+                name, what = self.splits[role], f"{groups:,} group{'s' if groups > 1 else ''} (data.group={self.group})"
+                where = f"of {self.splits['test']!r} {'are' if groups > 1 else 'is'} in {name!r} too"
+                say(
+                    f"warning: {what} {where}: {rows:,} of its {len(test):,} rows; data.test=holdout keeps groups whole"
+                )

@@ -73,4 +73,4 @@ def word(value: Value) -> str:
 
 
 def words(values: np.ndarray | Sequence[Any]) -> np.ndarray:
-    return np.array([word(value) for value in np.asarray(values).tolist()], dtype=str)
+    return np.array([word(value) for value in np.asarray(values, dtype=object).tolist()], dtype=str)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ssl_lab.data import labels, tables
 from ssl_lab.data.base import Source, Stored
-from ssl_lab.data.columns import Table
+from ssl_lab.data.columns import Table, words
 from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.pixels import pillow, thumbnail
@@ -130,8 +130,9 @@ class HuggingFace(Source[ImageSplit]):
         folder = folder.absolute()
         read = read_folder(folder, SUFFIXES, "images", self.as_splits)
         given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
+        cells: dict[str, dict[str, np.ndarray]] = {}
         if self.metadata:
-            given = labels_beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
+            given, cells = beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
         columns = {n: None if v is None else labels.Column(v, f"{folder} ({n})") for n, v in given.items()}
         numbers, classes = numbered(columns)
         return {
@@ -141,6 +142,7 @@ class HuggingFace(Source[ImageSplit]):
                 labels=numbers[name],
                 classes=classes,
                 columns={"file": np.array([str(file) for file in split.files])},
+                table=cells.get(name, {}),
             )
             for name, split in read.items()
         }
@@ -270,10 +272,13 @@ def existing(path: str) -> Path:
     return folder
 
 
-def labels_beside(
+def beside(
     file: Path, files: Mapping[str, Sequence[Path]], chosen: str | None
-) -> dict[str, Sequence[Any] | None]:
-    """The labels that a CSV file gives to files, by their paths from where it lies; None for those that it lacks."""
+) -> tuple[dict[str, Sequence[Any] | None], dict[str, dict[str, np.ndarray]]]:
+    """The labels that a CSV file gives to files, by their paths from where it lies, and its other cells by column.
+
+    A label is None, and a cell "", where it has none for a file.
+    """
     if not file.is_file() or file.suffix not in tables.SUFFIXES:
         kinds = " or ".join(tables.SUFFIXES)
         raise UserError(f"data.source.metadata: {file} could not be read: it should be a file {kinds}")
@@ -281,11 +286,18 @@ def labels_beside(
     names = {name: None for name in table.column_names}
     column("file_name", [], names, "metadata", str(file))
     label = column("label" if chosen in (None, "auto") else chosen, [], names, "label", str(file))
-    known = dict(zip(table["file_name"].to_pylist(), _as_numbers(table[str(label)].to_pylist()), strict=True))
-    found = {split: [known.get(str(one.relative_to(file.parent))) for one in some] for split, some in files.items()}
+    place = {name: row for row, name in enumerate(table["file_name"].to_pylist())}
+    rows = {split: [place.get(str(one.relative_to(file.parent))) for one in some] for split, some in files.items()}
+
+    def of(values: list[Any], split: str) -> list[Any]:
+        return [None if row is None else values[row] for row in rows[split]]
+
+    known = _as_numbers(table[str(label)].to_pylist())
+    found = {split: of(known, split) for split in files}
     if not any(value is not None for values in found.values() for value in values):
         raise UserError(f"{file} has a label for none of the images: file_name has to be a path from {file.parent}")
-    return dict(found)
+    others = {name: table[name].to_pylist() for name in names if name not in ("file_name", label)}
+    return dict(found), {split: {name: words(of(v, split)) for name, v in others.items()} for split in files}
 
 
 def identity_of(folder: Path, files: Sequence[Path]) -> str:
