@@ -36,7 +36,9 @@ class Online(Occasional):
         if data.rows["bank"].labels is None:
             return
         known = (data.labels("bank") >= 0).nonzero()[:, 0]
-        places, is_query = held_out_rows(len(known), self.rows, module.seed)
+        groups = data.groups("bank")
+        of_known = None if groups is None else groups[known]
+        places, is_query = held_out_rows(len(known), self.rows, module.seed, of_known)
         held_out = known[places], is_query
         # consecutive rows for each process, so that all of them stand in their order again when they are gathered
         places, is_query = (part.tensor_split(trainer.world_size)[trainer.global_rank] for part in held_out)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
+from ssl_lab.data.columns import safe
 from ssl_lab.data.decoding import hidden
 from ssl_lab.data.logmel import LogMel, MelOptions
 from ssl_lab.data.order import ByLength
@@ -73,9 +74,11 @@ class Audio(Data[AudioSplit, Clips]):
         statistics: tuple[float, Positive] | None = None,
         splits: bool | None = None,
         hide_paths: bool = False,
+        group: str | None = None,
+        test_on: Mapping[str, Sequence[Any]] | None = None,
     ):
         more = {} if splits is None else {"splits": splits}
-        super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed)
+        super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed, group, test_on)
         self.plain_mel, self.statistics = LogMel(rate, mel), statistics
         self.form = Form(rate, seconds, self.plain_mel.window)
         self.max_bad, self.hide_paths = max_bad, hide_paths
@@ -83,11 +86,15 @@ class Audio(Data[AudioSplit, Clips]):
     def read(self, split: AudioSplit) -> Clips:
         waves, rows, key = decoded(split, self.form, self.max_bad, self.hide_paths)
         self.fingerprint += key[:16]
-        columns = {name: values[rows] for name, values in split.columns.items()} | {ROW: rows}
+        known = {**{safe(name): values for name, values in split.table.items()}, **split.columns}
+        columns = {name: values[rows] for name, values in known.items()} | {ROW: rows}
         if self.hide_paths and "file" in columns:
-            columns["file"] = np.array([hidden(str(path)) for path in columns["file"]])
+            columns["file"] = np.array([self.shown_path(str(path)) for path in columns["file"]])
         labels = None if split.labels is None else split.labels[rows]
         return Clips(labels, torch.arange(len(waves)), columns, waves)
+
+    def shown_path(self, path: str) -> str:
+        return hidden(path) if self.hide_paths else path
 
     def in_order(self, rows: Clips) -> ByLength:
         return ByLength(rows.lengths, SAMPLES)

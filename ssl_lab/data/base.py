@@ -1,6 +1,7 @@
 """What every data module is: rows by role, their order, and what a model needs to know of its input."""
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ssl_lab.data.groups import GROUP, Holdout, asked, described, keys, numbered, pattern_of, shared
 from ssl_lab.data.order import Batches, EpochOrder, Order, shared_order
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.preview import Preview
@@ -63,7 +65,7 @@ class Rows(Items):
     """Some rows of a split: `labels` of its whole split, or None, and `index`, their places there, ascending.
 
     `columns`: what else is known of the rows of the whole split, numbers or strings, and goes into embedding sets:
-    `ROW`, and what the source gives.
+    `ROW`, and those of its `Stored`.
     """
 
     labels: Int[Tensor, " n"] | None
@@ -82,6 +84,7 @@ class Rows(Items):
 class Stored:
     """A split as its source gives it. `identity` changes whenever what is stored changes; `columns` as in `Rows`.
 
+    `table`: columns that may be asked for by name besides, by `group` and `test_on`; what is asked for joins `columns`.
     `labels` are numbers of `classes`, which are the same for all splits, -1 for a row without one (`labels.numbered`
     makes them so); None, where the whole split has none.
     """
@@ -90,6 +93,7 @@ class Stored:
     labels: Int[Tensor, " n"] | None = None
     classes: list[str] | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    table: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def preview(self, row: int) -> Preview:
         """What people look at of one row, which alone is read."""
@@ -113,6 +117,9 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
     `train`, `bank` and `test` name splits of the source. A `test` of "holdout" is every 1/`holdout`-th row of the bank,
     kept from training; None is the first of test, validation and such a hold-out that has labels or, where none has,
     the first that is there. `batch_size` counts all processes.
+
+    `group` names the column of what rows belong together by, or is a pattern with a part `(?P<group>…)` of their paths:
+    a group is held out whole. `test_on`: the rows of the bank with these values, by column, are held out instead.
     """
 
     key: ClassVar[Item]
@@ -137,10 +144,19 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         holdout: float,
         batch_size: int,
         seed: int,
+        group: str | None = None,
+        test_on: Mapping[str, Sequence[Any]] | None = None,
     ):
         super().__init__()
+        if test_on and test not in (None, HOLDOUT):
+            raise UsageError(
+                f"data.test={test} and data.test_on both choose the rows that are scored on: leave one out"
+            )
+        if group:
+            pattern_of(group)
         self.source, self.batch_size, self.seed = source, batch_size, seed
-        self.names, self.every = {"train": train, "bank": bank, "test": test}, round(1 / holdout) if holdout else 0
+        self.names, self.group = {"train": train, "bank": bank, "test": test}, group
+        self.holdout = Holdout(round(1 / holdout) if holdout else 0, group, test_on)
         self.rows: dict[str, Kept] = {}
         self.classes: list[str] | None = None
         self.fingerprint = ""
@@ -150,6 +166,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
     def read(self, split: Split) -> Kept:
         """The rows of a split; adds to `fingerprint`. Raises UserError where there is nothing in it."""
         raise NotImplementedError
+
+    def shown_path(self, path: str) -> str:
+        """How the path of an item stands in an error."""
+        return path
 
     def in_order(self, rows: Kept) -> Order:
         """The batches of `rows` for evaluation, each row once."""
@@ -244,8 +264,21 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
             if name not in self.stored and not (role == "test" and name in (None, HOLDOUT)):
                 raise UserError(f"data.{role}: no split {name!r}: {nearest(str(name), self.stored)}")
         train, bank = (str(self.names[role]) for role in ("train", "bank"))
-        test = self.names["test"] or self._unnamed(train, bank)
-        return {"train": train, "bank": bank} | ({"test": test} if test != HOLDOUT or self.every else {})
+        test = HOLDOUT if self.holdout.test_on else self.names["test"] or self._unnamed(train, bank)
+        return {"train": train, "bank": bank} | ({"test": test} if test != HOLDOUT or self.holdout else {})
+
+    @cached_property
+    def read_from(self) -> dict[str, Split]:
+        """The splits that are read, with the columns that options ask for, and `GROUP`."""
+        splits = {name: self.stored[name] for name in self.splits.values() if name != HOLDOUT}
+        known = {name: ChainMap(dict(split.columns), split.table) for name, split in splits.items()}  # type: ignore[arg-type]
+        more = {name: asked(some, self.group, self.holdout.test_on, name) for name, some in known.items()}
+        if self.group:
+            bank_first = {self.splits["bank"]: known[self.splits["bank"]], **known}
+            found = {name: keys(some, self.group, name, self.shown_path) for name, some in bank_first.items()}
+            for name, numbers in numbered(found).items():
+                more[name][GROUP] = numbers
+        return {name: replace(split, columns={**split.columns, **more[name]}) for name, split in splits.items()}
 
     def split_of(self, name: str) -> Split:
         """What the source stores of a split of these data, the hold-out included."""
@@ -262,18 +295,15 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """Reads the rows, once, and says which splits they are. Raises UserError where one cannot be read."""
         if self.rows:
             return
-        read = {name: self.read(self.stored[name]) for name in dict.fromkeys(self.splits.values()) if name != HOLDOUT}
+        read = {name: self.read(split) for name, split in self.read_from.items()}
         self.rows = {role: read[name] for role, name in self.splits.items() if name != HOLDOUT}
         for name, rows in read.items():
             self._check_labels(name, rows)
         self.classes = self.stored[self.splits["bank"]].classes
         if self.held_out:
-            bank = self.rows["bank"]
-            out = torch.arange(len(bank)) % self.every == 0
-            kept = bank.part(~out)
-            train = kept if self.rows["train"] is bank else self.rows["train"]
-            self.rows = {"train": train, "bank": kept, "test": bank.part(out)}
+            self._hold_out()
         say(self._said())
+        self._say_shared()
         self._say_labels()
 
     def train_dataloader(self) -> Batches:
@@ -312,12 +342,35 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
             raise UserError(f"the {role} rows have no labels")
         return chosen.labels[chosen.index[:rows]]
 
+    def groups(self, role: str, rows: int | None = None) -> Int[Tensor, " n"] | None:
+        """The number of the group of each of a role's rows (or of the first so many), the same in all roles; None
+        without `group`."""
+        chosen = self.rows[role]
+        return torch.from_numpy(chosen.columns[GROUP])[chosen.index[:rows]] if self.group else None
+
     def places(self, role: str, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """Where items of these numbers stand among the rows of a role."""
         return torch.searchsorted(self.rows[role].index.to(index.device), index)
 
     def _batches(self, items: Items, order: Order | EpochOrder) -> Batches:
         return Batches(items, order, items.workers)
+
+    def _hold_out(self) -> None:
+        """Takes the test rows out of the bank, and what belongs to them out of the training rows."""
+        bank, train = self.rows["bank"], self.rows["train"]
+        masks = self.holdout.masks(bank.columns, train.columns, self.splits["bank"])
+        if masks is None:
+            out = torch.arange(len(bank)) % self.holdout.every == 0
+            of_train = torch.zeros(len(train), dtype=torch.bool)
+        else:
+            out, of_train = map(torch.from_numpy, masks)
+        kept = bank.part(~out)
+        if train is not bank and of_train.any():
+            name, gone = self.splits["train"], int(of_train.sum())
+            say(f"{gone:,} rows of {name!r} belong to the rows that are scored on, and are kept from training")
+        self.rows = {"train": kept if train is bank else train.part(~of_train), "bank": kept, "test": bank.part(out)}
+        if not len(self.rows["train"]):
+            raise UserError(f"no row of {self.splits['train']!r} is left to be learnt from: all are scored on")
 
     def _unnamed(self, train: str, bank: str) -> str:
         there = [name for name in UNNAMED if name in self.stored and name not in (train, bank)]
@@ -358,6 +411,32 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
             return "no rows are kept to be scored on (data.test=holdout data.holdout=0.1 keeps some)"
         name, rows = self.splits["test"], self.rows["test"]
         kind = "labelled" if rows.labels is not None else "unlabelled"
-        which = f"every {self.every}th row of {self.splits['bank']!r}" if name == HOLDOUT else f"the split {name!r}"
-        how = "" if self.names["test"] else " (data.test names others)"
-        return f"scores are taken on {which}, {len(rows):,} {kind} rows{how}"
+        how = "" if self.names["test"] or self.holdout.test_on else " (data.test names others)"
+        return f"scores are taken on {self._which(name)}, {len(rows):,} {kind} rows{how}"
+
+    def _which(self, name: str) -> str:
+        """The rows that are scored on, in words."""
+        bank = self.splits["bank"]
+        if name != HOLDOUT:
+            return f"the split {name!r}"
+        if self.holdout.test_on:
+            return f"the rows of {bank!r} with {described(self.holdout.test_on)}"
+        held, kept = self.groups("test"), self.groups("bank")
+        if held is None or kept is None:
+            return f"every {self.holdout.every}th row of {bank!r}"
+        groups = len(held.unique())
+        return f"{groups:,} of the {groups + len(kept.unique()):,} groups of {bank!r} (data.group={self.group})"
+
+    def _say_shared(self) -> None:
+        """Which groups stand on both sides, where the split of a source or `test_on` has them so."""
+        test = self.groups("test") if "test" in self.rows else None
+        if test is None:
+            return
+        for role in {self.splits[role]: role for role in ("bank", "train")}.values():
+            groups, rows = shared(test.numpy(), torch.as_tensor(self.groups(role)).numpy())
+            if groups:
+                name, what = self.splits[role], f"{groups:,} group{'s' if groups > 1 else ''} (data.group={self.group})"
+                where = f"of {self.splits['test']!r} {'are' if groups > 1 else 'is'} in {name!r} too"
+                say(
+                    f"warning: {what} {where}: {rows:,} of its {len(test):,} rows; data.test=holdout keeps groups whole"
+                )

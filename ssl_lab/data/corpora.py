@@ -17,9 +17,10 @@ from torch import Tensor
 
 from ssl_lab.data import tables
 from ssl_lab.data.base import Source, Stored
+from ssl_lab.data.columns import Table
 from ssl_lab.data.conll import read_conll
 from ssl_lab.data.labels import numbered
-from ssl_lab.data.sources import by_split, column, existing, labels_of, load_hub, load_parquet
+from ssl_lab.data.sources import by_split, column, existing, label_column, labels_of, load_hub, load_parquet
 from ssl_lab.errors import UserError
 from ssl_lab.preview import TextPreview
 from ssl_lab.progress import say
@@ -148,7 +149,10 @@ class TextTable(Source[TextSplit]):
         labels = (
             {}
             if self.streaming
-            else {name: labels_of(rows, self.label, [], f"{where} ({name})") for name, rows in loaded.items()}
+            else {
+                name: labels_of(rows, self._label(rows, f"{where} ({name})"), f"{where} ({name})")
+                for name, rows in loaded.items()
+            }
         )
         numbers, classes = numbered(labels)
         return {
@@ -171,7 +175,12 @@ class TextTable(Source[TextSplit]):
             raise UserError(f"{where} has no column of strings; its columns: {', '.join(features)}")
         if self.streaming:
             return TextSplit(_Stream(rows, text), identity=f"{where}/{self.config}/{text}")
-        return TextSplit(_Column(rows, text), identity=f"{rows._fingerprint}/{text}", labels=labels, classes=classes)
+        table = Table(rows, [text, self._label(rows, where)])
+        identity = f"{rows._fingerprint}/{text}"
+        return TextSplit(_Column(rows, text), identity=identity, labels=labels, classes=classes, table=table)
+
+    def _label(self, rows: Any, where: str) -> str | None:
+        return label_column(rows, self.label, [], where)
 
 
 @dataclass(frozen=True)

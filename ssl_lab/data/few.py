@@ -1,9 +1,9 @@
-"""Few labels: how many, and which."""
+"""Few labels: how many, and which. Rows that belong together (`data.group`) are drawn, or held out, as whole groups."""
 
 import re
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ssl_lab.errors import UsageError
@@ -38,3 +38,50 @@ def stratified(groups: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, 
     within = torch.arange(len(groups)) - (sizes.cumsum(0) - sizes)[groups[order]]
     quantile = (within + torch.rand(len(sizes), generator=draw)[groups[order]]) / sizes[groups[order]]
     return order[quantile.argsort(stable=True)[:count]].sort().values
+
+
+def stratified_groups(strata: Int[Tensor, " n"], groups: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, " m"]:
+    """Places of the rows of whole groups, ascending: of as many groups as fit into `count` rows.
+
+    A group belongs to the stratum that most of its rows have. The groups of each are taken in random order so that it
+    keeps its share as nearly as can be, and one that no longer fits is passed over. A row of the stratum -1 is never
+    drawn, and does not count. Raises UsageError where the smallest group is larger than `count`.
+    """
+    known = (strata >= 0).nonzero()[:, 0]
+    number = groups[known].unique(return_inverse=True)[1]
+    sizes = number.bincount()
+    if int(sizes.min()) > count:
+        what = f"the smallest group (data.group) has {int(sizes.min()):,} labels, and groups are drawn whole"
+        raise UsageError(f"labels={count}: {what}: ask for so many at least")
+    counts = torch.zeros(len(sizes), int(strata.max()) + 1, dtype=torch.int64)
+    counts.index_put_((number, strata[known]), torch.ones_like(known), accumulate=True)
+    stratum, draw = counts.argmax(1), generator(seed)
+    order = torch.randperm(len(sizes), generator=draw)
+    order = order[stratum[order].argsort(stable=True)]  # stratum by stratum, random within each
+    of_stratum = torch.zeros(counts.shape[1], dtype=torch.int64).index_add_(0, stratum, sizes)
+    before = sizes[order].cumsum(0) - sizes[order] - (of_stratum.cumsum(0) - of_stratum)[stratum[order]]
+    shift = torch.rand(len(order), generator=draw) * sizes[order]
+    quantile = (before + shift) / of_stratum[stratum[order]]
+    drawn = _fitting(order[quantile.argsort(stable=True)], sizes, count)
+    return known[torch.isin(number, drawn)]
+
+
+def whole_groups(groups: Int[Tensor, " n"], rows: int, seed: int) -> Bool[Tensor, " n"]:
+    """Which rows are held out: of random groups, so many rows at most; the smallest group where none is as small, and
+    none where there is but one."""
+    number = groups.unique(return_inverse=True)[1]
+    sizes = number.bincount()
+    drawn = _fitting(torch.randperm(len(sizes), generator=generator(seed)), sizes, rows)
+    if not len(drawn) and len(sizes) > 1:
+        drawn = sizes.argmin()[None]
+    return torch.isin(number, drawn.to(number.device))
+
+
+def _fitting(order: Int[Tensor, " g"], sizes: Int[Tensor, " g"], rows: int) -> Int[Tensor, " d"]:
+    """Of groups in this order, those that still fit into so many rows, one after the other."""
+    drawn: list[int] = []
+    for group, size in zip(order.tolist(), sizes.cpu()[order].tolist(), strict=True):
+        if size <= rows:
+            drawn.append(group)
+            rows -= size
+    return torch.tensor(drawn, dtype=torch.int64)

@@ -4,7 +4,7 @@ A set too large for that is decoded by worker processes, to the same batches.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
@@ -100,9 +100,11 @@ class Images(Data[ImageSplit, ImageRows]):
         range: Between | None = None,
         bits: Literal[8, 16] = 8,
         hide_paths: bool = False,
+        group: str | None = None,
+        test_on: Mapping[str, Sequence[Any]] | None = None,
     ):
         more = {} if splits is None else {"splits": splits}
-        super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed)
+        super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed, group, test_on)
         if not len(mean) == len(std) == channels:
             given = f"data.mean and data.std have {len(mean)} and {len(std)} numbers"
             raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")
@@ -120,7 +122,7 @@ class Images(Data[ImageSplit, ImageRows]):
         index = torch.arange(len(split))
         columns = {**split.columns, ROW: index.numpy()}
         if self.hide_paths and "file" in columns:
-            columns["file"] = np.array([hidden(str(path)) for path in columns["file"]])
+            columns["file"] = np.array([self.shown_path(str(path)) for path in columns["file"]])
         if isinstance(split.images, Tensor):
             shape, dtype = (self.channels, self.size, self.size), f"uint{self.form.bits}"
             given = str(split.images.dtype).removeprefix("torch.")
@@ -139,6 +141,9 @@ class Images(Data[ImageSplit, ImageRows]):
         labels = None if split.labels is None else split.labels[index]
         columns = {name: values[index.numpy()] for name, values in columns.items()}
         return DecodedRows(labels, torch.arange(len(images)), columns, images)
+
+    def shown_path(self, path: str) -> str:
+        return hidden(path) if self.hide_paths else path
 
     def in_order(self, rows: ImageRows) -> InOrder:
         return InOrder(range(len(rows)), 1000)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from ssl_lab.data.base import Stored
 from ssl_lab.data.caching import cached
@@ -67,15 +65,8 @@ class Recordings(Encoded[AudioSplit]):
 
         return Audio
 
-    def split(
-        self,
-        items: Any,
-        identity: str,
-        labels: Int[Tensor, " n"] | None,
-        classes: list[str] | None,
-        columns: Mapping[str, np.ndarray],
-    ) -> AudioSplit:
-        return AudioSplit(clips=items, identity=identity, labels=labels, classes=classes, columns=columns)
+    def split(self, items: Any, **known: Any) -> AudioSplit:
+        return AudioSplit(clips=items, **known)
 
 
 @dataclass(frozen=True)

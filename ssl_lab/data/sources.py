@@ -16,11 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from ssl_lab.data import labels, tables
 from ssl_lab.data.base import Source, Split, Stored
+from ssl_lab.data.columns import Table, words
 from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.pixels import pillow, thumbnail
@@ -109,14 +110,8 @@ class Encoded(Source[Split]):
         """The class of `datasets` that a column of items has."""
         raise NotImplementedError
 
-    def split(
-        self,
-        items: Any,
-        identity: str,
-        labels: Int[Tensor, " n"] | None,
-        classes: list[str] | None,
-        columns: Mapping[str, np.ndarray],
-    ) -> Split:
+    def split(self, items: Any, **known: Any) -> Split:
+        """Of encoded items, with what else is `known` of them: the fields of `Stored`."""
         raise NotImplementedError
 
     def splits(self) -> dict[str, Split]:
@@ -129,8 +124,11 @@ class Encoded(Source[Split]):
         return {name: self._split(rows, name, numbers[name], classes) for name, rows in loaded.items()}
 
     def _labels(self, rows: Any, where: str) -> labels.Column | None:
+        return labels_of(rows, self._label(rows, where), where)
+
+    def _label(self, rows: Any, where: str) -> str | None:
         kinds = [name for name, feature in rows.features.items() if type(feature).__name__ == "ClassLabel"]
-        return labels_of(rows, self.label, kinds, where)
+        return label_column(rows, self.label, kinds, where)
 
     def _load(self) -> Any:
         if self.path is None:
@@ -148,8 +146,9 @@ class Encoded(Source[Split]):
         folder = folder.absolute()
         read = read_folder(folder, self.suffixes, self.kind, self.as_splits)
         given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
+        cells: dict[str, dict[str, np.ndarray]] = {}
         if self.metadata:
-            given = labels_beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
+            given, cells = beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
         columns = {n: None if v is None else labels.Column(v, f"{folder} ({n})") for n, v in given.items()}
         numbers, classes = numbered(columns)
         return {
@@ -159,6 +158,7 @@ class Encoded(Source[Split]):
                 labels=numbers[name],
                 classes=classes,
                 columns={"file": np.array([str(file) for file in split.files])},
+                table=cells.get(name, {}),
             )
             for name, split in read.items()
         }
@@ -174,7 +174,14 @@ class Encoded(Source[Split]):
         encoded = rows.select_columns([item]).cast_column(item, kind(decode=False))
         if item != self.key:
             encoded = encoded.rename_column(item, self.key)
-        return self.split(encoded, rows._fingerprint, numbers, classes, _files(rows, item))
+        return self.split(
+            encoded,
+            identity=rows._fingerprint,
+            labels=numbers,
+            classes=classes,
+            columns=_files(rows, item),
+            table=Table(rows, [item, self._label(rows, self._where(split))]),
+        )
 
     def _where(self, split: str) -> str:
         return f"the split {split!r} of {self.path or self.name}"
@@ -202,15 +209,8 @@ class HuggingFace(Encoded[ImageSplit]):
 
         return Image
 
-    def split(
-        self,
-        items: Any,
-        identity: str,
-        labels: Int[Tensor, " n"] | None,
-        classes: list[str] | None,
-        columns: Mapping[str, np.ndarray],
-    ) -> ImageSplit:
-        return ImageSplit(items, identity=identity, labels=labels, classes=classes, columns=columns)
+    def split(self, items: Any, **known: Any) -> ImageSplit:
+        return ImageSplit(items, **known)
 
 
 class FashionMNIST(Source[ImageSplit]):
@@ -312,10 +312,13 @@ def existing(path: str) -> Path:
     return folder
 
 
-def labels_beside(
+def beside(
     file: Path, files: Mapping[str, Sequence[Path]], chosen: str | None
-) -> dict[str, Sequence[Any] | None]:
-    """The labels that a CSV file gives to files, by their paths from where it lies; None for those that it lacks."""
+) -> tuple[dict[str, Sequence[Any] | None], dict[str, dict[str, np.ndarray]]]:
+    """The labels that a CSV file gives to files, by their paths from where it lies, and its other cells by column.
+
+    A label is None, and a cell "", where it has none for a file.
+    """
     if not file.is_file() or file.suffix not in tables.SUFFIXES:
         kinds = " or ".join(tables.SUFFIXES)
         raise UserError(f"data.source.metadata: {file} could not be read: it should be a file {kinds}")
@@ -323,11 +326,18 @@ def labels_beside(
     names = {name: None for name in table.column_names}
     column("file_name", [], names, "metadata", str(file))
     label = column("label" if chosen in (None, "auto") else chosen, [], names, "label", str(file))
-    known = dict(zip(table["file_name"].to_pylist(), _as_numbers(table[str(label)].to_pylist()), strict=True))
-    found = {split: [known.get(str(one.relative_to(file.parent))) for one in some] for split, some in files.items()}
+    place = {name: row for row, name in enumerate(table["file_name"].to_pylist())}
+    rows = {split: [place.get(str(one.relative_to(file.parent))) for one in some] for split, some in files.items()}
+
+    def of(values: list[Any], split: str) -> list[Any]:
+        return [None if row is None else values[row] for row in rows[split]]
+
+    known = _as_numbers(table[str(label)].to_pylist())
+    found = {split: of(known, split) for split in files}
     if not any(value is not None for values in found.values() for value in values):
         raise UserError(f"{file} has a label for none of the images: file_name has to be a path from {file.parent}")
-    return dict(found)
+    others = {name: table[name].to_pylist() for name in names if name not in ("file_name", label)}
+    return dict(found), {split: {name: words(of(v, split)) for name, v in others.items()} for split in files}
 
 
 def identity_of(folder: Path, files: Sequence[Path]) -> str:
@@ -350,10 +360,14 @@ def column(chosen: str | None, names: list[str], features: Any, what: str, where
     return chosen
 
 
-def labels_of(rows: Any, chosen: str | None, kinds: list[str], where: str) -> labels.Column | None:
-    """Those of the chosen column of `datasets`; "auto": the first of `kinds`, or else `label`, in any case."""
+def label_column(rows: Any, chosen: str | None, kinds: list[str], where: str) -> str | None:
+    """The name of the chosen column of `datasets`; "auto": the first of `kinds`, or else `label`, in any case."""
     names = [*kinds, *(name for name in rows.features if name.lower() == "label")]
-    label = column(chosen, names, rows.features, "label", where)
+    return column(chosen, names, rows.features, "label", where)
+
+
+def labels_of(rows: Any, label: str | None, where: str) -> labels.Column | None:
+    """Those of a column of `datasets`; None without one."""
     if label is None:
         return None
     values = list(rows[label])

@@ -1,6 +1,8 @@
 """Text as token ids: tokenised once, then a text a row for evaluation, or rows packed full for training."""
 
 import functools
+import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +125,8 @@ class CutTexts(Items):
 class Text(Data[TextSplit, Texts]):
     """Batches of `tokens`, `index` and what is known of them: packed with `document` for training, else a text a row.
 
-    With `pack` off, training too sees a text a row. Every 1/`validation`-th of the training texts, where there are so
-    many, is kept from training for scores in the middle of it.
+    With `pack` off, training too sees a text a row. Every 1/`validation`-th of the training texts (or of their groups),
+    where there are so many, is kept from training for scores in the middle of it.
 
     `length` is that of a training row in tokens, `batch_size` counts rows over all processes. `tokenizer` says where it
     comes from: a `file`, a `pretrained` model of the Hub, or else training on the training texts with the remaining
@@ -151,8 +153,10 @@ class Text(Data[TextSplit, Texts]):
         test: str | None,
         holdout: Half,
         validation: Half,
+        group: str | None = None,
+        test_on: Mapping[str, Sequence[Any]] | None = None,
     ):
-        super().__init__(source(name, path), train, bank, test, holdout, batch_size, seed)
+        super().__init__(source(name, path), train, bank, test, holdout, batch_size, seed, group, test_on)
         self.length, self.pack, self.how_tokenized = length, pack, tokenizer
         self.validation = round(1 / validation) if validation else 0
         self.packable: dict[str, Texts] = {}
@@ -164,9 +168,12 @@ class Text(Data[TextSplit, Texts]):
             return
         super().setup(stage)
         self.packable = dict(self.rows)
-        train = self.rows["train"]
-        if 0 < self.validation <= len(train):
-            watched = torch.arange(len(train)) % self.validation == self.validation - 1
+        train, groups = self.rows["train"], self.groups("train")
+        units = (
+            torch.arange(len(train)) if groups is None else groups.unique(return_inverse=True)[1]
+        )  # numbers of what is kept whole
+        if 0 < self.validation <= int(units.max()) + 1:
+            watched = units % self.validation == self.validation - 1
             self.rows["train"] = self.packable["train"] = train.part(~watched)
             self.packable["validation"] = train.part(watched)
         self._report()
@@ -177,7 +184,7 @@ class Text(Data[TextSplit, Texts]):
         if not len(tokens.flat):
             raise UserError(f"{split.identity}: all {len(tokens):,} texts are empty")
         index = torch.arange(len(tokens))
-        return Texts(split.labels, index, {ROW: index.numpy()}, tokens, self.tokenizer)
+        return Texts(split.labels, index, {**split.columns, ROW: index.numpy()}, tokens, self.tokenizer)
 
     def in_order(self, rows: Texts) -> ByLength:
         return ByLength(rows.lengths, TOKENS)
@@ -216,10 +223,15 @@ class Text(Data[TextSplit, Texts]):
             return tokenizer.read(how.file)
         if how.pretrained:
             return tokenizer.pretrained(how.pretrained)
-        split = self.stored[self.splits["train"]]
-        every = self.every if self.held_out and self.splits["train"] == self.splits["bank"] else 0
+        bank, train = (self.splits[role] for role in ("bank", "train"))
+        split, every, out = self.stored[train], 0, None
+        if self.held_out:
+            masks = self.holdout.masks(self.read_from[bank].columns, self.read_from[train].columns, bank)
+            every, out = (self.holdout.every * (train == bank), None) if masks is None else (0, masks[1])
 
         def texts() -> Iterator[str]:
+            if out is not None:
+                return itertools.compress(split.texts, ~out)
             return (text for i, text in enumerate(split.texts) if not every or i % every)
 
         if next(texts(), None) is None:
@@ -228,7 +240,8 @@ class Text(Data[TextSplit, Texts]):
                 "data=text_files data.source.document=paragraph"
             )
         options = {"kind": how.kind, "size": how.size, "lowercase": how.lowercase, "accents": how.accents}
-        return trained_once(texts, f"{split.identity}/{every}", **options)
+        which = every if out is None else hashlib.sha256(out.tobytes()).hexdigest()
+        return trained_once(texts, f"{split.identity}/{which}", **options)
 
     @property
     def context(self) -> dict[str, Any]:

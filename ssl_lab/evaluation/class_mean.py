@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_lab.evaluation.scores import SHARE, Score, mean
+from ssl_lab.evaluation.scores import SHARE, Groups, Score, mean
 from ssl_lab.randomness import generator
 
 
@@ -37,15 +37,19 @@ def few_label_curve(
     counts: Sequence[int],
     draws: int = 10,
     seed: int = 0,
+    groups: Groups = None,
 ) -> dict[int, Score]:
     """Accuracy when so many labels of each class are known, over `draws` random choices of them.
 
-    A count that some class of the bank does not have is left out.
+    A count that some class of the bank does not have is left out. The labels of a class are of different `groups` of
+    the bank: several of one patient would be worth little more than one, and the number would say more than is known.
     """
-    enough = int(bank_labels.unique(return_counts=True)[1].min())
+    if groups is None:
+        groups = torch.arange(len(bank))
+    enough = min(len(groups[bank_labels == one].unique()) for one in bank_labels.unique())
     curve = {}
     for count in (count for count in counts if count <= enough):
-        known = [_choice(bank_labels, count, seed, draw) for draw in range(draws)]
+        known = [_choice(bank_labels, groups, count, seed, draw) for draw in range(draws)]
         classes, means = zip(*(_means(bank[rows], bank_labels[rows]) for rows in known), strict=True)
         nearest = torch.cdist(queries, torch.cat(means)).view(len(queries), draws, -1).argmin(2)  # (m, draws)
         curve[count] = mean((classes[0][nearest] == labels[:, None]).float().mean(0), SHARE)
@@ -59,7 +63,15 @@ def _means(bank: Tensor, bank_labels: Tensor) -> tuple[Int[Tensor, " k"], Float[
     return classes, sums / count[:, None]
 
 
-def _choice(labels: Tensor, count: int, seed: int, draw: int) -> Tensor:
-    """Row numbers: `count` of each class."""
+def _choice(labels: Tensor, groups: Tensor, count: int, seed: int, draw: int) -> Tensor:
+    """Row numbers: `count` of each class, each of another group."""
     order = torch.randperm(len(labels), generator=generator(seed, count, draw))
-    return torch.cat([order[labels[order] == one][:count] for one in labels.unique()])
+    by_class = (order[labels[order] == one] for one in labels.unique())
+    return torch.cat([rows[_firsts(groups[rows])][:count] for rows in by_class])
+
+
+def _firsts(groups: Tensor) -> Tensor:
+    """Where each group stands first, ascending."""
+    values, number = groups.unique(return_inverse=True)
+    places = torch.arange(len(groups))
+    return places.new_full((len(values),), len(groups)).scatter_reduce(0, number, places, "amin").sort().values

@@ -10,12 +10,13 @@ bootstrap over items and over the tightest ends, so that another seed's score li
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_matrix
 from scipy.special import comb, entr
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.evaluation.geometry import leading
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.scores import Groups, Score, drawn_groups, note_of
 
 RESAMPLES = 1000
 ROWS, DIMENSIONS = 2000, 64  # of larger sets so many are looked at to choose a start
@@ -39,12 +40,18 @@ class Clusters:
     inertia: float
 
 
-def clustering(x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], starts: int = 30, seed: int = 0) -> dict[str, Score]:
+def clustering(
+    x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], starts: int = 30, seed: int = 0, groups: Groups = None
+) -> dict[str, Score]:
     """`starts`: k-means is begun so often (k-means++), and the tightest clusters are taken."""
     clusterings = tightest(F.normalize(x, dim=1), len(labels.unique()), starts, seed)
     tables = [confusion_matrix(labels.numpy(), one.labels) for one in clusterings]
-    resampled = _resampled(tables, np.random.default_rng(seed))
-    return {name: _score(measure, tables[0], resampled) for name, measure in MEASURES.items()}
+    if groups is None:
+        resampled, note = _resampled(tables, np.random.default_rng(seed)), ""
+    else:
+        resampled = _regrouped(labels.numpy(), clusterings, groups)
+        note = note_of(len(groups.unique()))
+    return {name: replace(_score(measure, tables[0], resampled), note=note) for name, measure in MEASURES.items()}
 
 
 def tightest(x: Float[Tensor, "n d"], clusters: int, starts: int, seed: int) -> list[Clusters]:
@@ -104,6 +111,20 @@ def _resampled(tables: list[Int[ndarray, "k c"]], draw: np.random.Generator) -> 
         for table, n in zip(tables, times, strict=True)
     ]
     return np.concatenate(counts)
+
+
+def _regrouped(
+    labels: Int[ndarray, " n"], clusterings: list[Clusters], groups: Int[Tensor, " n"]
+) -> Int[ndarray, "r k c"]:
+    """RESAMPLES tables, alike many of each end, with whole groups drawn anew."""
+    number, row = (np.unique(some, return_inverse=True)[1] for some in (groups.numpy(), labels))
+    several, size = int(number.max()) + 1, int(max(row.max(), *(one.labels.max() for one in clusterings))) + 1
+    tables = []
+    for seed, one in enumerate(clusterings):
+        cell = row * size + one.labels
+        counts = csr_matrix((np.ones(len(row), int), (number, cell)), (several, size**2))
+        tables.append(drawn_groups(several, RESAMPLES // len(clusterings), seed) @ counts)  # (r, size²)
+    return np.concatenate(tables).reshape(-1, size, size)
 
 
 def _score(

@@ -18,6 +18,7 @@ from scipy.optimize import OptimizeResult, minimize
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from ssl_lab.data.few import whole_groups
 from ssl_lab.evaluation.geometry import leading
 from ssl_lab.randomness import generator
 
@@ -69,17 +70,23 @@ class Fit:
 
 
 def linear_probe(
-    bank: Float[Tensor, "n d"], labels: Int[Tensor, " n"], seed: int = 0, classes: int | None = None
+    bank: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    seed: int = 0,
+    classes: int | None = None,
+    groups: Int[Tensor, " n"] | None = None,
 ) -> Probe:
-    """`classes`: as many as the labels know, where it is not given."""
+    """`classes`: as many as the labels know, where it is not given. `groups` are held out whole."""
     classes = classes or int(labels.max()) + 1
     mean, std = standardisation(bank)
     x = (bank - mean) / std
     if x.numel() < SMALL:
         x = x.double()
     order = torch.randperm(len(x), generator=generator(seed))[:TUNING_ROWS].to(x.device)
-    cut = len(order) // 5
-    held_out, fitted = order[:cut], order[cut:]
+    is_out = torch.arange(len(order)) < len(order) // 5
+    if groups is not None:
+        is_out = whole_groups(groups[order.to(groups.device)], len(order) // 5, seed)
+    held_out, fitted = order[is_out], order[~is_out]
     tuning = Regression(x[fitted], labels[fitted], classes)
     fits: dict[int, Fit] = {}
 
@@ -87,7 +94,7 @@ def linear_probe(
         nearest = min(fits, key=lambda j: abs(i - j), default=None)
         fits[i] = tuning.fit(10 ** (i / 2), None if nearest is None else fits[nearest])
         right = _classes(fits[i].weights, fits[i].bias, x[held_out]) == labels[held_out]
-        return right.float().mean().item() if cut else 0.0
+        return right.float().mean().item() if len(held_out) else 0.0
 
     best = best_penalty(held_out_accuracy)
     penalty = 10 ** (best / 2) * len(fitted) / len(x)  # against a mean over more rows, the same prior weighs less

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 from ssl_lab.evaluation.metrics import Parts
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.scores import Groups, Score, note_of
 from ssl_lab.randomness import generator
 
 DRAWS = 200  # of a bootstrap
@@ -86,13 +86,19 @@ class MeanAUROC(Metric):
         return torch.stack(areas).mean() if areas else torch.tensor(torch.nan)
 
 
-def bootstrapped(metric: Metric, probabilities: Float[Tensor, "n k"], targets: Int[Tensor, " n"]) -> Score:
-    """The value for all rows, with the 95 % percentile interval of a bootstrap over them (Efron 1979)."""
+def bootstrapped(
+    metric: Metric, probabilities: Float[Tensor, "n k"], targets: Int[Tensor, " n"], groups: Groups = None
+) -> Score:
+    """The value for all rows, with the 95 % percentile interval of a bootstrap over them (Efron 1979), or over whole
+    groups (Field & Welsh 2007)."""
     value = valued(metric, probabilities, targets)
-    draws = (_again(len(targets), seed) for seed in range(DRAWS))
+    draws = (_again(len(targets), seed, groups) for seed in range(DRAWS))
     drawn = [valued(metric, probabilities[rows], targets[rows]) for rows in draws]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Score(value, float(low), float(high), len(targets))
+    several = 0 if groups is None else len(groups.unique())
+    if several == 1:
+        low = high = np.nan
+    return Score(value, float(low), float(high), len(targets), note=note_of(several) if several else "")
 
 
 def valued(metric: Metric, probabilities: Float[Tensor, "n k"], targets: Int[Tensor, " n"]) -> float:
@@ -101,6 +107,11 @@ def valued(metric: Metric, probabilities: Float[Tensor, "n k"], targets: Int[Ten
     return float(metric.compute())
 
 
-def _again(rows: int, seed: int) -> Int[Tensor, " n"]:
-    """As many rows, drawn with replacement."""
-    return torch.randint(rows, (rows,), generator=generator(seed))
+def _again(rows: int, seed: int, groups: Groups = None) -> Int[Tensor, " m"]:
+    """As many rows, or as many whole groups of them, drawn with replacement."""
+    if groups is None:
+        return torch.randint(rows, (rows,), generator=generator(seed))
+    number = groups.unique(return_inverse=True)[1]
+    sizes = number.bincount()
+    members = number.argsort(stable=True).split(sizes.tolist())  # the rows of each group
+    return torch.cat([members[i] for i in torch.randint(len(sizes), (len(sizes),), generator=generator(seed))])

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.evaluation.knn import CHUNK, neighbours, similarities
-from ssl_lab.evaluation.scores import SHARE, NoScore, Score, mean, share
+from ssl_lab.evaluation.scores import SHARE, Groups, NoScore, Score, mean, share
 
 
 def retrieval(
@@ -22,6 +22,7 @@ def retrieval(
     ks: Sequence[int] = (1, 5, 10),
     queries: int | None = None,
     chunk: int = CHUNK,
+    groups: Groups = None,
 ) -> dict[str, Score]:
     """Of the first `queries` items (or all), those that are not alone in their class. Raises NoScore where all are."""
     query = torch.arange(len(x))[:queries]
@@ -36,8 +37,9 @@ def retrieval(
         parts.append(right[:, : max(ks)])
         precision.append(_average_precision(right))
     hits = torch.cat(parts)
-    recall = {f"recall_at_{k}": share(hits[:, :k].any(1)) for k in ks}
-    return {**recall, "map": mean(torch.cat(precision), SHARE)}
+    of = None if groups is None else groups[query]
+    recall = {f"recall_at_{k}": share(hits[:, :k].any(1), of) for k in ks}
+    return {**recall, "map": mean(torch.cat(precision), SHARE, of)}
 
 
 def _average_precision(right: Tensor) -> Tensor:

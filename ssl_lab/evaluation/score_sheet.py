@@ -5,7 +5,7 @@ The end of a training and `ssl-lab evaluate` both come here, and both embed thro
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from torch import Tensor
 from ssl_lab.data.base import Data
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.encoder import Encoder
+from ssl_lab.evaluation.both_sides import both_sides, warning
 from ssl_lab.evaluation.controls import Control, key, scored
 from ssl_lab.evaluation.lines import Line, beside, flat
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.evaluation.scores import say_left_out
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors
 from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
+from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 
 
@@ -58,7 +60,11 @@ def score_sheet(
     sheets = {name: scored(one, items, model.views, protocol, seed) for name, one in controls.items()}
     lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in sheets.items()}, seed)]
     write_json(folder / "scores.json", lines)
-    write_json(folder / "details.json", details(run.vectors, made, data.classes))
+    twice = both_sides(data, rows) if "test" in data.rows else []
+    if twice:
+        say(warning(twice, data))
+    both = {"both_sides": [asdict(pair) for pair in twice]}
+    write_json(folder / "details.json", details(run.vectors, made, data.classes) | both)
     summary = flat(lines) | savings(run, made, sheets["raw"][0], data, batches)
     return Scored(lines, summary, frozenset(name for name, (_, cached) in sheets.items() if cached))
 

@@ -1,15 +1,19 @@
 """A score and its 95 % interval, the same for a run and for its controls.
 
 A share of answers has Wilson's interval (1927), a mean of draws or of items Student's, and a statistic of a whole set
-is taken over disjoint samples of equal size, whose mean has Student's interval again.
+is taken over disjoint samples of equal size, whose mean has Student's interval again. Where items belong to groups, the
+interval of a share or a mean over them is a bootstrap over whole groups (Field & Welsh 2007, J. R. Stat. Soc. B 69,
+section 2: the cluster bootstrap), as items of a group are no independent answers.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from scipy.stats import binomtest
 from scipy.stats import t as student
 from torch import Tensor
@@ -18,6 +22,8 @@ from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 
 SAMPLES = 5  # for a statistic of a whole set
+RESAMPLES = 1000  # of a bootstrap over groups
+FEW = 30  # groups of which a bootstrap gives intervals that are too narrow (Cameron, Gelbach & Miller 2008, table 2)
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,44 @@ def say_left_out(left_out: Mapping[str, str]) -> None:
         say(f"{what} left out: {reason}")
 
 
-def share(right: Bool[Tensor, " n"]) -> Score:
+Groups = Int[Tensor, " n"] | None
+"""the number of the group that each item belongs to; None: they are all independent"""
+
+
+def share(right: Bool[Tensor, " n"], groups: Groups = None) -> Score:
     """Raises NoScore where there is nothing to count."""
     n = len(right)
     if not n:
         raise NoScore("there is no item to be scored")
+    if groups is not None:
+        return over_groups(right.double(), groups)
     interval = binomtest(int(right.sum()), n).proportion_ci(method="wilson")
     return Score(int(right.sum()) / n, float(interval.low), float(interval.high), n)
 
 
-def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"], note: str = "") -> Score:
-    return replace(share(predicted == truth), note=note)
+def accuracy(predicted: Int[Tensor, " n"], truth: Int[Tensor, " n"], note: str = "", groups: Groups = None) -> Score:
+    score = share(predicted == truth, groups)
+    return replace(score, note="; ".join(filter(None, (note, score.note))))
+
+
+def over_groups(values: Float[Tensor, " n"], groups: Int[Tensor, " n"]) -> Score:
+    """The mean over items, whose interval is unknown (nan) where they are of one group."""
+    number = groups.unique(return_inverse=True)[1].numpy()
+    sums, sizes = np.bincount(number, values.double().numpy()), np.bincount(number)
+    times = drawn_groups(len(sizes))
+    low, high = np.quantile(times @ sums / (times @ sizes), [0.025, 0.975]) if len(sizes) > 1 else (math.nan, math.nan)
+    return Score(values.double().mean().item(), float(low), float(high), len(values), note=note_of(len(sizes)))
+
+
+def drawn_groups(groups: int, draws: int = RESAMPLES, seed: int = 0) -> Int[ndarray, "draws groups"]:
+    """How often each group is drawn where as many groups as there are are drawn, with replacement, so many times."""
+    draw = np.random.default_rng(seed)
+    return np.stack([np.bincount(draw.integers(groups, size=groups), minlength=groups) for _ in range(draws)])
+
+
+def note_of(groups: int) -> str:
+    few = ", so few that it is too narrow" if 1 < groups < FEW else ""
+    return f"the interval is over {groups:,} groups{few}" if groups > 1 else "one group of items has no interval"
 
 
 Range = tuple[float, float]
@@ -69,8 +102,10 @@ Range = tuple[float, float]
 SHARE = (0.0, 1.0)
 
 
-def mean(values: Float[Tensor, " n"], possible: Range) -> Score:
+def mean(values: Float[Tensor, " n"], possible: Range, groups: Groups = None) -> Score:
     """The interval stays in what is `possible`. It is unknown (nan) for a single value."""
+    if groups is not None:
+        return over_groups(values, groups)
     n, middle = len(values), values.double().mean().item()
     if n == 1:
         return Score(middle, math.nan, math.nan, n)

@@ -18,7 +18,7 @@ from ssl_lab.evaluation.cluster import clustering
 from ssl_lab.evaluation.knn import knn_sweep
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.retrieval import retrieval
-from ssl_lab.evaluation.scores import Range, Score, accuracy, over_samples, take
+from ssl_lab.evaluation.scores import Groups, Range, Score, accuracy, over_samples, take
 
 LINEAR = "linear/lbfgs_standardized"
 
@@ -42,25 +42,30 @@ class Protocol:
 class Vectors:
     """Of the bank, whose labels are known, and of the test items, whose labels are predicted; both may lack labels.
 
-    A label is -1 where a row has none.
+    A label is -1 where a row has none. `groups`: the numbers of what rows belong together, if there are such groups.
     """
 
     bank: Float[Tensor, "n d"]
     bank_labels: Int[Tensor, " n"] | None = None
     test: Float[Tensor, "m d"] | None = None
     test_labels: Int[Tensor, " m"] | None = None
+    bank_groups: Int[Tensor, " n"] | None = None
+    test_groups: Int[Tensor, " m"] | None = None
 
     @property
-    def labelled(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-        """All four, of the rows that have labels; None where there are none."""
+    def labelled(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None] | None:
+        """All six, of the rows that have labels; None where there are none."""
         if self.bank_labels is None or self.test is None or self.test_labels is None:
             return None
         known, scored = self.bank_labels >= 0, self.test_labels >= 0
         if not known.any() or not scored.any():
             return None
         if known.all() and scored.all():  # nothing is copied
-            return self.bank, self.bank_labels, self.test, self.test_labels
-        return self.bank[known], self.bank_labels[known], self.test[scored], self.test_labels[scored]
+            return self.bank, self.bank_labels, self.test, self.test_labels, self.bank_groups, self.test_groups
+        bank_groups = None if self.bank_groups is None else self.bank_groups[known]
+        test_groups = None if self.test_groups is None else self.test_groups[scored]
+        labels = self.bank_labels[known], self.test_labels[scored]
+        return self.bank[known], labels[0], self.test[scored], labels[1], bank_groups, test_groups
 
 
 @dataclass
@@ -83,7 +88,7 @@ def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
         if len(labelled[1].unique()) == 1:
             made.left_out["scores of labels"] = "all items whose labels are known are of one class"
         else:
-            made = classification(*labelled, protocol.knn_k, protocol.knn_temperature, seed)
+            made = classification(*labelled, k=protocol.knn_k, temperature=protocol.knn_temperature, seed=seed)
             made.scores |= of_labels(*labelled, protocol, seed, made.left_out)
     made.scores |= take(lambda: label_free(vectors.bank, protocol, seed), "label-free scores", made.left_out)
     return made
@@ -94,18 +99,24 @@ def classification(
     bank_labels: Int[Tensor, " n"],
     test: Float[Tensor, "m d"],
     test_labels: Int[Tensor, " m"],
+    bank_groups: Groups = None,
+    test_groups: Groups = None,
     k: Sequence[int] = (20,),
     temperature: Sequence[float] = (0.07,),
     seed: int = 0,
 ) -> Sheet:
     """kNN and linear probe, which know the labels of the bank and predict those of the test rows."""
     swept = knn_sweep(bank, bank_labels, test, k, temperature)
-    scores = {f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, test_labels) for (k, t), predicted in swept.items()}
+    scores = {
+        f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, test_labels, groups=test_groups)
+        for (k, t), predicted in swept.items()
+    }
     start = time.perf_counter()
-    probe = linear_probe(bank, bank_labels, seed)
+    probe = linear_probe(bank, bank_labels, seed, groups=bank_groups)
     predicted = probe(test)
     seconds = time.perf_counter() - start
-    return Sheet({**scores, LINEAR: accuracy(predicted, test_labels, probe.note)}, predicted=predicted, seconds=seconds)
+    scores[LINEAR] = accuracy(predicted, test_labels, probe.note, test_groups)
+    return Sheet(scores, predicted=predicted, seconds=seconds)
 
 
 def of_labels(
@@ -113,18 +124,25 @@ def of_labels(
     bank_labels: Int[Tensor, " n"],
     test: Float[Tensor, "m d"],
     test_labels: Int[Tensor, " m"],
+    bank_groups: Groups,
+    test_groups: Groups,
     protocol: Protocol,
     seed: int,
     left_out: dict[str, str],
 ) -> dict[str, Score]:
     """Class means with all and with few labels; clusters and retrieval, both among the test items alone."""
     reference, query = centred(bank, test)
-    scores = {"class_mean/centred_cosine": accuracy(class_mean(reference, bank_labels, query), test_labels)}
-    curve = few_label_curve(reference, bank_labels, query, test_labels, protocol.few_labels, protocol.draws, seed)
+    predicted = class_mean(reference, bank_labels, query)
+    scores = {"class_mean/centred_cosine": accuracy(predicted, test_labels, groups=test_groups)}
+    counts, draws = protocol.few_labels, protocol.draws
+    curve = few_label_curve(reference, bank_labels, query, test_labels, counts, draws, seed, bank_groups)
+    if bank_groups is not None and (lacking := [str(count) for count in counts if count not in curve]):
+        left_out[f"few_label_{', '.join(lacking)}"] = "some class has rows of fewer groups than these labels"
     scores |= {f"few_label_{count}/class_mean_draws{protocol.draws}": score for count, score in curve.items()}
-    clusters = clustering(test, test_labels, protocol.starts, seed)
+    clusters = clustering(test, test_labels, protocol.starts, seed, test_groups)
     scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}
-    retrieved = take(lambda: retrieval(test, test_labels, queries=protocol.queries), "retrieval", left_out)
+    queries = protocol.queries
+    retrieved = take(lambda: retrieval(test, test_labels, queries=queries, groups=test_groups), "retrieval", left_out)
     return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in retrieved.items()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.scores import Groups, Score, note_of
 
 Tags = Sequence[Sequence[str]]
 """the tags of each sentence"""
@@ -55,15 +55,19 @@ def span_counts(truth: Tags, predicted: Tags) -> tuple[int, int, int]:
     return right, given, true
 
 
-def span_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0) -> Score:
-    """Overall F1 with the 95 % percentile interval of a bootstrap over sentences (Efron 1979)."""
+def span_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0, groups: Groups = None) -> Score:
+    """Overall F1 with the 95 % percentile interval of a bootstrap over sentences (Efron 1979), or over their groups."""
     counts = _counts(truth, predicted).sum(1)  # (sentences, 3)
+    if groups is not None:
+        number = groups.unique(return_inverse=True)[1].numpy()
+        counts = np.stack([np.bincount(number, part) for part in counts.T], 1).astype(int)  # (groups, 3)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=draws)
     drawn = [_score(sums).f1 for sums in weights @ counts]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(drawn, [0.025, 0.975]) if groups is None or len(counts) > 1 else (np.nan, np.nan)
     entities = int(counts[:, 2].sum())
-    return Score(_score(counts.sum(0)).f1, float(low), float(high), entities)
+    note = "" if groups is None else note_of(len(counts))
+    return Score(_score(counts.sum(0)).f1, float(low), float(high), entities, note=note)
 
 
 def allowed(tags: Sequence[str]) -> tuple[Float[ndarray, " k"], Float[ndarray, "k k"]]:

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Data
+from ssl_lab.data.few import whole_groups
+from ssl_lab.data.groups import GROUP
 from ssl_lab.embedding.embed import in_order
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
@@ -30,13 +32,19 @@ def subject(encode: Encoder, data: Data, rows: int | None) -> Subject:
     """Embeds bank and test rows of `data`, the first `rows` of each or all."""
     embedded = {role: encode(data.loader(role, rows)) for role in ("bank", "test") if role in data.rows}
     labels = {f"{role}_labels": data.labels(role, rows) for role in embedded if data.labelled}
-    return Subject(Vectors(**embedded, **labels), encode)
+    groups = {f"{role}_groups": group for role in embedded if (group := data.groups(role, rows)) is not None}
+    return Subject(Vectors(**embedded, **labels, **groups), encode)
 
 
-def held_out_rows(bank: int, rows: int, seed: int) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"]]:
-    """Places of so many random rows of a bank of that size, ascending; and which are queries: a third of them."""
+def held_out_rows(
+    bank: int, rows: int, seed: int, groups: Int[Tensor, " bank"] | None = None
+) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Places of so many random rows of a bank of that size, ascending; and which are queries: a third of them, or the
+    rows of about a third of the groups, which stay whole."""
     order = torch.randperm(bank, generator=generator(seed))[:rows]
     places = order.sort()
+    if groups is not None:
+        return places.values, whole_groups(groups[places.values], len(order) // 3, seed)
     return places.values, places.indices < len(order) // 3
 
 
@@ -48,6 +56,8 @@ def vectors_of(embeddings: EmbeddingSet, rows: int | None) -> Vectors:
             parts[role] = embeddings.vectors(split)[:rows]
             if "label" in embeddings.columns(split):
                 parts[f"{role}_labels"] = embeddings.labels(split)[:rows]
+            if GROUP in embeddings.columns(split):
+                parts[f"{role}_groups"] = torch.from_numpy(embeddings.column(GROUP, split))[:rows]
     return Vectors(**parts)
 
 

@@ -15,7 +15,7 @@ class Linear(Head):
 
 def regression(known: Examples, classes: int, seed: int) -> tuple[Standardised, nn.Linear]:
     """Its two layers."""
-    probe = linear_probe(known.vectors, known.targets, seed, classes)
+    probe = linear_probe(known.vectors, known.targets, seed, classes, known.group)
     last = nn.Linear(len(probe.mean), classes)
     with torch.no_grad():
         last.weight.copy_(probe.weights)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ssl_lab.data.few import whole_groups
 from ssl_lab.evaluation.spans import span_scores
 from ssl_lab.head.base import Head
 from ssl_lab.head.linear import regression
@@ -27,8 +28,12 @@ class Tagger(Head):
         sentences = known.item.unique()
         order = sentences[torch.randperm(len(sentences), generator=generator(seed))]
         cut = len(order) // 5
-        held_out = known.of(order[:cut])
-        scale, last = regression(known.of(order[cut:]), len(classes), seed)
+        out = order[:cut]
+        if known.group is not None:
+            out = known.item[whole_groups(known.group, len(known.item) // 5, seed)].unique()
+            cut = len(out)
+        held_out = known.of(out)
+        scale, last = regression(known.of(order[~torch.isin(order, out)]), len(classes), seed)
         logits = last(scale(held_out.vectors))
 
         def f1(offset: float) -> float:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,15 +20,20 @@ NONE = -1  # the target where there is none
 
 @dataclass(frozen=True)
 class Examples:
-    """Vectors with the numbers of their classes; `item` is the place among the role's rows that each belongs to."""
+    """Vectors with the numbers of their classes; `item` is the place among the role's rows that each belongs to.
+
+    `group`: the number of what it belongs to with others, where the data have such groups.
+    """
 
     vectors: Float[Tensor, "n d"]
     targets: Int[Tensor, " n"]
     item: Int[Tensor, " n"]
+    group: Int[Tensor, " n"] | None = None
 
     def of(self, items: Int[Tensor, " m"]) -> "Examples":
         chosen = torch.isin(self.item, items)
-        return replace(self, vectors=self.vectors[chosen], targets=self.targets[chosen], item=self.item[chosen])
+        group = None if self.group is None else self.group[chosen]
+        return Examples(self.vectors[chosen], self.targets[chosen], self.item[chosen], group)
 
 
 class Problem(ABC):

@@ -42,7 +42,8 @@ class Labels(Problem):
             vectors = model.encode(self.data.loader(role))
         labels = self.data.labels(role)
         known = (labels >= 0).nonzero()[:, 0]
-        return Examples(vectors[known], labels[known], known)
+        groups = self.data.groups(role)
+        return Examples(vectors[known], labels[known], known, None if groups is None else groups[known])
 
     def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "b d"]:
         return backbone(items)
@@ -54,17 +55,19 @@ class Labels(Problem):
         return class_metrics(len(self.classes))
 
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
-        return accuracy(logits.argmax(1), test.targets)
+        return accuracy(logits.argmax(1), test.targets, groups=test.group)
 
     def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
-        predicted, truth = logits.argmax(1), test.targets
-        present = [(i, name) for i, name in enumerate(self.classes) if (truth == i).any()]
-        return {name: asdict(accuracy(predicted[truth == i], truth[truth == i])) for i, name in present}
+        truth = test.targets
+        present = [(truth == i, name) for i, name in enumerate(self.classes) if (truth == i).any()]
+        return {name: asdict(self.judge(logits[rows], test.of(test.item[rows]))) for rows, name in present}
 
     def control(self, items: Int[Tensor, " m"], seed: int) -> Float[Tensor, "n k"]:
         raw_bank, raw_test = (raw_vectors(self.data, role) for role in ("bank", "test"))
         labels = self.data.labels("bank")[items]
-        return classify_raw(raw_bank[items], labels, raw_test[self._scored], len(self.classes), seed)
+        groups = self.data.groups("bank")
+        of_items = None if groups is None else groups[items]
+        return classify_raw(raw_bank[items], labels, raw_test[self._scored], len(self.classes), seed, of_items)
 
     def majority(self) -> Float[Tensor, "n k"]:
         labels = self.data.labels("bank")

@@ -45,7 +45,9 @@ class Tags(Problem):
         item = torch.repeat_interleave(torch.arange(len(tags)), torch.tensor([len(words) for words in tags]))
         numbers = self._numbers
         targets = torch.tensor([numbers[tag] for words in tags for tag in words])
-        return Examples(embedded_words(model, self.data, role, cached), targets, item)
+        groups = self.data.groups(role)
+        of_words = None if groups is None else groups[item]
+        return Examples(embedded_words(model, self.data, role, cached), targets, item, of_words)
 
     def features(self, backbone: Backbone, items: Tensor) -> Float[Tensor, "b t d"]:
         return backbone.tokens(items)
@@ -66,7 +68,8 @@ class Tags(Problem):
         return {self.metric: TagF1(self.classes)}
 
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
-        return span_f1(truth_of(test, self.classes), decoded(logits, test, self.classes))
+        groups = None if test.group is None else test.group[[part.start for part in _sentences(test)]]
+        return span_f1(truth_of(test, self.classes), decoded(logits, test, self.classes), groups=groups)
 
     def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
         """Precision, recall and F1 of each type of entity, and of all."""

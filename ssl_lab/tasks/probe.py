@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from ssl_lab.config import bound, build, plain
 from ssl_lab.data.base import Data
-from ssl_lab.data.few import how_many, stratified
+from ssl_lab.data.few import how_many, stratified, stratified_groups
 from ssl_lab.errors import UsageError, nearest
 from ssl_lab.evaluation.predictions import bootstrapped, valued
 from ssl_lab.evaluation.scores import SHARE, Score, mean
@@ -51,6 +51,8 @@ def probe(config: DictConfig, folder: Path) -> None:
     ]
     if config.seeds < 1:
         raise UsageError(f"seeds={config.seeds}: at least one draw of the labels is needed")
+    for count in counts:
+        lab.drawn(count, config.seed)  # or else it is an error, before work begins
     open_folder(folder, resolved, provenance(data))
     subjects = {"score": model, "score_untrained": untrained(model, config.seed)}
     examples = {name: [lab.problem.examples(one, role) for role in ("bank", "test")] for name, one in subjects.items()}
@@ -83,13 +85,21 @@ class Lab:
         how = "finetuned" if self.config.finetune else "frozen"
         return f"{metric}/{how}_{type(self.head).__name__.lower()}"
 
+    def drawn(self, count: int, seed: int) -> Int[Tensor, " n"]:
+        """Places of the bank rows whose labels are known: so many, or those of as many whole groups as fit."""
+        groups = self.data.groups("bank")
+        if groups is None:
+            return stratified(self.strata, count, seed)
+        return stratified_groups(self.strata, groups, count, seed)
+
     def row(self, count: int, subjects: dict[str, Model], examples: dict[str, list[Examples]]) -> dict[str, Any]:
         """The scores with `count` labels, by the names of summary.json; says them."""
         own_test = examples["score"][1]
         by_subject: dict[str, list[Scores]] = {name: [] for name in (*subjects, "score_control")}
-        seconds = 0.0
+        seconds, known = 0.0, []
         for seed in range(self.config.seed, self.config.seed + self.config.seeds):
-            items = stratified(self.strata, count, seed)
+            items = self.drawn(count, seed)
+            known.append(len(items))
             for name, model in subjects.items():
                 own, (bank, test) = name == "score", examples[name]
                 start = time.perf_counter()
@@ -99,6 +109,10 @@ class Lab:
             by_subject["score_control"].append(self.judged(self.problem.control(items, seed), own_test))
         by_subject["score_majority"] = [self.judged(self.problem.majority(), own_test)]
         seconds = round(seconds / self.config.seeds, 2)
+        if min(known) < count:
+            several = f"{min(known):,}" if min(known) == max(known) else f"{min(known):,} to {max(known):,}"
+            say(f"labels={count}: whole groups (data.group={self.data.group}) of {several} labels are drawn")
+        count = round(sum(known) / len(known))
         row: dict[str, Any] = {"labels": count}
         for metric in (self.problem.metric, *self.others):
             scores = {name: over_seeds([one[metric] for one in scores]) for name, scores in by_subject.items()}
@@ -134,7 +148,7 @@ class Lab:
         scores = {self.problem.metric: self.problem.judge(logits, test)}
         for name, metric in self.others.items():
             if interval:
-                scores[name] = bootstrapped(metric, probabilities, test.targets)
+                scores[name] = bootstrapped(metric, probabilities, test.targets, test.group)
             else:
                 value = valued(metric, probabilities, test.targets)
                 scores[name] = Score(value, math.nan, math.nan, len(test.targets))
