@@ -68,6 +68,7 @@ PARTS: dict[str, dict[str, Part]] = {
     "callbacks": {"default": Part(), "word_vectors": Part()},
     "data": {
         "brown": TEXT,
+        "chest_xray": Part(("data.path=x",)),
         "cifar10": Part(),
         "cifar100": Part(),
         "digits": Part(),
@@ -88,5 +89,10 @@ PARTS: dict[str, dict[str, Part]] = {
     "optimizer": {"adamw": Part(), "lars": Part(), "muon": Part(), "sgd": Part()},
     "schedule": {"constant": Part(), "cosine": Part()},
     "vectors": dict.fromkeys(("auto", "exact", "flat", "hnsw", "ivf"), Part(("embeddings=x",))),
-    "views": {"grey_crops": Part(), "mask_tokens": Part(("data=text_files", *TEXT.needs)), "two_crops": Part()},
+    "views": {
+        "grey_crops": Part(),
+        "mask_tokens": Part(("data=text_files", *TEXT.needs)),
+        "two_crops": Part(),
+        "xray_crops": Part(),
+    },
 }

@@ -80,7 +80,8 @@ class HuggingFace(Source[ImageSplit]):
     `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
     None ignores labels. Class labels are numbers or texts. `splits`: whether the folders in `path` are splits, or
     classes, where their names could be both. `metadata`: a CSV file in `path` that has the labels of images, by the
-    columns `file_name` (from there) and `label`.
+    columns `file_name` (from there) and `label`. `where`: of a set that is not on the Hub, what to fetch, where from,
+    and in what form `path` takes it.
     """
 
     def __init__(
@@ -92,8 +93,9 @@ class HuggingFace(Source[ImageSplit]):
         label: str | None = "auto",
         metadata: str | None = None,
         splits: bool | None = None,
+        where: str | None = None,
     ):
-        self.metadata, self.as_splits = metadata, splits
+        self.metadata, self.as_splits, self.where = metadata, splits, where
         self.name, self.path, self.config = name, path, config
         self.image, self.label = image, label
 
@@ -113,7 +115,7 @@ class HuggingFace(Source[ImageSplit]):
     def _load(self) -> Any:
         if self.path is None:
             if self.name is None:
-                raise UserError("data.path is not set: give a folder of images, data.path=/my/photos")
+                raise without_path(self.where or "give a folder of images, data.path=/my/photos")
             return load_hub(self.name, self.config)
         folder = existing(self.path)
         if tables := load_parquet(folder, "they need a column of encoded images"):
@@ -252,6 +254,11 @@ def load_parquet(folder: Path, need: str) -> Any:
         return None
     what = f"data.path: the Parquet files in {folder} could not be read"
     return _try(lambda: _datasets().load_dataset("parquet", data_files=files), what, need)
+
+
+def without_path(todo: str) -> UserError:
+    """What any source raises that has neither a name nor a path; `todo`: what to give it."""
+    return UserError(f"data.path is not set: {todo}")
 
 
 def existing(path: str) -> Path:
