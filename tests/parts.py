@@ -79,6 +79,7 @@ PARTS: dict[str, dict[str, Part]] = {
     "data": {
         "audio_folder": SOUND,
         "brown": TEXT,
+        "chest_xray": Part(("data.path=x",)),
         "cifar10": Part(),
         "cifar100": Part(),
         "digits": Part(),
@@ -108,5 +109,6 @@ PARTS: dict[str, dict[str, Part]] = {
         "grey_crops": Part(),
         "mask_tokens": Part(("data=text_files", *TEXT.needs)),
         "two_crops": Part(),
+        "xray_crops": Part(),
     },
 }

@@ -33,6 +33,20 @@ def test_width_and_parameters(name):
     assert features.std() > 0
 
 
+def test_a_grid_of_cells_tells_where_something_is_and_their_mean_is_the_feature_without_one():
+    plain, cells = ConvNet(1, [4, 6]).eval(), ConvNet(1, [4, 6], grid=2).eval()
+    cells.load_state_dict(plain.state_dict())
+    image = torch.zeros(1, 1, 16, 16)
+    image[..., 1:4, 1:4] = 1  # in the first of four cells
+    by_cell = cells(image).view(6, 2, 2)
+    empty = cells(torch.zeros(1, 1, 16, 16)).view(6, 2, 2)
+    changed = (by_cell - empty).abs().sum(0)
+    assert changed[0, 0] > 1e-3
+    assert changed[1, 1] == 0
+    assert cells.width == 24
+    torch.testing.assert_close(by_cell.mean((1, 2)), plain(image)[0])
+
+
 def test_small_stem_keeps_the_resolution():
     net = ResNet(1, "basic", [1], "small", 32)
     assert net.stem(torch.randn(1, 1, 32, 32)).shape[2:] == (32, 32)

@@ -137,6 +137,7 @@ def test_what_people_are_used_to_from_hydra():
     ("arguments", "message"),
     [
         (["data=image_folder"], "data.path is not set"),
+        (["data=chest_xray"], "github.com/muhammedtalo/COVID-19"),
         (["data=image_folder", "data.path=no where"], "there is no no where"),
         (["data=digits", "data.batch_size=5000"], "data.batch_size=5000 is larger than the 1,438 training rows"),
         (["data=digits", "data.path=x"], "takes no data.path"),

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
-from parts import PARTS, TEXT, Part
+from parts import AUDIO, PARTS, TEXT, Part
 from torch.optim import Optimizer
 
 import ssl_lab
@@ -41,7 +41,8 @@ OPTIONS = [
     for group in sorted(CONF.iterdir()) if group.is_dir()
     for file in sorted(group.glob("*.yaml")) if not file.stem.startswith("_")
 ]  # fmt: skip
-NEEDED = {"recipe=mlm_brown": Part(("data.path=PATH", "data.tokenizer.size=300"))} | {
+NEEDED = {"recipe=mlm_brown": Part(("data.path=PATH", "data.tokenizer.size=300")),
+          "recipe=simclr_spoken_digits": Part(AUDIO[1:])} | {
     f"{group}={name}": part for group, rows in PARTS.items() for name, part in rows.items()
 }
 
@@ -101,7 +102,7 @@ def test_every_option_composes_and_builds(option, tmp_path):
     for callback in config["callbacks"].values():
         build(callback, Callback)
     build(config["data"], Data, Source)
-    if group in ("backbone", "objective", "views", "optimizer", "schedule", "recipe") and "hub" not in option:
+    if group in ("backbone", "objective", "views", "optimizer", "schedule", "recipe") and "hub" not in f"{option} {needed}":
         module = make_module(config)
         assert module.objective.needs <= module.views.makes
         made = module.views(build(config["data"], Data, Source).example(), Draw(0, 0))
@@ -180,7 +181,9 @@ def test_a_file_of_ones_own_joins_by_the_folder_that_the_environment_names(monke
          "objective MLM needs tokens, words of the backbone, and ConvNet gives vector: choose backbone=hub_text or "
          "backbone=text_base or backbone=text_small or backbone=text_tiny, with data of tokens"),
         (["objective=simclr", *TEXT.needs[1:], "data=text_files"],
-         "objective SimCLR needs views, and views MaskTokens give hidden, masked: choose views=grey_crops or"),
+         "objective SimCLR needs views, and views MaskTokens give hidden, masked: choose views=audio_byola "
+         "or views=audio_crops or views=audio_segments or views=audio_waves or views=grey_crops or views=two_crops or "
+         "views=xray_crops, with data of image or wave"),
         (["data=text_files", "data.path=PATH", "data.tokenizer.size=300", "backbone=convnet", "backbone.channels=1"],
          "backbone ConvNet reads image, and the views give tokens: choose backbone=hub_text or"),
         (["data=digits", "views=mask_tokens"], "views MaskTokens reads tokens, and the data give image: choose views="),

@@ -9,19 +9,23 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.domains import Count, Widths
 
 
 class ConvNet(Backbone):
-    """`(b, channels, h, w)` → `(b, width)`, the mean over the last feature map."""
+    """`(b, channels, h, w)` → `(b, width)`: the means over `grid` × `grid` cells of the last feature map, side by side.
+
+    A grid of 1 overlooks where things are. A finer one is for images that all show the same from the same side.
+    """
 
     reads = "image"
 
-    def __init__(self, channels: Count, widths: Widths, channels_last: bool = True):
+    def __init__(self, channels: Count, widths: Widths, grid: Count = 1, channels_last: bool = True):
         super().__init__()
-        self.width = widths[-1]
+        self.width, self.grid = widths[-1] * grid**2, grid
         self.layers = nn.Sequential(*(_block(i, o) for i, o in zip([channels, *widths], widths, strict=False)))
 
         self.format = memory_format(self, channels_last)
@@ -31,7 +35,8 @@ class ConvNet(Backbone):
         return list(self.layers)
 
     def forward(self, items: Float[Tensor, "b c h w"]) -> Float[Tensor, "b {self.width}"]:
-        return self.layers(items.contiguous(memory_format=self.format)).mean((2, 3))
+        features = self.layers(items.contiguous(memory_format=self.format))
+        return F.adaptive_avg_pool2d(features, self.grid).flatten(1)
 
 
 def memory_format(net: nn.Module, channels_last: bool) -> torch.memory_format:

@@ -20,7 +20,16 @@ from ssl_lab.data.base import Source, Stored
 from ssl_lab.data.columns import Table
 from ssl_lab.data.conll import read_conll
 from ssl_lab.data.labels import numbered
-from ssl_lab.data.sources import by_split, column, existing, label_column, labels_of, load_hub, load_parquet
+from ssl_lab.data.sources import (
+    by_split,
+    column,
+    existing,
+    label_column,
+    labels_of,
+    load_hub,
+    load_parquet,
+    without_path,
+)
 from ssl_lab.errors import UserError
 from ssl_lab.preview import TextPreview
 from ssl_lab.progress import say
@@ -68,7 +77,7 @@ class TextFiles(Source[TextSplit]):
     def splits(self) -> dict[str, TextSplit]:
         """One split, `train`. Raises UserError where there is no text."""
         if not self.paths:
-            raise UserError("data.path is not set: give text files, data.path='corpus/*.txt'")
+            raise without_path("give text files, data.path='corpus/*.txt'")
         files = sorted({file for path in self.paths for file in _files(path)})
         texts = [text for file in files for text in self._documents(file) if text.strip()]
         if not texts:
@@ -120,7 +129,7 @@ class TextTable(Source[TextSplit]):
             parts = [self._splits(self._tables(existing(path)), path) for path in self.paths]
             return parts[0] if len(parts) == 1 else _together(parts)
         if self.name is None:
-            raise UserError("data.path is not set: give a folder of Parquet or CSV files, data.path=FOLDER")
+            raise without_path("give a folder of Parquet or CSV files, data.path=FOLDER")
         return self._splits(load_hub(self.name, self.config, self.streaming), self.name)
 
     def _tables(self, folder: Path) -> Any:
@@ -235,7 +244,7 @@ class Conll(Source[TextSplit]):
     def splits(self) -> dict[str, TextSplit]:
         """Raises UserError where there are no such files, or tags that are no BIO."""
         if self.path is None:
-            raise UserError("data.path is not set: give a folder of .conll files (a word and its tag a line)")
+            raise without_path("give a folder of .conll files (a word and its tag a line)")
         files = sorted(Path(self.path).expanduser().glob("*.conll"))
         if not files:
             raise UserError(f"data.path: there are no .conll files in {self.path} (looked in {Path.cwd()})")

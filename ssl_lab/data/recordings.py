@@ -57,8 +57,9 @@ class Recordings(Encoded[AudioSplit]):
         label: str | None = "auto",
         metadata: str | None = None,
         splits: bool | None = None,
+        where: str | None = None,
     ):
-        super().__init__(name, path, config, audio, label, metadata, splits)
+        super().__init__(name, path, config, audio, label, metadata, splits, where)
 
     def feature(self) -> Any:
         from datasets import Audio

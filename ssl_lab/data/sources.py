@@ -82,7 +82,8 @@ class Encoded(Source[Split]):
     `item` and `label` name the columns; "auto" takes the first column of items and of class labels, and a `label` of
     None ignores labels. Class labels are numbers or texts. `splits`: whether the folders in `path` are splits, or
     classes, where their names could be both. `metadata`: a CSV file in `path` that has the labels of items, by the
-    columns `file_name` (from there) and `label`.
+    columns `file_name` (from there) and `label`. `where`: of a set that is not on the Hub, what to fetch, where from,
+    and in what form `path` takes it.
     """
 
     key: ClassVar[str]
@@ -101,8 +102,9 @@ class Encoded(Source[Split]):
         label: str | None,
         metadata: str | None,
         splits: bool | None,
+        where: str | None,
     ):
-        self.metadata, self.as_splits = metadata, splits
+        self.metadata, self.as_splits, self.where = metadata, splits, where
         self.name, self.path, self.config = name, path, config
         self.item, self.label = item, label
 
@@ -133,7 +135,7 @@ class Encoded(Source[Split]):
     def _load(self) -> Any:
         if self.path is None:
             if self.name is None:
-                raise UserError(f"data.path is not set: give a folder of {self.kind}, data.path=FOLDER")
+                raise without_path(self.where or f"give a folder of {self.kind}, data.path=FOLDER")
             return load_hub(self.name, self.config)
         folder = existing(self.path)
         if tables := load_parquet(folder, f"they need a column of encoded {self.kind}"):
@@ -201,8 +203,9 @@ class HuggingFace(Encoded[ImageSplit]):
         label: str | None = "auto",
         metadata: str | None = None,
         splits: bool | None = None,
+        where: str | None = None,
     ):
-        super().__init__(name, path, config, image, label, metadata, splits)
+        super().__init__(name, path, config, image, label, metadata, splits, where)
 
     def feature(self) -> Any:
         from datasets import Image
@@ -303,6 +306,11 @@ def load_parquet(folder: Path, need: str) -> Any:
         return None
     what = f"data.path: the Parquet files in {folder} could not be read"
     return _try(lambda: _datasets().load_dataset("parquet", data_files=files), what, need)
+
+
+def without_path(todo: str) -> UserError:
+    """What any source raises that has neither a name nor a path; `todo`: what to give it."""
+    return UserError(f"data.path is not set: {todo}")
 
 
 def existing(path: str) -> Path:

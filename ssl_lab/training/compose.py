@@ -104,10 +104,12 @@ def _check(objective: type[Objective], backbone: Backbone, views: Views) -> None
             f"gives {_listed(backbone.gives)}: {_choice('backbone', fit)}, with data of {reads}"
         )
     if lacking := objective.needs - views.gives:
-        fitting = [name for name, one in options("views", Views).items() if objective.needs <= one.makes]
+        makes = {name: one for name, one in options("views", Views).items() if objective.needs <= one.makes}
+        of_these = {name: one for name, one in makes.items() if one.reads == views.reads}
+        other = "" if of_these else f", with data of {' or '.join(sorted({one.reads for one in makes.values()}))}"
         raise UsageError(
             f"objective {objective.__name__} needs {_listed(lacking)}, and views {type(views).__name__} give "
-            f"{_listed(views.gives)}: {_choice('views', fitting)}"
+            f"{_listed(views.gives)}: {_choice('views', of_these or makes)}{other}"
         )
 
 
