@@ -1,7 +1,9 @@
 """Groups stay whole: in hold-outs, draws of labels and bootstraps. What leaks all the same is said with its number."""
 
 import io
+import json
 import math
+import re
 from pathlib import Path
 
 import datasets
@@ -9,6 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from command import ssl_lab
 from PIL import Image
 from test_data import images
 from texts import ENGLISH, TRAINED, text
@@ -18,6 +21,7 @@ from ssl_lab.data.few import stratified_groups, whole_groups
 from ssl_lab.data.groups import GROUP
 from ssl_lab.data.sources import HuggingFace
 from ssl_lab.data.tokenizer import TokenizerOptions
+from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.evaluation.both_sides import both_sides
 from ssl_lab.evaluation.class_mean import _choice, few_label_curve
@@ -364,3 +368,51 @@ def test_penalties_are_chosen_on_whole_groups():
     assert whole.penalty > split.penalty
     known = classify_raw(x.clamp(min=1.2), chance[group], x, 2, 0, group)  # nearly all is zero, as in text
     assert known.isfinite().all()
+
+
+QUICK = (
+    "data.size=8", "data.channels=1", "data.mean=[0.5]", "data.std=[0.5]", "views=grey_crops", "data.workers=0",
+    "backbone.widths=[4,8]", "trainer.max_epochs=1", "data.batch_size=8", "logger=none", "protocol.draws=2",
+    "protocol.starts=2", "protocol.few_labels=[1,2]",
+)  # fmt: skip
+
+
+def test_a_leak_is_warned_of_from_training_to_search(tmp_path):
+    """`ssl-lab pretrain` on pictures that are on both sides; then a speaker who is, whose column can be searched."""
+    folder = planted(tmp_path / "set")
+    done = ssl_lab("pretrain", "data=hub", f"data.path={folder}", *QUICK)
+    said = "7 of the 12 rows of 'test' have a near-duplicate in 'train', 3 of them an equal (listed in details.json)"
+    assert said in done.err
+    listed = json.loads((done.folder / "details.json").read_text())["both_sides"]
+    assert [(pair["test"], pair["bank"], pair["exact"]) for pair in listed] == [(i, i, i < 3) for i in range(7)]
+    assert listed[0]["origins"] == ["test 0", "train 0"]
+    picture_table(tmp_path / "other", "train", SPEAKERS * 8)
+    picture_table(tmp_path / "other", "test", ["gil", "ann", "hal", "ann"] * 3, first=500)
+    leaking = "data=hub", f"data.path={tmp_path / 'other'}", "data.group=speaker"
+    found = ssl_lab("embed", f"run={done.folder}", *leaking)
+    assert "1 group (data.group=speaker) of 'test' is in 'train' too: 6 of its 12 rows" in found.err
+    embeddings = EmbeddingSet(found.folder)
+    assert embeddings.column("Speaker", "test").tolist() == ["gil", "ann", "hal", "ann"] * 3
+    assert embeddings.column("group", "test").tolist() == [6, 0, 7, 0] * 3
+    scored = ssl_lab("evaluate", f"embeddings={found.folder}", "logger=none", *QUICK[-3:])
+    lines = {line["metric"]: line for line in json.loads((scored.folder / "scores.json").read_text())}
+    assert lines["knn"]["note"] == "the interval is over 3 groups, so few that it is too narrow"
+    for vectors in (["vectors=exact"], ["vectors=flat", f"vectors.uri={tmp_path / 'a.db'}"]):
+        index = ssl_lab("index", f"embeddings={found.folder}", *vectors)
+        hits = ssl_lab("search", f"collection={index.folder}", "query.id=0", "k=3", 'filter=Speaker == "gil"')
+        assert sorted(re.findall(r"test \d+", hits.err)) == ["test 0", "test 4", "test 8"]
+
+
+def test_a_probe_draws_whole_groups_and_says_how_many_labels_these_are(tmp_path):
+    speakers = [name for name, rows in zip(SPEAKERS, (5, 7, 6, 8, 7, 6), strict=True) for _ in range(rows)]
+    folder = picture_table(tmp_path / "set", "train", speakers)
+    held = "data=hub", f"data.path={folder}", "data.group=speaker", "data.holdout=0.5"
+    run = ssl_lab("pretrain", *held, *QUICK).folder
+    done = ssl_lab("probe", f"run={run}", "labels=[14,all]", "metrics=[macro_f1]")
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert summary["labels"] in ([14, 21], [13, 21])  # bob has 7, dan 8, finn 6
+    said = f"labels=14: whole groups (data.group=speaker) of {summary['labels'][0]} labels are drawn"
+    assert (said in done.err) == (summary["labels"][0] < 14)
+    assert "the smallest group (data.group) has 6 labels" in ssl_lab("probe", f"run={run}", "labels=3", code=2).err
+    scored = ssl_lab("pretrain", *held[:2], "data.test_on={speaker:[bob,eve]}", *QUICK)
+    assert "scores are taken on the rows of 'train' with speaker bob or eve, 14 labelled rows" in scored.err

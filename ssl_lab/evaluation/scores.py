@@ -56,7 +56,7 @@ def say_left_out(left_out: Mapping[str, str]) -> None:
         say(f"{what} left out: {reason}")
 
 
-Groups = Int[Tensor, " n"] | None
+Groups = Int[Tensor, " _"] | None
 """the number of the group that each item belongs to; None: they are all independent"""
 
 
