@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.backbone.convnet import convolution, memory_format
 from ssl_lab.backbone.vit import Block, positions
 from ssl_lab.data.logmel import PADDING, LogMel
 from ssl_lab.domains import Count, Depth, Widths
@@ -20,19 +21,20 @@ from ssl_lab.errors import UsageError
 class AudioConvNet(Backbone):
     """Log-mels `(b, 1, m, f)` → `(b, width)`: 3 × 3 convolutions, each of which halves both axes.
 
-    The last feature map is averaged over time alone, so that it still knows high from low, and brought to `width`
-    numbers by its bands one after the other.
+    The last feature map is pooled over time alone, so that it still knows high from low: its bands, one after the
+    other, once by their mean and once by their maximum.
     """
 
     reads = "log-mel"
 
-    def __init__(self, mel: LogMel, widths: Widths):
+    def __init__(self, mel: LogMel, widths: Widths, channels_last: bool = True):
         super().__init__()
-        self.layers = nn.ModuleList(_layer(i, o) for i, o in zip([1, *widths], widths, strict=False))
+        self.layers = nn.ModuleList(convolution(i, o) for i, o in zip([1, *widths], widths, strict=False))
         bands = mel.bands
         for _ in widths:
             bands = -(-bands // 2)
-        self.width = bands * widths[-1]
+        self.width = 2 * bands * widths[-1]
+        self.format = memory_format(self, channels_last)
 
     @property
     def stack(self) -> Sequence[nn.Module]:
@@ -40,11 +42,11 @@ class AudioConvNet(Backbone):
 
     def forward(self, items: Float[Tensor, "b 1 m f"]) -> Float[Tensor, "b {self.width}"]:
         sound = audible(items)[:, None, None]  # (b, 1, 1, f)
-        x = items.masked_fill(~sound, 0.0)
+        x = items.masked_fill(~sound, 0.0).contiguous(memory_format=self.format)
         for layer in self.layers:
             sound = sound[..., ::2]
             x = layer(x) * sound
-        return (x.sum(3) / sound.sum(3)).flatten(1)
+        return torch.cat([x.sum(3) / sound.sum(3), x.amax(3)], 1).flatten(1)
 
 
 class AudioTransformer(Backbone):
@@ -95,8 +97,3 @@ def audible(items: Float[Tensor, "b 1 m f"]) -> Bool[Tensor, "b f"]:
     sound = items[:, 0, 0] > PADDING / 2
     sound[:, 0] = True
     return sound
-
-
-def _layer(inputs: int, outputs: int) -> nn.Module:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())

@@ -26,7 +26,7 @@ class ConvNet(Backbone):
     def __init__(self, channels: Count, widths: Widths, grid: Count = 1, channels_last: bool = True):
         super().__init__()
         self.width, self.grid = widths[-1] * grid**2, grid
-        self.layers = nn.Sequential(*(_block(i, o) for i, o in zip([channels, *widths], widths, strict=False)))
+        self.layers = nn.Sequential(*(convolution(i, o) for i, o in zip([channels, *widths], widths, strict=False)))
 
         self.format = memory_format(self, channels_last)
 
@@ -46,6 +46,6 @@ def memory_format(net: nn.Module, channels_last: bool) -> torch.memory_format:
     return chosen
 
 
-def _block(inputs: int, outputs: int) -> nn.Module:
+def convolution(inputs: int, outputs: int) -> nn.Module:
     convolution = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
