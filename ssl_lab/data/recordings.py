@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from ssl_lab.data.base import Stored
 from ssl_lab.data.caching import cached
 from ssl_lab.data.decoding import hidden, report_bad
-from ssl_lab.data.sound import HEARD, LISTENED, Clip, Form, SoundPreview, decode
+from ssl_lab.data.sound import Clip, Form, SoundPreview, decode, heard
 from ssl_lab.data.sources import Encoded
 from ssl_lab.errors import UserError
 from ssl_lab.progress import progress, say
@@ -37,10 +37,9 @@ class AudioSplit(Stored):
     def preview(self, row: int) -> SoundPreview:
         stored = self.clips[row]["audio"]
         try:
-            clip = decode(stored, Form(HEARD, LISTENED))
+            return heard(stored)
         except ValueError as error:
             raise UserError(f"{stored.get('path') or f'row {row}'}: {error}") from error
-        return SoundPreview(clip.wave, clip.rate)
 
 
 class Recordings(Encoded[AudioSplit]):

@@ -27,7 +27,7 @@ from ssl_lab.preview import Preview
 FULL, CLIPPED = 0.999, 0.01  # a sample of full scale; more than this share of them are clipped
 OGG_PAGE = 65_307  # bytes of the largest
 UNKNOWN = (0, 0xFFFFFFFF)  # lengths in headers of what was written into a pipe
-LISTENED, HEARD = 10, 22_050  # seconds of a clip that people hear and see at most, and samples a second
+LISTENED, HEARD = 10, 22_050  # seconds of a clip that people hear at most, and samples a second
 PICTURE = MelOptions(window=0.032, hop=0.01, bands=64, lowest=50)
 
 
@@ -95,6 +95,16 @@ def resampled(wave: Float[np.ndarray, " t"], rate: int, target: int) -> Float[np
         return wave.astype(np.float32)
     common = math.gcd(rate, target)
     return resample_poly(wave, target // common, rate // common).astype(np.float32)
+
+
+def heard(stored: dict[str, Any]) -> "SoundPreview":
+    """What people hear of a stored recording. Raises ValueError where there is nothing."""
+    with _opened(stored) as content:
+        try:
+            rate = min(soundfile.info(content).samplerate, HEARD)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(error.error_string.strip()) from error
+    return SoundPreview(decode(stored, Form(rate, LISTENED)).wave, rate)
 
 
 def _fits(file: io.BufferedIOBase) -> bool:
@@ -168,8 +178,8 @@ class SoundPreview(Preview):
         return Image.fromarray(PALETTE[(255 * shares).round().byte().numpy()])
 
 
-SPAN = 9.0
-"""how many times e the faintest that is seen is below the loudest: 40 dB"""
+SPAN = 13.8
+"""how many times e the faintest that is seen is below the loudest: 60 dB"""
 
 _COLOURS = np.array([hex_to_rgb(colour) for colour in sequential.Cividis], float)
 PALETTE = np.stack(
