@@ -86,6 +86,16 @@ def test_linear_probe_is_the_fit_with_the_best_penalty_and_says_if_it_ended_earl
     assert re.fullmatch(r"the fit ended about \d+\.\d% above its optimum", hurried.note)
 
 
+def test_a_probe_of_more_dimensions_than_rows_is_the_optimum_too(digits):
+    bank, labels, *_ = digits
+    bank, labels = (bank[:60] @ torch.randn(64, 400, generator=torch.Generator().manual_seed(1))).relu(), labels[:60]
+    probe = linear_probe(bank, labels)
+    x = ((bank - probe.mean) / probe.std).double()
+    theirs = LogisticRegression(C=1 / (probe.penalty * len(x)), max_iter=20_000, tol=1e-7).fit(x, labels)
+    optimum = objective(x, labels, *map(torch.from_numpy, (theirs.coef_, theirs.intercept_)), probe.penalty)
+    assert abs(objective(x, labels, probe.weights, probe.bias, probe.penalty) / optimum - 1) < 1e-3
+
+
 @pytest.mark.parametrize(
     ("accuracies", "best", "judged"),
     [

@@ -4,9 +4,9 @@
 
 FOLDER is for `data=chest_xray`. Without --run, `recipe=simclr_chest_xray` is pretrained on the training images without
 their labels; without --others, the same after `recipe=simclr_grey_cifar10`. All columns know the same draws of labels.
-The border is 4 pixels wide: it shows how far cues go that have nothing to do with lungs, such as markers and black
-edges, by which the sources of the classes differ. Printed are Markdown tables of the test images: means over draws with
-95 % intervals, and by how much the probes of both runs are above their controls, paired over the draws.
+The border is a 32nd of the side wide: it shows how far cues go that have nothing to do with lungs, such as markers and
+black edges, by which the sources of the classes differ. Printed are Markdown tables of the test images: means over
+draws with 95 % intervals, and by how much the probes of both runs are above their controls, paired over the draws.
 """
 
 import argparse
@@ -68,9 +68,10 @@ def column(summary: Summary, name: str) -> Column:
     return list(zip(*(summary[f"{name}{end}"] for end in ("", "_low", "_high")), strict=True))
 
 
-def border(data: Data, role: str, pixels: int = 4) -> Tensor:
+def border(data: Data, role: str) -> Tensor:
     """The outermost pixels of each image, (n, d)."""
     images = torch.cat([unit(batch["image"]) for batch in data.loader(role)])
+    pixels = images.shape[-1] // 32
     frame = torch.ones(images.shape[-2:], dtype=torch.bool)
     frame[pixels:-pixels, pixels:-pixels] = False
     return images[..., frame].flatten(1)

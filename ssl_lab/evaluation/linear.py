@@ -80,6 +80,9 @@ def linear_probe(
     classes = classes or int(labels.max()) + 1
     mean, std = standardisation(bank)
     x = (bank - mean) / std
+    span = torch.linalg.qr(x.T)[0] if len(x) < x.shape[1] else None  # (d, n); the optimum lies in the span of the rows
+    if span is not None:
+        x = x @ span
     if x.numel() < SMALL:
         x = x.double()
     order = torch.randperm(len(x), generator=generator(seed))[:TUNING_ROWS].to(x.device)
@@ -99,7 +102,8 @@ def linear_probe(
     best = best_penalty(held_out_accuracy)
     penalty = 10 ** (best / 2) * len(fitted) / len(x)  # against a mean over more rows, the same prior weighs less
     fit = Regression(x, labels, classes, tuning.basis).fit(penalty, fits[best])
-    return Probe(mean, std, fit.weights.to(bank), fit.bias.to(bank), penalty, fit.gap)
+    weights = fit.weights.to(bank) if span is None else fit.weights.to(bank) @ span.T
+    return Probe(mean, std, weights, fit.bias.to(bank), penalty, fit.gap)
 
 
 def best_penalty(accuracy: Callable[[int], float]) -> int:
