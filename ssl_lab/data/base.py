@@ -163,6 +163,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """The control without any model: what embeddings must beat."""
         raise NotImplementedError
 
+    def called(self, item: Any) -> str:
+        """What a new item is called where others can read it."""
+        return str(item)
+
     def show(self, batch: Batch) -> Sequence[Preview]:
         """The items for people to look at, as a model reads them."""
         raise NotImplementedError

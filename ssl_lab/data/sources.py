@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
@@ -21,15 +21,18 @@ from torch import Tensor
 
 from ssl_lab.data import labels, tables
 from ssl_lab.data.base import Source, Stored
-from ssl_lab.data.folders import read_folder
+from ssl_lab.data.folders import Split, read_folder
+from ssl_lab.data.hiding import hidden
 from ssl_lab.data.labels import numbered
-from ssl_lab.data.pixels import pillow, thumbnail
+from ssl_lab.data.patients import Patients, patients
+from ssl_lab.data.pixels import Form, is_dicom, pillow, thumbnail
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.preview import ImagePreview
+from ssl_lab.progress import say
 
 SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".dcm", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm", ".png", ".pnm",
+    ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """of images in a folder, in small or large letters"""
 
@@ -38,9 +41,14 @@ LARGEST_IDX = 2**30  # bytes; MNIST and its kin have 47 million
 
 @dataclass(frozen=True)
 class ImageSplit(Stored):
-    """Images as pixels, uint8 (n, c, h, w), or still encoded: rows whose `image` has bytes and path."""
+    """Images as pixels, uint8 (n, c, h, w), or still encoded: rows whose `image` has bytes and path.
+
+    `private`: DICOM files are among them, so their paths are shown to nobody. `form`: how they are read.
+    """
 
     images: Any
+    private: bool = False
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) != len(self):
@@ -51,27 +59,27 @@ class ImageSplit(Stored):
 
     def preview(self, row: int) -> ImagePreview:
         stored = self.images[row]
-        return ImagePreview(pillow(stored) if isinstance(stored, Tensor) else thumbnail(stored["image"]))
+        return ImagePreview(pillow(stored) if isinstance(stored, Tensor) else thumbnail(stored["image"], self.form))
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Rows as `datasets` has them, each an image that is still encoded."""
+    """Rows as `datasets` has them, each an image that is still encoded; `frames`: which one of its file it is."""
 
     paths: Sequence[Path]
+    frames: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, rows: Any) -> dict[str, Any]:
         if isinstance(rows, int):
-            return {"image": _stored(self.paths[rows])}
+            return {"image": self._stored(rows)}
         numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
-        return {"image": [_stored(self.paths[number]) for number in numbers]}
+        return {"image": [self._stored(number) for number in numbers]}
 
-
-def _stored(file: Path) -> dict[str, Any]:
-    return {"path": str(file), "bytes": None}
+    def _stored(self, row: int) -> dict[str, Any]:
+        return {"path": str(self.paths[row]), "bytes": None, "frame": self.frames[row]}
 
 
 class HuggingFace(Source[ImageSplit]):
@@ -80,7 +88,8 @@ class HuggingFace(Source[ImageSplit]):
     `image` and `label` name the columns; "auto" takes the first column of images and of class labels, and a `label` of
     None ignores labels. Class labels are numbers or texts. `splits`: whether the folders in `path` are splits, or
     classes, where their names could be both. `metadata`: a CSV file in `path` that has the labels of images, by the
-    columns `file_name` (from there) and `label`.
+    columns `file_name` (from there) and `label`. `frames`: of a DICOM file with several the first alone, or all, each
+    a row.
     """
 
     def __init__(
@@ -92,8 +101,9 @@ class HuggingFace(Source[ImageSplit]):
         label: str | None = "auto",
         metadata: str | None = None,
         splits: bool | None = None,
+        frames: Literal["first", "all"] = "first",
     ):
-        self.metadata, self.as_splits = metadata, splits
+        self.metadata, self.as_splits, self.frames = metadata, splits, frames
         self.name, self.path, self.config = name, path, config
         self.image, self.label = image, label
 
@@ -118,13 +128,18 @@ class HuggingFace(Source[ImageSplit]):
         folder = existing(self.path)
         if tables := load_parquet(folder, "they need a column of encoded images"):
             return tables
+        if folder.is_file() and is_dicom(folder):
+            raise UserError("data.path is a DICOM file: give the folder that it lies in")
         if folder.is_file():
             raise UserError(f"data.path: {folder} is a file; give a folder of images or Parquet files")
         return None
 
     def _folder(self, folder: Path) -> dict[str, ImageSplit]:
         folder = folder.absolute()
-        read = read_folder(folder, SUFFIXES, "images", self.as_splits)
+        people = patients(folder, lambda files: identity_of(folder, files))
+        read = read_folder(folder, SUFFIXES, "images", self.as_splits, people.named if people else None)
+        rows = {name: self._rows(split, people) for name, split in read.items()}
+        read, frames = {name: row[0] for name, row in rows.items()}, {name: row[1] for name, row in rows.items()}
         given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
         if self.metadata:
             given = labels_beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
@@ -132,14 +147,29 @@ class HuggingFace(Source[ImageSplit]):
         numbers, classes = numbered(columns)
         return {
             name: ImageSplit(
-                ImageFiles(split.files),
+                ImageFiles(split.files, frames[name]),
                 identity=identity_of(folder, split.files),
                 labels=numbers[name],
                 classes=classes,
-                columns={"file": np.array([str(file) for file in split.files])},
+                columns=_columns(split.files, frames[name], people),
+                private=people is not None,
             )
             for name, split in read.items()
         }
+
+    def _rows(self, split: Split, people: Patients | None) -> tuple[Split, list[int]]:
+        """The split with a row for each frame, and which frame it is of its file."""
+        several = people.frames if people else {}
+        more = sum(several.get(file, 1) > 1 for file in split.files)
+        if self.frames == "first":
+            if more:
+                say(f"{more:,} DICOM files have several frames, of which the first is read (data.frames=all reads all)")
+            return split, [0] * len(split.files)
+        places = [(i, frame) for i, file in enumerate(split.files) for frame in range(several.get(file, 1))]
+        if more:
+            say(f"{more:,} DICOM files have several frames, each of which is a row: {len(places):,} rows")
+        classes = None if split.classes is None else [split.classes[i] for i, _ in places]
+        return Split([split.files[i] for i, _ in places], classes), [frame for _, frame in places]
 
     def _split(self, rows: Any, split: str, numbers: Tensor | None, classes: list[str] | None) -> ImageSplit:
         from datasets import Image
@@ -160,6 +190,14 @@ class HuggingFace(Source[ImageSplit]):
 
     def _where(self, split: str) -> str:
         return f"the split {split!r} of {self.path or self.name}"
+
+
+def _columns(files: Sequence[Path], frames: Sequence[int], people: Patients | None) -> dict[str, np.ndarray]:
+    if people is None:
+        return {"file": np.array([str(file) for file in files])}
+    digests = [hidden(str(file)) for file in files]
+    patient = [people.patient.get(file, "") for file in files]
+    return {"file": np.array(digests), "frame": np.array(frames), "patient": np.array(patient)}
 
 
 class FashionMNIST(Source[ImageSplit]):
