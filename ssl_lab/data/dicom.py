@@ -1,7 +1,7 @@
 """One frame of a DICOM file as shares of its range of values, through pydicom's own functions.
 
 DICOM PS3.3: stored values → modality LUT or rescale (C.11.1) → the file's VOI LUT, else its window (C.11.2) →
-MONOCHROME1 turned round (C.7.6.3.1.2). An enhanced multi-frame file has such values in its functional groups (C.7.6.16).
+MONOCHROME1 turned round (C.7.6.3.1.2). Enhanced multi-frame files have such values in functional groups (C.7.6.16).
 """
 
 import logging

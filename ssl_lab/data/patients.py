@@ -23,6 +23,7 @@ from ssl_lab.progress import progress, say
 
 VERSION = 1  # of what is read of headers; a new one makes old cache folders useless
 LONG = 5  # letters of an id that is found inside other words, too
+INITIAL = 2  # letters of a part of a name that alone says little
 IDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 """the first that a file has stands for its patient"""
 
@@ -95,7 +96,7 @@ class _Header:
     def people(self) -> Iterable[Person]:
         """A name can be written in three ways (PS3.5 6.2.1)."""
         for written in self.name.split("="):
-            yield Person(" ".join(_words(self.id)), tuple(word for word in _words(written) if len(word) > 1))
+            yield Person(" ".join(_words(self.id)), tuple(_words(written)))
 
 
 def _write(folder: Path, files: list[Path], levels: list[list[str]], unfinished: Path) -> None:
@@ -105,8 +106,8 @@ def _write(folder: Path, files: list[Path], levels: list[list[str]], unfinished:
     facts = {
         "patient": [hidden(header.patient) if header.patient else "" for header in headers],
         "frames": [header.frames for header in headers],
-        "path": any(_is_called(part, people, all) for part in folder.parts),
-        "named": [any(_is_called(name, people, any) for name in level) for level in levels],
+        "path": any(_is_called(part, people) for part in folder.parts),
+        "named": [any(_is_called(name, people, by_a_part=True) for name in level) for level in levels],
         "nameless": sum(not header.id and bool(header.patient) for header in headers),
         "burnt": sum(header.burnt for header in headers),
     }
@@ -132,11 +133,11 @@ def _text(read: Any, tag: str) -> str:
     return ""
 
 
-def _is_called(text: str, people: Iterable[Person], enough: Callable[[Iterable[bool]], bool]) -> bool:
-    """Whether a text has the id of somebody, or `enough` words of a name: all, or any."""
+def _is_called(text: str, people: Iterable[Person], by_a_part: bool = False) -> bool:
+    """Whether a text has the id of somebody, or all words of a name; `by_a_part`: or one of them."""
     words = _words(text)
     known, spaced, joined = set(words), f" {' '.join(words)} ", "".join(words)
-    return any(_has_id(spaced, joined, one.id) or _has_name(known, joined, one.name, enough) for one in people)
+    return any(_has_id(spaced, joined, one.id) or _has_name(known, joined, one.name, by_a_part) for one in people)
 
 
 def _has_id(spaced: str, joined: str, id: str) -> bool:
@@ -144,9 +145,11 @@ def _has_id(spaced: str, joined: str, id: str) -> bool:
     return bool(plain) and (f" {id} " in spaced or (len(plain) >= LONG and plain in joined))
 
 
-def _has_name(known: set[str], joined: str, name: tuple[str, ...], enough: Callable[[Iterable[bool]], bool]) -> bool:
+def _has_name(known: set[str], joined: str, name: tuple[str, ...], by_a_part: bool) -> bool:
+    if by_a_part and any(len(word) > INITIAL and word in known for word in name):
+        return True
     ways = ("".join(name), "".join(reversed(name))) if len(name) > 1 else ()
-    return bool(name) and (enough(word in known for word in name) or any(way in joined for way in ways))
+    return bool(name) and (known.issuperset(name) or any(way in joined for way in ways))
 
 
 def _words(text: str) -> list[str]:
