@@ -24,7 +24,7 @@ from test_labels import GREY, data_of
 
 import ssl_lab as package
 from ssl_lab.data import dicom
-from ssl_lab.data.hiding import hidden
+from ssl_lab.data.hiding import hidden, without
 from ssl_lab.data.pixels import Form, decode, thumbnail
 from ssl_lab.errors import UserError
 
@@ -130,20 +130,20 @@ def test_sixteen_bits_keep_every_step(tmp_path):
     np.testing.assert_array_equal(narrow, np.rint((values.astype(float) + 32_768) * 255 / 65_535))
 
 
-@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("signed", "count"), [(False, 1000), (True, 1000), (True, 2**16)])
 @pytest.mark.parametrize("bits", [8, 12])
-def test_tables_in_the_place_of_a_window_and_of_a_slope(tmp_path, bits, signed):
-    """4,096 entries from the value 200 on; what lies below has the first, what lies above the last."""
-    entries = (np.arange(1000) ** 2 // 300 % 2**bits).astype(np.uint16)
+def test_tables_in_the_place_of_a_window_and_of_a_slope(tmp_path, bits, signed, count):
+    """The entries begin with the value 200; what lies below has the first, what lies above the last."""
+    entries = (np.arange(count) ** 2 // 300 % 2**bits).astype(np.uint16)
     table = pydicom.Dataset()
-    table.LUTDescriptor = [1000, 200, bits]
+    table.LUTDescriptor = [count % 2**16, 200, bits]
     table.add_new("LUTData", "US", entries.tolist())
     kind = {"PixelRepresentation": int(signed)}
     values = pydicom.dcmread(FILES / "MR_small.dcm").pixel_array.astype(int)
-    expected = entries[(values - 200).clip(0, 999)] / (2**bits - 1)
+    expected = entries[(values - 200).clip(0, count - 1)] / (2**bits - 1)
     voi = changed("MR_small.dcm", tmp_path / "a.dcm", VOILUTSequence=[table], **kind)
     np.testing.assert_allclose(shares(voi)[..., 0], expected)
-    table.LUTDescriptor = [1000, 200, 16 if bits == 12 else 8]
+    table.LUTDescriptor = [count % 2**16, 200, 16 if bits == 12 else 8]
     both = {"WindowCenter": None, "WindowWidth": None}
     modality = changed("MR_small.dcm", tmp_path / "b.dcm", ModalityLUTSequence=[table], **kind, **both)
     np.testing.assert_allclose(shares(modality)[..., 0], expected * (2**bits - 1) / (65_535 if bits == 12 else 255))
@@ -152,7 +152,7 @@ def test_tables_in_the_place_of_a_window_and_of_a_slope(tmp_path, bits, signed):
 def test_an_enhanced_file_has_a_window_for_each_frame(tmp_path):
     def group(centre):
         window, macro = pydicom.Dataset(), pydicom.Dataset()
-        window.WindowCenter, window.WindowWidth = centre, 100
+        window.WindowCenter, window.WindowWidth = centre, 600_000
         macro.FrameVOILUTSequence = [window]
         return macro
 
@@ -163,12 +163,12 @@ def test_an_enhanced_file_has_a_window_for_each_frame(tmp_path):
         "rtdose.dcm",
         tmp_path / "a.dcm",
         SharedFunctionalGroupsSequence=[shared],
-        PerFrameFunctionalGroupsSequence=[group(2_000_000 + 1000 * i) for i in range(15)],
+        PerFrameFunctionalGroupsSequence=[group(2_000_000 + 10_000 * i) for i in range(15)],
     )
     values = pydicom.dcmread(file).pixel_array.astype(float)
     for frame in (0, 14):
         np.testing.assert_allclose(
-            shares(file, frame)[..., 0], linear(2 * values[frame] - 10, 2_000_000 + 1000 * frame, 100), atol=1e-9
+            shares(file, frame)[..., 0], linear(2 * values[frame] - 10, 2_000_000 + 10_000 * frame, 600_000), atol=1e-9
         )
 
 
@@ -368,7 +368,7 @@ def test_folders_called_after_patients_are_no_classes(tmp_path, capsys):
         with pytest.raises(UserError) as error:
             data_of(tmp_path / "beside", f"data.splits={splits}")
         assert ID not in str(error.value)
-    shutil.copytree(folder / "other", tmp_path / "split" / "train" / ID)
+    shutil.copytree(folder / "other", tmp_path / "split" / "train" / "Planted")  # a part of a name
     shutil.copytree(folder / f"scan {ID.lower()}", tmp_path / "split" / "train" / "ill")
     assert data_of(tmp_path / "split", "data.holdout=0").classes is None
 
@@ -412,6 +412,14 @@ def test_files_without_a_patient_and_of_other_kinds(tmp_path, capsys):
     assert "3 of them say that there is text in the picture" in said
     assert columns["patient"].tolist() == [hidden("1.2.3"), hidden("1.2.3"), hidden("1.2.4"), ""]
     assert columns["file"].tolist() == [hidden(str(tmp_path / name)) for name in ("0.dcm", "1.dcm", "2.dcm", "3.png")]
+
+
+def test_a_text_without_a_path(tmp_path):
+    """Pillow writes a path as Python does, tifffile its last part."""
+    file = tmp_path / "PLANTED\\'\n.tif"
+    for text in (f"no {file}", f"no {str(file)!r}", f"no <{file.name}>"):
+        assert "PLANTED" not in without(text, str(file))
+    assert without("no x", str(file)) == "no x"
 
 
 def test_a_digest_is_the_same_with_the_same_cache_alone(tmp_path, monkeypatch):

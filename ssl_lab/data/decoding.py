@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssl_lab.data import dicom
 from ssl_lab.data.caching import cached
-from ssl_lab.data.hiding import hidden
+from ssl_lab.data.hiding import hidden, without
 from ssl_lab.data.pixels import Decoded, Form, Pixels, decode
 from ssl_lab.data.sources import ImageSplit
 from ssl_lab.errors import UserError
@@ -119,7 +119,7 @@ def _decode_part(rows: Any, start: int, form: Form, images: np.ndarray) -> _Part
             part.looks.add(made)
         except Exception as error:  # Pillow's decoders raise many kinds
             where = str(stored.get("path") or f"row {i}")
-            part.bad[i] = (str(error) or type(error).__name__).replace(where, "it")
+            part.bad[i] = without(str(error) or type(error).__name__, where)
     return part
 
 

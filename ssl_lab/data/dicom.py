@@ -4,6 +4,7 @@ DICOM PS3.3: stored values → modality LUT or rescale (C.11.1) → the file's V
 MONOCHROME1 turned round (C.7.6.3.1.2). Enhanced multi-frame files have such values in functional groups (C.7.6.16).
 """
 
+import functools
 import logging
 import warnings
 from collections.abc import Sequence
@@ -44,13 +45,19 @@ def pydicom() -> ModuleType:
     """The library, which neither warns nor logs: its lines show values of headers. Raises UserError where it lacks."""
     try:
         import pydicom
-        from pydicom import config
     except ImportError as error:
         raise UserError("DICOM files need pydicom: pip install 'ssl-lab[medical]'") from error
+    _silence()
+    return pydicom
+
+
+@functools.cache
+def _silence() -> None:
+    from pydicom import config
+
     config.settings.reading_validation_mode = config.IGNORE
     logging.getLogger("pydicom").propagate = False
     warnings.filterwarnings("ignore", module=r"pydicom\.")
-    return pydicom
 
 
 def readers() -> list[str | None]:

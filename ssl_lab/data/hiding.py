@@ -19,6 +19,13 @@ def hidden(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), key=_key(cache()), digest_size=8).hexdigest()
 
 
+def without(text: str, path: str) -> str:
+    """A text in which a path, as it is, as Python writes it, or by its last part, has become "it"."""
+    for written in (path, repr(path)[1:-1], Path(path).name):
+        text = text.replace(written, "it")
+    return text
+
+
 @functools.cache
 def _key(folder: Path) -> bytes:
     file = folder / "key"

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
 from ssl_lab.data.decoding import decoded, fingerprint, say_looks
-from ssl_lab.data.hiding import hidden
+from ssl_lab.data.hiding import hidden, without
 from ssl_lab.data.order import InOrder
 from ssl_lab.data.pixels import Form, Pixels, decode, fit, fit_array, is_dicom, pillow, unit
 from ssl_lab.data.sources import ImageSplit
@@ -66,7 +66,9 @@ class EncodedRows(ImageRows):
         except Exception as error:
             where = str(stored.get("path"))
             if self.hide:  # a worker prints its whole traceback
-                raise UserError(f"{hidden(where)} could not be decoded ({_without(where, error)}): remove it") from None
+                raise UserError(
+                    f"{hidden(where)} could not be decoded ({without(str(error), where)}): remove it"
+                ) from None
             raise UserError(f"{where} could not be decoded ({error}): remove it") from error
 
 
@@ -191,7 +193,7 @@ class Images(Data[ImageSplit, ImageRows]):
                 return torch.from_numpy(decode({"path": item}, self.form).pixels.copy())
             except Exception as error:  # Pillow's decoders raise many kinds
                 if (name := self.called(item)) != str(item):
-                    raise UserError(f"{name} is no image that can be read ({_without(item, error)})") from None
+                    raise UserError(f"{name} is no image that can be read ({without(str(error), str(item))})") from None
                 raise UserError(f"{item} is no image that can be read ({error})") from error
         if self.channels not in (1, 3):
             try:
@@ -200,11 +202,6 @@ class Images(Data[ImageSplit, ImageRows]):
                 raise UserError(f"an image of {self.channels} channels is an array of them: {error}") from error
         image = item if isinstance(item, Image.Image) else picture(np.asarray(item))
         return torch.from_numpy(fit(image, self.form).pixels.copy())
-
-
-def _without(path: str | os.PathLike[str], error: Exception) -> str:
-    """What an error says, without the path."""
-    return str(error).replace(str(path), "it")
 
 
 def picture(pixels: np.ndarray) -> Image.Image:
