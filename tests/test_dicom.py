@@ -136,18 +136,19 @@ def test_sixteen_bits_keep_every_step(tmp_path):
 @pytest.mark.parametrize(("signed", "count"), [(False, 1000), (True, 1000), (True, 2**16)])
 @pytest.mark.parametrize("bits", [8, 12])
 def test_tables_in_the_place_of_a_window_and_of_a_slope(tmp_path, bits, signed, count):
-    """The entries begin with the value 200; what lies below has the first, what lies above the last."""
+    """The entries begin with a value; what lies below has the first, what lies above the last."""
     entries = (np.arange(count) ** 2 // 300 % 2**bits).astype(np.uint16)
     table = pydicom.Dataset()
-    table.LUTDescriptor = [count % 2**16, 200, bits]
+    first = 200 if count < 2**16 else -(2**15)
+    table.LUTDescriptor = [count % 2**16, first, bits]
     long = count == 2**16  # too long for numbers
     table.add_new("LUTData", "OW" if long else "US", entries.astype("<u2").tobytes() if long else entries.tolist())
     kind = {"PixelRepresentation": int(signed)}
     values = pydicom.dcmread(FILES / "MR_small.dcm").pixel_array.astype(int)
-    expected = entries[(values - 200).clip(0, count - 1)] / (2**bits - 1)
+    expected = entries[(values - first).clip(0, count - 1)] / (2**bits - 1)
     voi = changed("MR_small.dcm", tmp_path / "a.dcm", VOILUTSequence=[table], **kind)
     np.testing.assert_allclose(shares(voi)[..., 0], expected)
-    table.LUTDescriptor = [count % 2**16, 200, 16 if bits == 12 else 8]
+    table.LUTDescriptor = [count % 2**16, first, 16 if bits == 12 else 8]
     both = {"WindowCenter": None, "WindowWidth": None}
     modality = changed("MR_small.dcm", tmp_path / "b.dcm", ModalityLUTSequence=[table], **kind, **both)
     np.testing.assert_allclose(shares(modality)[..., 0], expected * (2**bits - 1) / (65_535 if bits == 12 else 255))
