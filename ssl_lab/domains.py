@@ -53,6 +53,9 @@ Level = Annotated[int, Field(ge=0, le=255)]
 Between = Annotated[Sequence[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 """the least and the greatest"""
 
+Window = tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(ge=1, allow_inf_nan=False)]]
+"""centre and width of the values that are seen, from black to white"""
+
 Degrees = Annotated[float, Field(ge=0, le=180)]
 
 

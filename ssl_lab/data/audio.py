@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
 from ssl_lab.data.columns import safe
-from ssl_lab.data.decoding import hidden
+from ssl_lab.data.hiding import hidden
 from ssl_lab.data.logmel import LogMel, MelOptions
 from ssl_lab.data.order import ByLength
 from ssl_lab.data.recordings import AudioSplit, Waves, decoded

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ssl_lab.data.groups import GROUP, Holdout, asked, described, keys, numbered, pattern_of, shared
+from ssl_lab.data.groups import FILE, GROUP, Holdout, asked, described, keys, numbered, pattern_of, shared
 from ssl_lab.data.order import Batches, EpochOrder, Order, shared_order
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.preview import Preview
@@ -85,6 +85,7 @@ class Stored:
     """A split as its source gives it. `identity` changes whenever what is stored changes; `columns` as in `Rows`.
 
     `table`: columns that may be asked for by name besides, by `group` and `test_on`; what is asked for joins `columns`.
+    `group`: the column that rows belong together by, where the option `group` names none.
     `labels` are numbers of `classes`, which are the same for all splits, -1 for a row without one (`labels.numbered`
     makes them so); None, where the whole split has none.
     """
@@ -94,6 +95,7 @@ class Stored:
     classes: list[str] | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     table: Mapping[str, np.ndarray] = field(default_factory=dict)
+    group: str | None = None
 
     def preview(self, row: int) -> Preview:
         """What people look at of one row, which alone is read."""
@@ -119,7 +121,8 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
     the first that is there. `batch_size` counts all processes.
 
     `group` names the column of what rows belong together by, or is a pattern with a part `(?P<group>…)` of their paths:
-    a group is held out whole. `test_on`: the rows of the bank with these values, by column, are held out instead.
+    a group is held out whole. None: as the source says, if it does. `test_on`: the rows of the bank with these values,
+    by column, are held out instead.
     """
 
     key: ClassVar[Item]
@@ -155,8 +158,8 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         if group:
             pattern_of(group)
         self.source, self.batch_size, self.seed = source, batch_size, seed
-        self.names, self.group = {"train": train, "bank": bank, "test": test}, group
-        self.holdout = Holdout(round(1 / holdout) if holdout else 0, group, test_on)
+        self.names = {"train": train, "bank": bank, "test": test}
+        self.given_group, self.every, self.test_on = group, round(1 / holdout) if holdout else 0, test_on
         self.rows: dict[str, Kept] = {}
         self.classes: list[str] | None = None
         self.fingerprint = ""
@@ -186,6 +189,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
     def raw(self, batch: Batch) -> Float[Tensor, "b d"]:
         """The control without any model: what embeddings must beat."""
         raise NotImplementedError
+
+    def called(self, item: Any) -> str:
+        """What a new item is called where others can read it."""
+        return str(item)
 
     def show(self, batch: Batch) -> Sequence[Preview]:
         """The items for people to look at, as a model reads them."""
@@ -258,6 +265,15 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         return self.source.splits()
 
     @cached_property
+    def group(self) -> str | None:
+        """What rows belong together by: the option, or else what the source says."""
+        return self.given_group or next((split.group for split in self.stored.values() if split.group), None)
+
+    @cached_property
+    def holdout(self) -> Holdout:
+        return Holdout(self.every, self.group, self.test_on)
+
+    @cached_property
     def splits(self) -> dict[str, str]:
         """The split of each role; "holdout" is none of the source's. Raises UserError where one is not there."""
         for role, name in self.names.items():
@@ -295,6 +311,9 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """Reads the rows, once, and says which splits they are. Raises UserError where one cannot be read."""
         if self.rows:
             return
+        if self.group != self.given_group:
+            what = f"rows of one {self.group} stay together (data.group={self.group}, as it is not set"
+            say(f"{what}; with data.group={FILE} those of one file)")
         read = {name: self.read(split) for name, split in self.read_from.items()}
         self.rows = {role: read[name] for role, name in self.splits.items() if name != HOLDOUT}
         for name, rows in read.items():

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_lab.data import dicom
 from ssl_lab.data.caching import cached
+from ssl_lab.data.hiding import hidden, without
 from ssl_lab.data.pixels import Decoded, Form, Pixels, decode
 from ssl_lab.data.sources import ImageSplit
 from ssl_lab.errors import UserError
@@ -23,7 +25,7 @@ from ssl_lab.progress import progress, say
 LOOKED_AT = 64  # images of a set that is too large to look at all
 PART = 256  # images that one thread decodes at a time
 DARK = 1 / 8  # of the range: a picture whose brightest value is less is of fewer bits than its kind
-VERSION = 4  # of what `decode` gives; a new one makes old cache folders useless
+VERSION = 5  # of what `decode` gives; a new one makes old cache folders useless
 
 
 def decoded(split: ImageSplit, form: Form, max_bad: int, hide: bool = False) -> tuple[Pixels, Tensor, str]:
@@ -31,10 +33,10 @@ def decoded(split: ImageSplit, form: Form, max_bad: int, hide: bool = False) -> 
 
     Files that are no whole image are named, counted and left out. Raises UserError where more than `max_bad` are bad.
     """
-    key = [VERSION, split.identity, len(split), *astuple(form)]
+    key = [VERSION, split.identity, len(split), *astuple(form), *(dicom.readers() if split.private else [])]
     folder = cached("images", key, lambda folder: _write(split, form, folder))
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    bad = [f"{hidden(path) if hide else path}: {reason}" for path, reason in card["bad"]]
+    bad = [f"{_name(split, row, hide)}: {reason}" for row, reason in card["bad"]]
     report_bad(bad, max_bad, len(split), "images")
     _say(Looks(**card["looks"]), form)
     images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
@@ -51,11 +53,6 @@ def say_looks(split: ImageSplit, form: Form) -> None:
     _say(looks, form, f" of {len(numbers)} that were looked at")
 
 
-def hidden(path: str) -> str:
-    """Sixteen hexadecimal digits in the place of a path."""
-    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
-
-
 def fingerprint(images: Pixels) -> str:
     """Sixteen hexadecimal digits that change with any pixel."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
@@ -64,10 +61,15 @@ def fingerprint(images: Pixels) -> str:
     return digest.hexdigest()[:16]
 
 
+def _name(split: ImageSplit, row: int, hide: bool) -> str:
+    where = split.images[row]["image"].get("path")
+    return f"row {row}" if not where else hidden(where) if hide else where
+
+
 def _write(split: ImageSplit, form: Form, folder: Path) -> None:
     shape = (len(split), form.channels, form.size, form.size)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", form.dtype, shape)
-    bad: dict[int, tuple[str, str]] = {}
+    bad: dict[int, str] = {}
     looks = Looks()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         starts = range(0, len(split), PART)
@@ -80,20 +82,23 @@ def _write(split: ImageSplit, form: Form, folder: Path) -> None:
         images = images[rows]
         np.save(folder / "images.npy", images)
     np.save(folder / "rows.npy", rows)
-    card: dict[str, Any] = {"fingerprint": fingerprint(torch.from_numpy(images)), "bad": list(bad.values())}
+    card: dict[str, Any] = {"fingerprint": fingerprint(torch.from_numpy(images)), "bad": list(bad.items())}
     card |= {"looks": asdict(looks)}
     (folder / "card.json").write_text(json.dumps(card, indent=1))
 
 
 @dataclass
 class Looks:
-    """Of some images: how many are transparent in places, and the brightest value of those of more than 8 bits."""
+    """Of some images: how many are transparent in places, how many DICOM images have no window, and the brightest value
+    of others of more than 8 bits."""
 
     transparent: int = 0
+    whole: int = 0
     brightest: float | None = None
 
     def add(self, other: "Decoded | Looks") -> None:
         self.transparent += other.transparent
+        self.whole += other.whole
         values = [value for value in (self.brightest, other.brightest) if value is not None]
         self.brightest = max(values, default=None)
 
@@ -102,7 +107,7 @@ class Looks:
 class _Part:
     """`bad`: which image of that number could not be decoded, and why."""
 
-    bad: dict[int, tuple[str, str]] = field(default_factory=dict)
+    bad: dict[int, str] = field(default_factory=dict)
     looks: Looks = field(default_factory=Looks)
 
 
@@ -115,7 +120,7 @@ def _decode_part(rows: Any, start: int, form: Form, images: np.ndarray) -> _Part
             part.looks.add(made)
         except Exception as error:  # Pillow's decoders raise many kinds
             where = str(stored.get("path") or f"row {i}")
-            part.bad[i] = where, str(error or type(error).__name__).replace(where, "it")
+            part.bad[i] = without(str(error) or type(error).__name__, where)
     return part
 
 
@@ -123,6 +128,11 @@ def _say(looks: Looks, form: Form, which: str = "") -> None:
     if looks.transparent:
         what = f"{looks.transparent:,} images{which} are transparent in places"
         say(f"{what}: on a grey of {form.background} (data.background)")
+    if looks.whole:
+        what = (
+            f"{looks.whole:,} DICOM images{which} have no window: black and white are the least and the greatest value"
+        )
+        say(f"{what} that their bits can hold (data.window=[CENTRE,WIDTH] gives one)")
     if looks.brightest is not None and looks.brightest < DARK:
         share = f"{looks.brightest:.1%} of the range of values, which is {form.range or 'that of 16 bits'}"
         say(f"the brightest pixel of all{which} has {share}: are these 12 bits? data.range=[0,4095] would say so")

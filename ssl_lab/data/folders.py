@@ -6,17 +6,22 @@ are classes. `train` beside other names could be either: that is an error, until
 """
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_lab.data.hiding import hidden
 from ssl_lab.errors import UserError
 from ssl_lab.progress import say
 
 TRAIN = "train"
 SPLITS = (TRAIN, "val", "valid", "validation", "dev", "test")
 SHOWN = 10  # names in a line
+NAMED = "folders that are called after patients are no classes"
+Shown = Callable[[str], str]
+"""how a name stands in a line"""
 
 
 @dataclass(frozen=True)
@@ -27,18 +32,28 @@ class Split:
     classes: list[str] | None
 
 
-def read_folder(folder: Path, suffixes: Iterable[str], kind: str, splits: bool | None = None) -> dict[str, Split]:
+def read_folder(
+    folder: Path,
+    suffixes: Iterable[str],
+    kind: str,
+    splits: bool | None = None,
+    people: tuple[bool, bool] | None = None,
+) -> dict[str, Split]:
     """The splits by name, in small letters. `kind`: what the files are called, such as "images".
+
+    `people`: whether folders at the top are called after people, and folders in those: these are no classes. Where it
+    is given, lines and errors have the names of splits and classes, and digests of all others.
 
     Raises UserError where there are none, and says what there is; or where the names of the folders could be both.
     """
+    shown, named = (str, (False, False)) if people is None else (hidden, people)
     suffixes = frozenset(suffixes)
     loose, below = _level(folder, suffixes)
     if not loose and not any(below.values()):
         raise UserError(f"data.path: {_why_none(folder, suffixes, kind)}")
     full = {name: files for name, files in below.items() if files}
     if splits is None:
-        splits = _are_splits(folder, list(full))
+        splits = _are_splits(folder, list(full), shown)
     notes: list[str] = []
     if not full:
         made = {TRAIN: Split(loose, None)}
@@ -46,13 +61,17 @@ def read_folder(folder: Path, suffixes: Iterable[str], kind: str, splits: bool |
         made = {}
         for name in full:
             if name.lower() in made:
-                raise UserError(f"{folder} has the folder {name} twice, in large and in small letters: rename one")
+                raise UserError(
+                    f"{folder} has the folder {shown(name)} twice, in large and in small letters: rename one"
+                )
+            if named[0] and name.lower() not in SPLITS:
+                raise UserError("data.splits=true: folders at the top are called after people, and a split has a name")
             inner, classes = _level(folder / name, suffixes)
-            made[name.lower()] = _split(folder / name, inner, classes, notes)
-        notes += _stray(folder, loose)
+            made[name.lower()] = _split(folder / name, inner, classes, notes, named[1], shown)
+        notes += _stray(folder, loose, shown)
     else:
-        made = {TRAIN: _split(folder, loose, full, notes)}
-    if empty := sorted(name for name, files in below.items() if not files):
+        made = {TRAIN: _split(folder, loose, full, notes, named[0], shown)}
+    if empty := sorted(shown(name) for name, files in below.items() if not files):
         notes.append(f"folders without {kind} are left out: {_listed(empty)}")
     for line in (f"{folder}: {', '.join(_said(name, split, kind) for name, split in made.items())}", *notes):
         say(line)
@@ -66,14 +85,14 @@ def _level(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], dict[str
         if entry.name.startswith((".", "__MACOSX")):
             continue
         if entry.is_dir():
-            below[entry.name] = list(_all(entry, suffixes))
+            below[entry.name] = list(all_below(entry, suffixes))
         elif entry.suffix.lower() in suffixes:
             loose.append(entry)
     return loose, below
 
 
-def _all(folder: Path, suffixes: frozenset[str]) -> Iterable[Path]:
-    """Links to folders are followed, each folder once."""
+def all_below(folder: Path, suffixes: frozenset[str]) -> Iterable[Path]:
+    """The files of the kind, however deep. Links to folders are followed, each folder once."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -87,11 +106,11 @@ def _all(folder: Path, suffixes: frozenset[str]) -> Iterable[Path]:
         )
 
 
-def _are_splits(folder: Path, names: list[str]) -> bool:
+def _are_splits(folder: Path, names: list[str], shown: Shown) -> bool:
     lower = [name.lower() for name in names]
     if TRAIN not in lower:
         return False
-    if others := [name for name in names if name.lower() not in SPLITS]:
+    if others := [shown(name) for name in names if name.lower() not in SPLITS]:
         raise UserError(
             f"data.path: {folder} has the folder {TRAIN} beside {_listed(others)}: these are splits "
             f"(data.splits=true), or {len(names)} classes, of which one is called {TRAIN} (data.splits=false)"
@@ -99,10 +118,15 @@ def _are_splits(folder: Path, names: list[str]) -> bool:
     return True
 
 
-def _split(folder: Path, loose: list[Path], below: dict[str, list[Path]], notes: list[str]) -> Split:
+def _split(
+    folder: Path, loose: list[Path], below: dict[str, list[Path]], notes: list[str], named: bool, shown: Shown
+) -> Split:
     if not any(below.values()):
         return Split(loose, None)
-    notes += _stray(folder, loose)
+    if named:
+        notes.append(f"{NAMED}: a file that data.source.metadata names can give labels")
+        return Split([*loose, *(file for files in below.values() for file in files)], None)
+    notes += _stray(folder, loose, shown)
     deeper = sum(file.parent.parent != folder for files in below.values() for file in files)
     if deeper:
         notes.append(f"{deeper:,} files of {folder} lie deeper below their class, and count to it")
@@ -110,18 +134,24 @@ def _split(folder: Path, loose: list[Path], below: dict[str, list[Path]], notes:
     return Split(files, [name for name in below for _ in below[name]])
 
 
-def _stray(folder: Path, loose: list[Path]) -> list[str]:
+def _stray(folder: Path, loose: list[Path], shown: Shown) -> list[str]:
     if not loose:
         return []
-    return [f"files beside the folders of {folder} are left out: {len(loose):,}, such as {loose[0].name}"]
+    return [f"files beside the folders of {folder} are left out: {len(loose):,}, such as {shown(loose[0].name)}"]
 
 
 def _why_none(folder: Path, suffixes: frozenset[str], kind: str) -> str:
-    ends = Counter(Path(name).suffix.lower() or name for _, _, files in os.walk(folder) for name in files)
+    ends = Counter(_end(name) for _, _, files in os.walk(folder) for name in files)
     if not ends:
         return f"{folder} is empty: there is no file in it"
     have = ", ".join(f"{count:,} {end}" for end, count in ends.most_common(5))
     return f"there are no {kind} in {folder}, which has {have}: names of {kind} end in {', '.join(sorted(suffixes))}"
+
+
+def _end(name: str) -> str:
+    """What looks like a suffix; what does not can be anything, such as the id of a patient."""
+    suffix = Path(name).suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else "of no known kind"
 
 
 def _said(name: str, split: Split, kind: str) -> str:

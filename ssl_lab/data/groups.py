@@ -98,7 +98,8 @@ class Holdout:
             return out, of_train
         if self.group:
             if not bank[GROUP].any():
-                raise UserError(f"data.group={self.group}: {split!r} is one group, of which no part can be held out")
+                what = f"data.group={self.group}: {split!r} is one group, of which no part can be held out"
+                raise UserError(f"{what}: data.holdout=0 holds out nothing")
             out = bank[GROUP] % self.every == 0
             return out, np.isin(train[GROUP], bank[GROUP][out])
         return None

@@ -5,7 +5,8 @@ A set too large for that is decoded by worker processes, to the same batches.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -16,11 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
-from ssl_lab.data.decoding import decoded, fingerprint, hidden, say_looks
+from ssl_lab.data.decoding import decoded, fingerprint, say_looks
+from ssl_lab.data.hiding import hidden, without
 from ssl_lab.data.order import InOrder
-from ssl_lab.data.pixels import Form, Pixels, decode, fit, fit_array, pillow, unit
+from ssl_lab.data.pixels import Form, Pixels, decode, fit, fit_array, is_dicom, pillow, unit
 from ssl_lab.data.sources import ImageSplit
-from ssl_lab.domains import Between, Channels, Count, Half, Level, NotNegative, Number, Seed
+from ssl_lab.domains import Between, Channels, Count, Half, Level, NotNegative, Number, Seed, Window
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.preview import ImagePreview
 from ssl_lab.progress import say
@@ -53,6 +55,7 @@ class EncodedRows(ImageRows):
     split: ImageSplit
     form: Form
     workers: int
+    hide: bool = False
 
     def pixels(self, index: Int[Tensor, " b"]) -> Pixels:
         stored = self.split.images[index.tolist()]["image"]
@@ -62,14 +65,20 @@ class EncodedRows(ImageRows):
         try:
             return torch.from_numpy(decode(stored, self.form).pixels.copy())
         except Exception as error:
-            raise UserError(f"{stored.get('path')} could not be decoded ({error}): remove it") from error
+            where = str(stored.get("path"))
+            if self.hide:  # a worker prints its whole traceback
+                raise UserError(
+                    f"{hidden(where)} could not be decoded ({without(str(error), where)}): remove it"
+                ) from None
+            raise UserError(f"{where} could not be decoded ({error}): remove it") from error
 
 
 class Images(Data[ImageSplit, ImageRows]):
     """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
 
     `mean` and `std` are for the views. `splits` is for sources of folders: whether those at the top are splits. With
-    `hide_paths` digests stand in the place of paths, which may name people.
+    `hide_paths` digests stand in the place of paths, which may name people: always, where there are DICOM files. Their
+    `window` and `frames` are as in `Form` and `HuggingFace`.
     """
 
     key = "image"
@@ -100,16 +109,19 @@ class Images(Data[ImageSplit, ImageRows]):
         range: Between | None = None,
         bits: Literal[8, 16] = 8,
         hide_paths: bool = False,
+        window: Window | None = None,
+        frames: Literal["first", "all"] = "first",
         group: str | None = None,
         test_on: Mapping[str, Sequence[Any]] | None = None,
     ):
-        more = {} if splits is None else {"splits": splits}
+        more: dict[str, Any] = {} if splits is None else {"splits": splits}
+        more |= {} if frames == "first" else {"frames": frames}
         super().__init__(source(name, path, **more), train, bank, test, holdout, batch_size, seed, group, test_on)
         if not len(mean) == len(std) == channels:
             given = f"data.mean and data.std have {len(mean)} and {len(std)} numbers"
             raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")
         self.size, self.channels, self.mean, self.std = size, channels, mean, std
-        self.form = Form(size, channels, background, (range[0], range[1]) if range else None, bits)
+        self.form = Form(size, channels, background, (range[0], range[1]) if range else None, bits, window)
         self.max_bad, self.memory_gb, self.hide_paths = max_bad, memory_gb, hide_paths
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
@@ -121,7 +133,7 @@ class Images(Data[ImageSplit, ImageRows]):
     def read(self, split: ImageSplit) -> ImageRows:
         index = torch.arange(len(split))
         columns = {**split.columns, ROW: index.numpy()}
-        if self.hide_paths and "file" in columns:
+        if "file" in columns:
             columns["file"] = np.array([self.shown_path(str(path)) for path in columns["file"]])
         if isinstance(split.images, Tensor):
             shape, dtype = (self.channels, self.size, self.size), f"uint{self.form.bits}"
@@ -135,15 +147,23 @@ class Images(Data[ImageSplit, ImageRows]):
         if len(split) * self.channels * self.size**2 * self.form.bits / 8 > self.memory_gb * 1e9:
             say_looks(split, self.form)
             self.fingerprint += split.identity
-            return EncodedRows(split.labels, index, columns, split, self.form, self.workers)
-        images, index, digest = decoded(split, self.form, self.max_bad, self.hide_paths)
+            return EncodedRows(split.labels, index, columns, split, self.form, self.workers, self.hides)
+        images, index, digest = decoded(split, self.form, self.max_bad, self.hides)
         self.fingerprint += digest
         labels = None if split.labels is None else split.labels[index]
         columns = {name: values[index.numpy()] for name, values in columns.items()}
         return DecodedRows(labels, torch.arange(len(images)), columns, images)
 
+    @cached_property
+    def hides(self) -> bool:
+        """Whether digests stand in the place of paths."""
+        return self.hide_paths or any(split.private for split in self.stored.values())
+
     def shown_path(self, path: str) -> str:
-        return hidden(path) if self.hide_paths else path
+        return hidden(path) if self.hides else path
+
+    def split_of(self, name: str) -> ImageSplit:
+        return replace(super().split_of(name), form=self.form)
 
     def in_order(self, rows: ImageRows) -> InOrder:
         return InOrder(range(len(rows)), 1000)
@@ -176,11 +196,16 @@ class Images(Data[ImageSplit, ImageRows]):
         for index in torch.arange(len(items)).split(batch_size):
             yield {"image": torch.stack([self._fitted(items[i]) for i in index.tolist()]), "index": index}
 
+    def called(self, item: Any) -> str:
+        return hidden(str(item)) if self.hide_paths or is_dicom(item) else str(item)
+
     def _fitted(self, item: Any) -> Tensor:
         if isinstance(item, str | os.PathLike):
             try:
                 return torch.from_numpy(decode({"path": item}, self.form).pixels.copy())
             except Exception as error:  # Pillow's decoders raise many kinds
+                if (name := self.called(item)) != str(item):
+                    raise UserError(f"{name} is no image that can be read ({without(str(error), str(item))})") from None
                 raise UserError(f"{item} is no image that can be read ({error})") from error
         if self.channels not in (1, 3):
             try:

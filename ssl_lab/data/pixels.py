@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float, UInt8, UInt16
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ssl_lab.data import dicom
 from ssl_lab.errors import UserError
 
 TIFF = (".tif", ".tiff")
@@ -27,6 +29,7 @@ class Form:
 
     `background`: the grey, from 0 to 255, behind what is transparent. `range`: the values of black and of white, where
     images have more than 8 bits a value; None: 0 and 65,535, or of fractions 0 and 1. `bits`: 8 or 16, of a pixel made.
+    `window`: centre and width of DICOM images, in the place of each file's own.
     """
 
     size: int
@@ -34,6 +37,7 @@ class Form:
     background: int = 255
     range: tuple[float, float] | None = None
     bits: int = 8
+    window: tuple[float, float] | None = None
 
     @property
     def dtype(self) -> type[np.uint8 | np.uint16]:
@@ -42,15 +46,22 @@ class Form:
 
 @dataclass(frozen=True)
 class Decoded:
-    """`brightest`: the greatest value as a share of the range, where there are more than 8 bits a value."""
+    """`brightest`: the greatest value as a share of the range, where there are more than 8 bits a value.
+
+    `whole`: a DICOM image without a window, of all the values that its bits can hold.
+    """
 
     pixels: UInt8[np.ndarray, "c h w"] | UInt16[np.ndarray, "c h w"]
     transparent: bool = False
     brightest: float | None = None
+    whole: bool = False
 
 
 def decode(stored: dict[str, Any], form: Form) -> Decoded:
-    """One stored image, `bytes` or the file at `path`, fitted."""
+    """One stored image, `bytes` or the file at `path` (of DICOM, its `frame`), fitted."""
+    if is_dicom(stored.get("path")):
+        frame = _frame(stored, form)
+        return Decoded(_sized(_coloured(frame.shares, form.channels), form), whole=frame.whole)
     if form.channels in (1, 3) and not _is_numpy(stored):
         try:
             with _opened(stored) as image:
@@ -113,10 +124,17 @@ def _sized(shares: Float[np.ndarray, "h w c"], form: Form) -> UInt8[np.ndarray, 
     return np.rint(np.float64(65_535) * made.clip(0, 1)).astype(np.uint16) if form.bits == 16 else made
 
 
-def thumbnail(stored: dict[str, Any]) -> Image.Image:
-    """One stored image, upright, at most `THUMBNAIL` pixels a side; of an array, the first channels."""
+def thumbnail(stored: dict[str, Any], form: Form | None = None) -> Image.Image:
+    """One stored image, upright, at most `THUMBNAIL` pixels a side; of an array, the first channels.
+
+    `form`: what has the window of DICOM images.
+    """
     try:
-        whole = _first_channels(_array(stored)) if _is_numpy(stored) else _looked_at(stored)
+        if is_dicom(stored.get("path")):
+            shares = _frame(stored, form or Form(THUMBNAIL, 3)).shares
+            whole = Image.fromarray(np.rint(255 * _coloured(shares, 3)).astype(np.uint8))
+        else:
+            whole = _first_channels(_array(stored)) if _is_numpy(stored) else _looked_at(stored)
     except UnidentifiedImageError:
         if not _is_tiff(stored):
             raise
@@ -160,6 +178,24 @@ def pillow(image: UInt8[Tensor, "c h w"] | UInt16[Tensor, "c h w"]) -> Image.Ima
     if shown.dtype == torch.uint16:
         shown = stored(unit(shown), torch.uint8)
     return Image.fromarray(shown.movedim(0, 2).squeeze(2).numpy())
+
+
+def is_dicom(path: Any) -> bool:
+    """By its name."""
+    return str(path or "").lower().endswith(dicom.SUFFIX)
+
+
+def _frame(stored: dict[str, Any], form: Form) -> dicom.Frame:
+    return dicom.read(Path(stored["path"]), stored.get("frame", 0), form.window, form.range)
+
+
+def _coloured(shares: Float[np.ndarray, "h w c"], channels: int) -> Float[np.ndarray, "h w d"]:
+    """Grey as three equal channels, colours as their grey (ITU-R BT.601, as Pillow's)."""
+    if channels not in (1, 3):
+        raise ValueError(f"it has {shares.shape[2]} channels, and data.channels is {channels}")
+    if shares.shape[2] == channels:
+        return shares
+    return shares.repeat(3, 2) if channels == 3 else shares @ np.array([[0.299], [0.587], [0.114]])
 
 
 def _is_numpy(stored: dict[str, Any]) -> bool:

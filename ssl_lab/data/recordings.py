@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 
 from ssl_lab.data.base import Stored
 from ssl_lab.data.caching import cached
-from ssl_lab.data.decoding import hidden, report_bad
+from ssl_lab.data.decoding import report_bad
+from ssl_lab.data.hiding import hidden
 from ssl_lab.data.sound import Clip, Form, SoundPreview, decode, heard
 from ssl_lab.data.sources import Encoded
 from ssl_lab.errors import UserError

@@ -9,9 +9,9 @@ import hashlib
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow.compute as pc
@@ -24,13 +24,15 @@ from ssl_lab.data.base import Source, Split, Stored
 from ssl_lab.data.columns import Table, words
 from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
-from ssl_lab.data.pixels import pillow, thumbnail
+from ssl_lab.data.patients import Patients, patients
+from ssl_lab.data.pixels import Form, is_dicom, pillow, thumbnail
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.preview import ImagePreview
+from ssl_lab.progress import say
 
 SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".dcm", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm", ".png", ".pnm",
+    ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """of images in a folder, in small or large letters"""
 
@@ -39,9 +41,14 @@ LARGEST_IDX = 2**30  # bytes; MNIST and its kin have 47 million
 
 @dataclass(frozen=True)
 class ImageSplit(Stored):
-    """Images as pixels, uint8 (n, c, h, w), or still encoded: rows whose `image` has bytes and path."""
+    """Images as pixels, uint8 (n, c, h, w), or still encoded: rows whose `image` has bytes and path.
+
+    `private`: DICOM files are among them, so their paths are shown to nobody. `form`: how they are read.
+    """
 
     images: Any
+    private: bool = False
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) != len(self):
@@ -52,7 +59,7 @@ class ImageSplit(Stored):
 
     def preview(self, row: int) -> ImagePreview:
         stored = self.images[row]
-        return ImagePreview(pillow(stored) if isinstance(stored, Tensor) else thumbnail(stored["image"]))
+        return ImagePreview(pillow(stored) if isinstance(stored, Tensor) else thumbnail(stored["image"], self.form))
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,22 @@ class EncodedFiles:
 
     def __getitem__(self, rows: Any) -> dict[str, Any]:
         if isinstance(rows, int):
-            return {self.key: _stored(self.paths[rows])}
+            return {self.key: self.stored(rows)}
         numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
-        return {self.key: [_stored(self.paths[number]) for number in numbers]}
+        return {self.key: [self.stored(number) for number in numbers]}
+
+    def stored(self, row: int) -> dict[str, Any]:
+        return {"path": str(self.paths[row]), "bytes": None}
 
 
-def _stored(file: Path) -> dict[str, Any]:
-    return {"path": str(file), "bytes": None}
+@dataclass(frozen=True)
+class Frames(EncodedFiles):
+    """`frames`: which one of its file each row is, from 0."""
+
+    frames: Sequence[int]
+
+    def stored(self, row: int) -> dict[str, Any]:
+        return {**super().stored(row), "frame": self.frames[row]}
 
 
 class Encoded(Source[Split]):
@@ -120,7 +136,7 @@ class Encoded(Source[Split]):
         """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
         loaded = self._load()
         if loaded is None:
-            return self._folder(existing(str(self.path)))
+            return self.of_folder(existing(str(self.path)).absolute())
         where = str(self.path or self.name)
         numbers, classes = numbered({name: self._labels(rows, f"{where} ({name})") for name, rows in loaded.items()})
         return {name: self._split(rows, name, numbers[name], classes) for name, rows in loaded.items()}
@@ -144,9 +160,9 @@ class Encoded(Source[Split]):
             raise UserError(f"data.path: {folder} is a file; give a folder of {self.kind} or Parquet files")
         return None
 
-    def _folder(self, folder: Path) -> dict[str, Split]:
-        folder = folder.absolute()
-        read = read_folder(folder, self.suffixes, self.kind, self.as_splits)
+    def of_folder(self, folder: Path, people: tuple[bool, bool] | None = None) -> dict[str, Split]:
+        """The splits of a folder of files, each a row. `people` as in `read_folder`."""
+        read = read_folder(folder, self.suffixes, self.kind, self.as_splits, people)
         given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
         cells: dict[str, dict[str, np.ndarray]] = {}
         if self.metadata:
@@ -190,7 +206,8 @@ class Encoded(Source[Split]):
 
 
 class HuggingFace(Encoded[ImageSplit]):
-    """Of images; `image` names their column."""
+    """Of images; `image` names their column. `frames`: of a DICOM file with several the first alone, or all, each a
+    row."""
 
     key, kind, suffixes = "image", "images", SUFFIXES
 
@@ -204,8 +221,10 @@ class HuggingFace(Encoded[ImageSplit]):
         metadata: str | None = None,
         splits: bool | None = None,
         where: str | None = None,
+        frames: Literal["first", "all"] = "first",
     ):
         super().__init__(name, path, config, image, label, metadata, splits, where)
+        self.frames = frames
 
     def feature(self) -> Any:
         from datasets import Image
@@ -214,6 +233,43 @@ class HuggingFace(Encoded[ImageSplit]):
 
     def split(self, items: Any, **known: Any) -> ImageSplit:
         return ImageSplit(items, **known)
+
+    def _load(self) -> Any:
+        if is_dicom(self.path) and existing(str(self.path)).is_file():
+            raise UserError("data.path is a DICOM file: give the folder that it lies in")
+        return super()._load()
+
+    def of_folder(self, folder: Path, people: tuple[bool, bool] | None = None) -> dict[str, ImageSplit]:
+        """Where there are DICOM files, paths are private, and a patient's images belong together."""
+        found = patients(folder, lambda files: identity_of(folder, files))
+        if found is None:
+            return super().of_folder(folder, people)
+        read = super().of_folder(folder, found.named)
+        made = {name: _of_patients(split, found, self.frames) for name, split in read.items()}
+        more = sum(found.frames.get(file, 1) > 1 for split in read.values() for file in split.images.paths)
+        if more:
+            rows = f"each of which is a row: {sum(map(len, made.values())):,} rows"
+            how = rows if self.frames == "all" else "of which the first is read (data.frames=all reads all)"
+            say(f"{more:,} DICOM files have several frames, {how}")
+        return made
+
+
+def _of_patients(split: ImageSplit, people: Patients, frames: Literal["first", "all"]) -> ImageSplit:
+    """With a row for each frame, or for the first of each file, and the columns `frame` and `patient`."""
+    files = split.images.paths
+    counts = [people.frames.get(file, 1) if frames == "all" else 1 for file in files]
+    rows = np.repeat(np.arange(len(files)), counts)
+    which = [frame for count in counts for frame in range(count)]
+    known = {**split.columns, "patient": np.array([people.patient.get(file, "") for file in files])}
+    return replace(
+        split,
+        images=Frames([files[row] for row in rows], split.images.key, which),
+        labels=None if split.labels is None else split.labels[rows],
+        columns={name: values[rows] for name, values in known.items()} | {"frame": np.array(which)},
+        table={name: values[rows] for name, values in split.table.items()},
+        group="patient",
+        private=True,
+    )
 
 
 class FashionMNIST(Source[ImageSplit]):

@@ -27,11 +27,12 @@ def search(config: DictConfig, folder: Path) -> None:
     if config.output not in ("table", "json"):
         raise UsageError(f"output={config.output}: choose table or json")
     store = open_store(config.collection, config.vectors.uri)
-    vector, query = _query(config.query, store)
+    vector, query, name = _query(config.query, store)
     (hits,) = store.search(vector[None], config.k, config.filter)
     if len(hits) < config.k:
         say(f"only {len(hits)} rows fit the filter")
-    open_folder(folder, plain(config), {"collection": store.card})
+    asked = {"query": name} if query else {}  # without a path that may name people
+    open_folder(folder, {**plain(config), **asked}, {"collection": store.card})
     listed = [
         {"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity, "from": origin(hit.columns)}
         for hit in hits
@@ -43,16 +44,15 @@ def search(config: DictConfig, folder: Path) -> None:
     previews, classes = shown.items(hits, store.card), store.card["classes"]
     if config.output == "table":
         say(shown.table(hits, classes, previews))
-    name = config.query if query else config.query.id
     shown.write(folder / "hits.html", name, query, hits, previews, classes)
 
 
-def _query(query: Any, store: Store) -> tuple[Tensor, Preview | None]:
-    """The vector of the query, and how it looks where it is none of the collection."""
+def _query(query: Any, store: Store) -> tuple[Tensor, Preview | None, str]:
+    """The vector of the query, how it looks where it is none of the collection, and its name."""
     if isinstance(query, str):
         model = model_of(store.card)
         (batch,) = model.data.prepare([query])
-        return model.encode([batch])[0], model.data.show(batch)[0]
+        return model.encode([batch])[0], model.data.show(batch)[0], model.data.called(query)
     if query.id is None:
         raise UsageError("there is no query: query=FILE, query='a sentence', or query.id=ID of the collection")
-    return store.vector(query.id), None
+    return store.vector(query.id), None, str(query.id)
