@@ -8,8 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from scipy.stats import binomtest
 from scipy.stats import t as student
 from torch import Tensor
@@ -67,6 +69,7 @@ Range = tuple[float, float]
 """the least and the greatest value that a quantity can have"""
 
 SHARE = (0.0, 1.0)
+DIFFERENCE = (-1.0, 1.0)  # of two shares
 
 
 def mean(values: Float[Tensor, " n"], possible: Range) -> Score:
@@ -76,6 +79,14 @@ def mean(values: Float[Tensor, " n"], possible: Range) -> Score:
         return Score(middle, math.nan, math.nan, n)
     half = float(student.ppf(0.975, n - 1)) * values.double().std().item() / math.sqrt(n)
     return Score(middle, max(middle - half, possible[0]), min(middle + half, possible[1]), n)
+
+
+def percentiles(values: Float[ndarray, " n"]) -> tuple[float, float]:
+    """The ends of the 95 % interval of a bootstrap (Efron 1979), from its values; those that are nan do not count."""
+    if not np.isfinite(values).any():
+        return math.nan, math.nan
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def over_samples(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.scores import Score, percentiles
 
 Tags = Sequence[Sequence[str]]
 """the tags of each sentence"""
@@ -55,15 +55,19 @@ def span_counts(truth: Tags, predicted: Tags) -> tuple[int, int, int]:
     return right, given, true
 
 
-def span_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0) -> Score:
+def span_f1(truth: Tags, predicted: Tags) -> Score:
     """Overall F1 with the 95 % percentile interval of a bootstrap over sentences (Efron 1979)."""
+    right, given, true = span_counts(truth, predicted)
+    f1 = _score(np.array([right, given, true])).f1
+    return Score(f1, *percentiles(resampled_f1(truth, predicted)), true)
+
+
+def resampled_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0) -> Float[ndarray, " {draws}"]:
+    """The values of a bootstrap over sentences. The samples are the same for all predictions of as many sentences."""
     counts = _counts(truth, predicted).sum(1)  # (sentences, 3)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=draws)
-    drawn = [_score(sums).f1 for sums in weights @ counts]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    entities = int(counts[:, 2].sum())
-    return Score(_score(counts.sum(0)).f1, float(low), float(high), entities)
+    return np.array([_score(sums).f1 for sums in weights @ counts])
 
 
 def allowed(tags: Sequence[str]) -> tuple[Float[ndarray, " k"], Float[ndarray, "k k"]]:

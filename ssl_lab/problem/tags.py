@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -21,7 +22,7 @@ from ssl_lab.embedding.embedded_words import begins, embedded_words
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.metrics import EntityF1
 from ssl_lab.evaluation.scores import Score
-from ssl_lab.evaluation.spans import allowed, span_f1, span_scores, viterbi
+from ssl_lab.evaluation.spans import allowed, resampled_f1, span_f1, span_scores, viterbi
 from ssl_lab.problem.base import NONE, Examples, Problem
 
 
@@ -67,6 +68,9 @@ class Tags(Problem):
 
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
         return span_f1(truth_of(test, self.classes), decoded(logits, test, self.classes))
+
+    def resampled(self, metric: str, logits: Float[Tensor, "n k"], test: Examples) -> Float[ndarray, " draws"]:
+        return resampled_f1(truth_of(test, self.classes), decoded(logits, test, self.classes))
 
     def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
         """Precision, recall and F1 of each type of entity, and of all."""
