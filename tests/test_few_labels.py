@@ -75,7 +75,7 @@ def test_the_margin_of_one_draw_is_a_paired_bootstrap_over_test_items():
 def curve(own, raw, metric="accuracy"):
     taken = {OWN: draws(*own), "control": draws(*raw), "majority": draws(*[0.3] * len(own))}
     made = points(metric, 50, taken, dict.fromkeys(taken, 0.5))
-    return Curve(metric=metric, protocol="frozen_linear", control="raw input", test=100, points=made)
+    return Curve(metric=metric, protocol="frozen_linear", control="raw input", bank=50, test=100, points=made)
 
 
 def test_a_model_is_above_every_control_only_outside_the_paired_interval():
@@ -89,6 +89,7 @@ def test_a_model_is_above_every_control_only_outside_the_paired_interval():
 def test_the_table_fits_a_terminal_and_marks_what_is_above():
     text = table(curve([0.8, 0.82, 0.84], [0.7, 0.73, 0.74]))
     assert "mean of 3 draws" in text
+    assert "with all 50 labels the draws differ in their seed alone" in text
     (line,) = [one for one in text.splitlines() if one.strip().startswith("50 ")]
     assert "▲ +0.0967" in line
     assert max(map(len, text.splitlines())) <= 120

@@ -50,11 +50,15 @@ class Point(Schema):
 
 
 class Curve(Schema):
-    """`metric`: the first of them; `control`: what the subject "control" is; `test`: rows that are predicted."""
+    """`metric`: the first of them; `control`: what the subject "control" is.
+
+    `bank`: rows whose label can be known; `test`: rows that are predicted.
+    """
 
     metric: str
     protocol: str
     control: str
+    bank: int
     test: int
     points: list[Point]
 
@@ -153,7 +157,7 @@ def table(curve: Curve) -> str:
         line += "".join(f"  {number(row[subject].mean):>{widths[subject]}}" for subject in controls)
         line += f"  {'▲' if above(row) else ' '} {_margin(best, names):{24 + over}}  {own.seconds:7.1f}"
         text.append(line)
-    return "\n".join([*text, LEGEND])
+    return "\n".join([*text, LEGEND, *filter(None, [same_labels(curve)])])
 
 
 LEGEND = "▲: above every control, outside the paired interval; seconds: of one draw of this run, without embedding"
@@ -165,6 +169,13 @@ def heading(curve: Curve) -> str:
     over = f"mean of {draws} draws of the labels" if draws > 1 else "one draw of the labels"
     inside = "over draws" if draws > 1 else "over test rows"
     return f"{curve.protocol}, {curve.test:,} test rows, {over}; 95 % intervals {inside}"
+
+
+def same_labels(curve: Curve) -> str:
+    """What a reader has to know of the draws of all labels, where there are several."""
+    if curve.points[0].draws == 1 or all(point.labels < curve.bank for point in curve.points):
+        return ""
+    return f"with all {curve.bank:,} labels the draws differ in their seed alone: that interval covers no other labels"
 
 
 def number(value: float | None) -> str:

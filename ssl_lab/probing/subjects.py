@@ -110,7 +110,8 @@ class Scratch:
     """The same backbone and a new head, both with random weights of the draw's seed, trained on those labels alone."""
 
     def __init__(self, model: Model, problem: Problem, head: Head, training: Training, budget: Budget):
-        self.model, self.problem, self.head, self.budget = model, problem, head, budget
+        self.model, self.problem, self.head = model, problem, head
+        self.augment = budget.augment and "views" in model.views.gives
         plan = {"max_steps": budget.steps, "max_epochs": -1, "accumulate_grad_batches": 1}
         self.training = replace(
             training,
@@ -125,7 +126,7 @@ class Scratch:
         head.begin(model.width, len(self.problem.classes))
         module = FromScratch(
             model.backbone, model.views, self.problem, head, *self.training.parts(), 1.0, {}, seed=seed,
-            augment=self.budget.augment,
+            augment=self.augment,
         )  # fmt: skip
         return self.training.run(module, model, items, seed, logger=False, enable_progress_bar=False)
 

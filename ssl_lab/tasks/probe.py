@@ -38,7 +38,8 @@ def probe(config: DictConfig, folder: Path) -> None:
     head = build(options["head"], Head)
     problem = head.problem(model.data)
     strata = problem.strata()
-    counts = numbers(options["labels"], int((strata >= 0).sum()))
+    bank = int((strata >= 0).sum())
+    counts = numbers(options["labels"], bank)
     metrics = chosen(options["metrics"], problem)
     budget = valid(Budget, options["from_scratch"], "from_scratch")
     open_folder(folder, resolved, provenance(model.data))
@@ -52,6 +53,7 @@ def probe(config: DictConfig, folder: Path) -> None:
         metric=problem.metric,
         protocol=f"{'finetuned' if config.finetune else 'frozen'}_{type(head).__name__.lower()}",
         control=problem.control_name,
+        bank=bank,
         test=len(last.test.item.unique()),
         points=points,
     )
@@ -86,7 +88,9 @@ def subjects_of(
         subjects = {OWN: tuned(own, logger=JsonlLogger(folder)), "untrained": tuned(before)}
     subjects["control"] = Control(problem.control, own.test)
     if options["scratch"]:
-        subjects["scratch"] = Scratch(model, problem, head, training, budget)
+        scratch = Scratch(model, problem, head, training, budget)
+        say(f"scratch: {budget.steps:,} steps a draw, on {'items and views of them' if scratch.augment else 'items'}")
+        subjects["scratch"] = scratch
     return subjects | {"majority": Control(lambda items, seed: problem.majority(), own.test)}
 
 

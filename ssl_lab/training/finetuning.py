@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
@@ -87,8 +88,8 @@ class Probing(Supervised):
 class FromScratch(Supervised):
     """All that backbone and head know, they learn from these labels.
 
-    With `augment`, a step sees the views of each item that the pretraining saw, all of them, instead of the plain item
-    (Hoffer et al. 2020, arXiv 1901.09335). They are drawn by (seed, step).
+    With `augment`, a step sees each item twice (as Hoffer et al. 2020, arXiv 1901.09335): plain, as test items are, and
+    as the first of the views that the pretraining saw, which is drawn by (seed, step).
     """
 
     def __init__(self, *args: Any, seed: int, augment: bool, **options: Any):
@@ -96,10 +97,11 @@ class FromScratch(Supervised):
         self.seed, self.augment = seed, augment
 
     def shown(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        items, targets = super().shown(batch)
         if not self.augment:
-            return super().shown(batch)
+            return items, targets
         views = self.views(batch, Draw(self.seed, self.global_step, device=self.device))["views"]  # (v, b, …)
-        return views.flatten(0, 1), batch["target"].repeat(len(views), *[1] * (batch["target"].ndim - 1))
+        return torch.cat([items, views[0]]), torch.cat([targets, targets])
 
 
 def factors(backbone: Backbone, head: Head, decay: float) -> list[tuple[nn.Parameter, float]]:
