@@ -89,7 +89,7 @@ def test_a_model_is_above_every_control_only_outside_the_paired_interval():
 def test_the_table_fits_a_terminal_and_marks_what_is_above():
     text = table(curve([0.8, 0.82, 0.84], [0.7, 0.73, 0.74]))
     assert "mean of 3 draws" in text
-    assert "with all 50 labels the draws differ in their seed alone" in text
+    assert "With all 50 labels the draws differ in their seed alone" in text
     (line,) = [one for one in text.splitlines() if one.strip().startswith("50 ")]
     assert "▲ +0.0967" in line
     assert max(map(len, text.splitlines())) <= 120

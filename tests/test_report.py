@@ -205,7 +205,7 @@ def test_a_probe_is_drawn_with_its_controls_and_their_intervals(tmp_path):
 def test_the_table_of_a_probe_says_its_margins_draws_and_rows(tmp_path):
     text = probed.tables(probed.gather_probe(probe_folder(tmp_path / "p")))
     assert "337 test rows, mean of 10 draws" in text
-    assert "with all 200 labels the draws differ in their seed alone" in text
+    assert "With all 200 labels the draws differ in their seed alone" in text
     auroc, calibration = text.split("<table>")[1:]
     assert "▲ +0.0500" in auroc  # its end is above 0
     assert "over untrained" in auroc

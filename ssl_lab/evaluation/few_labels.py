@@ -160,7 +160,7 @@ def table(curve: Curve) -> str:
     return "\n".join([*text, LEGEND, *filter(None, [same_labels(curve)])])
 
 
-LEGEND = "▲: above every control, outside the paired interval; seconds: of one draw of this run, without embedding"
+LEGEND = "▲: above every control, outside the paired interval. Seconds: of one draw of this run, without embedding."
 
 
 def heading(curve: Curve) -> str:
@@ -175,7 +175,7 @@ def same_labels(curve: Curve) -> str:
     """What a reader has to know of the draws of all labels, where there are several."""
     if curve.points[0].draws == 1 or all(point.labels < curve.bank for point in curve.points):
         return ""
-    return f"with all {curve.bank:,} labels the draws differ in their seed alone: that interval covers no other labels"
+    return f"With all {curve.bank:,} labels the draws differ in their seed alone: that interval covers no other labels."
 
 
 def number(value: float | None) -> str:

@@ -93,8 +93,7 @@ def tables(probe: Probed) -> str:
     """One table a metric, below a sentence that says what the numbers are of."""
     names, rows = probe.curve.names(), probe.curve.rows()
     note = f"{escape(heading(probe.curve))}. ▲: above every control, outside the interval of the paired differences. "
-    note += "A figure begins at what the commonest class alone reaches. "
-    note += same_labels(probe.curve)
+    note += "A figure begins at what the commonest class alone reaches. " + same_labels(probe.curve)
     text = f"<p>{note}</p>"
     for metric in dict.fromkeys(metric for metric, _ in rows):
         heads = [f"{escape(metric)} {better(metric)}", *names.values(), "above the best control", "draws", "seconds"]
@@ -137,7 +136,10 @@ def _trace(points: list[Point], name: str, style: tuple[str, str, str], factor: 
 
 def _row(labels: int, row: Mapping[str, Point], names: Mapping[str, str]) -> str:
     own, best, mark = row[OWN], best_control(row), "▲ " if above(row) else ""
-    cells = [_cell(number(one.mean), interval(one.low, one.high)) for one in row.values()]
+    cells = [
+        _cell(number(one.mean), "" if subject == "majority" else interval(one.low, one.high))
+        for subject, one in row.items()
+    ]
     margin = "–" if best is None else f"{mark}{best.margin:+.4f}"
     more = "" if best is None else f"{interval(best.margin_low, best.margin_high)} over {names[best.subject]}"
     cells += [_cell(margin, more, differs=bool(mark)), _cell(str(own.draws)), _cell(f"{own.seconds:.1f}")]
