@@ -41,10 +41,10 @@ OPTIONS = [
     for group in sorted(CONF.iterdir()) if group.is_dir()
     for file in sorted(group.glob("*.yaml")) if not file.stem.startswith("_")
 ]  # fmt: skip
-NEEDED = {"recipe=mlm_brown": Part(("data.path=PATH", "data.tokenizer.size=300")),
-          "recipe=simclr_spoken_digits": Part(AUDIO[1:])} | {
-    f"{group}={name}": part for group, rows in PARTS.items() for name, part in rows.items()
-}
+NEEDED = {
+    "recipe=mlm_brown": Part(("data.path=PATH", "data.tokenizer.size=300")),
+    "recipe=simclr_spoken_digits": Part(AUDIO[1:]),
+} | {f"{group}={name}": part for group, rows in PARTS.items() for name, part in rows.items()}
 
 
 def composed(*overrides, task="pretrain"):
