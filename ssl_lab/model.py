@@ -158,7 +158,12 @@ def model_of(card: Config) -> Model:
 
 def untrained(model: Model, seed: int) -> Model:
     """The same backbone as it was before its training, by the seed of its run; `seed` is for models without a run."""
-    pl.seed_everything(read_config(Path(model.run))["seed"] if model.run else seed, workers=True, verbose=False)
+    return fresh(model, read_config(Path(model.run))["seed"] if model.run else seed)
+
+
+def fresh(model: Model, seed: int) -> Model:
+    """The same backbone with random weights, a function of the seed; torch's generator stands behind them."""
+    pl.seed_everything(seed, workers=True, verbose=False)
     config = {**model.config, "backbone": {**model.config["backbone"]}}
     if "pretrained" in config["backbone"]:
         config["backbone"]["pretrained"] = False

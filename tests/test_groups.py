@@ -26,11 +26,12 @@ from ssl_lab.errors import UsageError, UserError
 from ssl_lab.evaluation.both_sides import both_sides
 from ssl_lab.evaluation.class_mean import _choice, few_label_curve
 from ssl_lab.evaluation.cluster import clustering
+from ssl_lab.evaluation.few_labels import Curve, Taken, margin
 from ssl_lab.evaluation.linear import linear_probe
-from ssl_lab.evaluation.predictions import bootstrapped, class_metrics
+from ssl_lab.evaluation.predictions import class_metrics, resampled, valued
 from ssl_lab.evaluation.raw_input import classify_raw
-from ssl_lab.evaluation.scores import SHARE, accuracy, mean
-from ssl_lab.evaluation.spans import span_f1
+from ssl_lab.evaluation.scores import SHARE, Score, accuracy, mean, percentiles
+from ssl_lab.evaluation.spans import resampled_f1, span_f1
 from ssl_lab.evaluation.subject import held_out_rows
 
 SPEAKERS = ["ann", "bob", "cleo", "dan", "eve", "finn"]
@@ -295,8 +296,7 @@ def test_other_intervals_are_over_whole_groups_too():
     right, group = clustered()
     expected = pytest.approx(loops(right.tolist(), group.tolist(), 3000), abs=0.03)
     targets = torch.ones(400, dtype=torch.int64)
-    made = bootstrapped(class_metrics(2)["accuracy"], torch.eye(2)[right.long()], targets, group)
-    assert (made.low, made.high) == expected
+    assert percentiles(resampled(class_metrics(2)["accuracy"], torch.eye(2)[right.long()], targets, group)) == expected
     tags = [["B-x"] for _ in right], [["B-x" if one else "B-y"] for one in right]
     spans = span_f1(*tags, groups=group)  # each sentence has one entity: its F1 is the accuracy
     assert (spans.low, spans.high) == expected
@@ -309,6 +309,28 @@ def test_other_intervals_are_over_whole_groups_too():
     assert whole.note == "the interval is over 40 groups"
     exact = clustering(vectors, labels, groups=torch.arange(400))["nmi"]
     assert (exact.low, exact.high) == pytest.approx((alone.low, alone.high), abs=0.01)  # each row its own group
+
+
+def test_the_margin_of_one_draw_is_over_whole_groups_the_same_for_both():
+    right, group = clustered()
+    other = torch.from_numpy(np.random.default_rng(1).random(400) < 0.5)
+    targets, metric = torch.ones(400, dtype=torch.int64), class_metrics(2)["accuracy"]
+
+    def over(groups):
+        taken = [
+            Taken(Score(valued(metric, x, targets), 0, 1, 400), resampled(metric, x, targets, groups))
+            for x in (torch.eye(2)[one.long()] for one in (right, other))
+        ]
+        return margin(taken[:1], taken[1:])
+
+    made, single = over(group), over(None)
+    expected = loops((right.float() - other.float()).tolist(), group.tolist(), 3000)
+    assert (made.low, made.high) == pytest.approx(expected, abs=0.03)
+    assert made.high - made.low > 1.5 * (single.high - single.low)
+    alone = over(torch.zeros(400, dtype=torch.int64))
+    assert (alone.value, math.isnan(alone.low), math.isnan(alone.high)) == (made.value, True, True)
+    tags = [["B-x"] for _ in right]
+    assert np.isnan(resampled_f1(tags, tags, groups=torch.zeros(400, dtype=torch.int64))).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -413,6 +435,13 @@ def test_a_probe_draws_whole_groups_and_says_how_many_labels_these_are(tmp_path)
     assert summary["labels"] in ([14, 21], [13, 21])  # bob has 7, dan 8, finn 6
     said = f"labels=14: whole groups (data.group=speaker) of {summary['labels'][0]} labels are drawn"
     assert (said in done.err) == (summary["labels"][0] < 14)
+    made = Curve.model_validate_json((done.folder / "curve.json").read_text())
+    assert (made.test, made.groups, {point.labels for point in made.points}) == (18, 3, set(summary["labels"]))
+    assert "one draw of the labels; the interval is over 3 groups, so few that it is too narrow" in done.err
+    merged = ssl_lab("probe", f"run={run}", "labels=[20,19]", "seeds=2")  # two of the three groups fit
+    (number,) = json.loads((merged.folder / "summary.json").read_text())["labels"]
+    assert 13 <= number <= 15
+    assert merged.err.count("as many as for another number: taken once") == 1
     assert "the smallest group (data.group) has 6 labels" in ssl_lab("probe", f"run={run}", "labels=3", code=2).err
     scored = ssl_lab("pretrain", *held[:2], "data.test_on={speaker:[bob,eve]}", *QUICK)
     assert "scores are taken on the rows of 'train' with speaker bob or eve, 14 labelled rows" in scored.err

@@ -168,7 +168,8 @@ def test_from_training_to_probe_and_search_with_rows_that_have_no_label(tmp_path
     ]  # fmt: skip
     run = ssl_lab("pretrain", *GREY, *small).folder
     done = ssl_lab("probe", f"run={run}", "labels=[8,all]", "seeds=2", "metrics=[macro_f1]", "trainer=cpu")
-    assert "accuracy/frozen_linear, 48 labels" in done.err
+    assert "48 labels: accuracy" in done.err
+    assert "frozen_linear, 24 test rows" in done.err
     tuned = ssl_lab("probe", f"run={run}", "finetune=true", "trainer=cpu", "trainer.max_epochs=1")
     assert "accuracy/finetuned_linear, 48 labels" in tuned.err
     found = ssl_lab("search", f"collection={ssl_lab('embed', f'run={run}').folder}", "query.id=50", "k=3")

@@ -18,7 +18,8 @@ import ssl_lab
 from ssl_lab.evaluation import geometry, metrics
 from ssl_lab.evaluation.knn import knn
 from ssl_lab.evaluation.linear import linear_probe
-from ssl_lab.evaluation.predictions import bootstrapped, class_metrics
+from ssl_lab.evaluation.predictions import class_metrics, resampled, valued
+from ssl_lab.evaluation.scores import percentiles
 from ssl_lab.evaluation.terms import Perplexity, TermMean
 from ssl_lab.problem.base import NONE
 from ssl_lab.problem.tags import TagF1
@@ -124,7 +125,7 @@ def test_a_metric_forgets_on_reset(name):
 
 def test_the_interval_of_a_bootstrap_is_that_of_scipy():
     metric = class_metrics(4)["macro_f1"]
-    score = bootstrapped(metric, PROBABILITIES, LABELS)
+    again = resampled(metric, PROBABILITIES, LABELS)
 
     def macro_f1(rows):
         return sklearn.metrics.f1_score(LABELS[rows], PROBABILITIES[rows].argmax(1), average="macro")
@@ -132,9 +133,9 @@ def test_the_interval_of_a_bootstrap_is_that_of_scipy():
     theirs = scipy.stats.bootstrap(
         [np.arange(60)], macro_f1, vectorized=False, method="percentile", n_resamples=500, rng=0
     )
-    assert score.value == pytest.approx(METRICS["macro_f1"][2]())
-    assert (score.low, score.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.03)  # of 200 draws
-    assert score == bootstrapped(metric, PROBABILITIES, LABELS)
+    assert valued(metric, PROBABILITIES, LABELS) == pytest.approx(METRICS["macro_f1"][2]())
+    assert percentiles(again) == pytest.approx(tuple(theirs.confidence_interval), abs=0.03)  # of 200 draws
+    assert (again == resampled(metric, PROBABILITIES, LABELS)).all()
 
 
 def test_one_class_alone_has_no_auroc():

@@ -276,7 +276,7 @@ def test_probe_of_images_with_few_labels(probe):
     assert 0.15 < right < 1
     weights = load_file(folder / "probe.safetensors")
     assert weights["head.layers.1.weight"].shape == (10, 6)
-    assert "accuracy/frozen_linear, 144 labels" in err
+    assert "144 labels: accuracy" in err
 
 
 def test_probe_of_entities(probe, entities):
@@ -313,7 +313,7 @@ def test_metrics_of_labels_by_option(probe):
         assert summary[f"{name}_low"] <= summary[name] <= summary[f"{name}_high"]
         assert 0 <= summary[f"{name}_control"] <= 1
     assert summary["auroc_majority"] == 0.5
-    assert "auroc/frozen_linear, 20 labels" in err
+    assert "auroc↑, majority 0.5000" in err
 
 
 def test_finetuning_logs_its_metrics_of_the_training_rows(probe):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import itertools
 import json
 import re
 import shutil
@@ -18,8 +19,9 @@ from texts import ENGLISH
 
 from ssl_lab import load
 from ssl_lab.errors import UserError
+from ssl_lab.evaluation.few_labels import OWN, Curve, Point
 from ssl_lab.evaluation.lines import better
-from ssl_lab.report import figures, page
+from ssl_lab.report import figures, page, probed
 from ssl_lab.report.gathered import Gathered, Sample, curves, distinct, gather
 from ssl_lab.runfolder.folder import open_folder
 
@@ -159,6 +161,77 @@ def test_a_run_without_scores_is_said(tmp_path):
         gather(tmp_path, 10)
 
 
+def probe_folder(folder, subjects=(OWN, "untrained", "control", "scratch", "majority")):
+    """A probe of a made-up curve of two metrics, with 50 and 200 labels."""
+    config = {
+        "name": EVIL,
+        "run": "runs/x",
+        "seed": 0,
+        "head": {},
+        "data": {"path": EVIL},
+        "from_scratch": {"steps": 5},
+    }
+    open_folder(folder, config, {"date": "2026-01-01T00:00:00"})
+    points = []
+    for metric, labels, (i, subject) in itertools.product(
+        ("auroc", "calibration_error"), (50, 200), enumerate(subjects)
+    ):
+        mean = round(0.8 - 0.05 * i + labels / 2000, 3)
+        margin = {"margin": 0.05 * i, "margin_low": 0.05 * i - 0.01, "margin_high": 0.05 * i + 0.01} if i else {}
+        ends = {"mean": mean, "low": mean - 0.02, "high": mean + 0.01}
+        points.append(Point(metric=metric, labels=labels, subject=subject, draws=10, seconds=1.5, **ends, **margin))
+    curve = Curve(metric="auroc", protocol="frozen_linear", control="raw input", bank=200, test=337, points=points)
+    (folder / "curve.json").write_text(curve.model_dump_json())
+    return folder
+
+
+def test_a_probe_is_drawn_with_its_controls_and_their_intervals(tmp_path):
+    probe = probed.gather_probe(probe_folder(tmp_path / "p"))
+    made = probed.curves(probe)
+    assert list(made) == ["auroc", "calibration_error"]
+    traces = made["auroc"].data
+    assert [trace.name for trace in traces] == ["this run", "untrained", "raw input", "scratch"]
+    assert len({(trace.line.color, trace.line.dash) for trace in traces}) == 4
+    for i, trace in enumerate(traces):
+        assert list(trace.customdata) == [50, 200]
+        assert list(trace.x) == pytest.approx([50, 200], rel=0.05)
+        assert list(trace.y) == pytest.approx([0.825 - 0.05 * i, 0.9 - 0.05 * i])
+        assert list(trace.error_y.array) == pytest.approx([0.01, 0.01])
+        assert list(trace.error_y.arrayminus) == pytest.approx([0.02, 0.02])
+    assert made["auroc"].layout.xaxis.type == "log"
+    assert made["auroc"].layout.yaxis.range[0] == pytest.approx(0.605)  # the majority's
+
+
+def test_the_table_of_a_probe_says_its_margins_draws_and_rows(tmp_path):
+    text = probed.tables(probed.gather_probe(probe_folder(tmp_path / "p")))
+    assert "337 test rows, mean of 10 draws" in text
+    assert "With all 200 labels the draws differ in their seed alone" in text
+    auroc, calibration = text.split("<table>")[1:]
+    assert "▲ +0.0500" in auroc  # its end is above 0
+    assert "over untrained" in auroc
+    assert "▲" not in calibration  # of which less is better
+    assert "over majority" in calibration
+    assert "<th>200 labels</th>" in auroc
+
+
+def test_a_probe_without_a_curve_is_said(tmp_path):
+    open_folder(tmp_path, {"name": "x", "head": {}}, {})
+    with pytest.raises(UserError, match=r"has no curve\.json: this probe did not end"):
+        probed.gather_probe(tmp_path)
+
+
+def test_probes_alone_make_a_page(tmp_path):
+    folders = [probe_folder(tmp_path / "a"), probe_folder(tmp_path / "b", (OWN, "untrained", "control", "majority"))]
+    runs = ",".join(map(str, folders))
+    made = ssl_lab("report", f"runs=[{runs}]", "logger=none", folder=tmp_path).folder
+    text = (made / "report.html").read_text()
+    assert re.findall("<h2>(.*?)</h2>", text) == ["Probes with few labels", "Config and provenance"]
+    assert EVIL not in text
+    assert json.loads((made / "summary.json").read_text()) == {"runs": 0, "probes": 2, "items": 0}
+    if CHROMIUM:
+        check_in_browser(made / "report.html", tmp_path, plots=4)
+
+
 def made_up():
     runs = [gathered(), gathered("other", shift=0.1)]
     where = np.random.default_rng(0).normal(size=(30, 2))
@@ -236,12 +309,15 @@ def test_two_runs_make_one_page(tmp_path):
     options += ["callbacks.health.every_n_epochs=1", "trainer.log_every_n_steps=5"]
     run = ssl_lab("pretrain", *options, folder=tmp_path).folder
     other = ssl_lab("evaluate", f"run={run}", *SMALL, folder=tmp_path).folder
-    made = ssl_lab("report", f"runs=[{run},{other}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path).folder
+    probe = ssl_lab("probe", f"run={run}", "labels=[20,40]", "seeds=2", folder=tmp_path).folder
+    made = ssl_lab(
+        "report", f"runs=[{run},{other},{probe}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path
+    ).folder
     text = (made / "report.html").read_text()
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert headings == [
-        "Scores", "With few labels", "Map", "Neighbours", "What it overlooks", "Confusions of the linear probe",
-        "Odd items", "Training", "Config and provenance",
+        "Scores", "Probes with few labels", "With few labels", "Map", "Neighbours", "What it overlooks",
+        "Confusions of the linear probe", "Odd items", "Training", "Config and provenance",
     ]  # fmt: skip
     assert text.count("data:image/webp") > 200
     assert "http://" not in re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL).replace("http://www.w3.org", "")

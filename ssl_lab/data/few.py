@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ssl_lab.errors import UsageError
+from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 
 
@@ -38,6 +39,20 @@ def stratified(groups: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, 
     within = torch.arange(len(groups)) - (sizes.cumsum(0) - sizes)[groups[order]]
     quantile = (within + torch.rand(len(sizes), generator=draw)[groups[order]]) / sizes[groups[order]]
     return order[quantile.argsort(stable=True)[:count]].sort().values
+
+
+def numbers(labels: list[float | str] | float | str | None, rows: int) -> list[int]:
+    """Of a list or of a single one, as `how_many` reads them; each number once, and what is merged is said."""
+    asked = labels if isinstance(labels, list) else [labels]
+    if not asked:
+        raise UsageError("labels=[] names no number of labels: give one, a share such as 1%, or all")
+    by_number: dict[int, list[str]] = {}
+    for one in asked:
+        by_number.setdefault(how_many(one, rows), []).append(str(one))
+    for number, names in by_number.items():
+        if len(names) > 1:
+            say(f"labels={','.join(names)} are the same {number:,} labels, taken once")
+    return list(by_number)
 
 
 def stratified_groups(strata: Int[Tensor, " n"], groups: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, " m"]:

@@ -12,9 +12,10 @@ Line = dict[str, Any]
 
 HIGHER = (
     "knn", "linear", "class_mean", "few_label", "nmi", "ari", "cluster_accuracy", "recall", "map", "rankme", "lidar",
-    "shape_over_texture", "masked_accuracy", "sense_", "wordnet_", "river_bank", "simlex", "wordsim",
+    "shape_over_texture", "masked_accuracy", "sense_", "wordnet_", "river_bank", "simlex", "wordsim", "accuracy",
+    "balanced_accuracy", "macro_f1", "auroc", "span_f1",
 )  # fmt: skip
-LOWER = ("perplexity", "uniformity", "alignment")
+LOWER = ("perplexity", "uniformity", "alignment", "calibration_error")
 """the beginnings of metrics of which more, or less, is better; others describe (how far a change is overlooked)"""
 
 
@@ -29,9 +30,9 @@ def beside(scores: Mapping[str, Score], controls: Mapping[str, Mapping[str, Scor
         {
             "metric": name.split("/")[0],
             "protocol": name.split("/")[1],
-            "value": _known(score.value),
-            "low": _known(score.low),
-            "high": _known(score.high),
+            "value": known(score.value),
+            "low": known(score.low),
+            "high": known(score.high),
             "n": score.n,
             "seed": seed,
             "note": score.note,
@@ -91,8 +92,9 @@ def short(value: float) -> str:
 
 
 def _control(score: Score | None) -> float | None:
-    return None if score is None else _known(score.value)
+    return None if score is None else known(score.value)
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """JSON has no nan."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Scores of predicted classes: metrics of torchmetrics, ours where it defines one otherwise, and an interval for any.
+"""Scores of predicted classes: metrics of torchmetrics, ours where it defines one otherwise, and a bootstrap of any.
 
 `update` takes probabilities (n, k) and the numbers of the classes (n,).
 """
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
@@ -15,7 +16,7 @@ from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 from ssl_lab.evaluation.metrics import Parts
-from ssl_lab.evaluation.scores import Groups, Score, note_of
+from ssl_lab.evaluation.scores import Groups, one_group
 from ssl_lab.randomness import generator
 
 DRAWS = 200  # of a bootstrap
@@ -86,19 +87,17 @@ class MeanAUROC(Metric):
         return torch.stack(areas).mean() if areas else torch.tensor(torch.nan)
 
 
-def bootstrapped(
+def resampled(
     metric: Metric, probabilities: Float[Tensor, "n k"], targets: Int[Tensor, " n"], groups: Groups = None
-) -> Score:
-    """The value for all rows, with the 95 % percentile interval of a bootstrap over them (Efron 1979), or over whole
-    groups (Field & Welsh 2007)."""
-    value = valued(metric, probabilities, targets)
+) -> Float[ndarray, " draws"]:
+    """The values of a bootstrap over the rows (Efron 1979), or over whole groups (Field & Welsh 2007).
+
+    The samples are the same for all predictions of as many rows and the same groups; the values of one group are nan.
+    """
+    if one_group(groups):
+        return np.full(DRAWS, np.nan)
     draws = (_again(len(targets), seed, groups) for seed in range(DRAWS))
-    drawn = [valued(metric, probabilities[rows], targets[rows]) for rows in draws]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    several = 0 if groups is None else len(groups.unique())
-    if several == 1:
-        low = high = np.nan
-    return Score(value, float(low), float(high), len(targets), note=note_of(several) if several else "")
+    return np.array([valued(metric, probabilities[rows], targets[rows]) for rows in draws])
 
 
 def valued(metric: Metric, probabilities: Float[Tensor, "n k"], targets: Int[Tensor, " n"]) -> float:

@@ -91,6 +91,11 @@ def drawn_groups(groups: int, draws: int = RESAMPLES, seed: int = 0) -> Int[ndar
     return np.stack([np.bincount(draw.integers(groups, size=groups), minlength=groups) for _ in range(draws)])
 
 
+def one_group(groups: Groups) -> bool:
+    """Whether there is but one, of which no bootstrap tells how others differ."""
+    return groups is not None and len(groups.unique()) == 1
+
+
 def note_of(groups: int) -> str:
     few = ", so few that it is too narrow" if 1 < groups < FEW else ""
     return f"the interval is over {groups:,} groups{few}" if groups > 1 else "one group of items has no interval"
@@ -100,6 +105,7 @@ Range = tuple[float, float]
 """the least and the greatest value that a quantity can have"""
 
 SHARE = (0.0, 1.0)
+DIFFERENCE = (-1.0, 1.0)  # of two shares
 
 
 def mean(values: Float[Tensor, " n"], possible: Range, groups: Groups = None) -> Score:
@@ -111,6 +117,14 @@ def mean(values: Float[Tensor, " n"], possible: Range, groups: Groups = None) ->
         return Score(middle, math.nan, math.nan, n)
     half = float(student.ppf(0.975, n - 1)) * values.double().std().item() / math.sqrt(n)
     return Score(middle, max(middle - half, possible[0]), min(middle + half, possible[1]), n)
+
+
+def percentiles(values: Float[ndarray, " n"]) -> tuple[float, float]:
+    """The ends of the 95 % interval of a bootstrap (Efron 1979), from its values; those that are nan do not count."""
+    if not np.isfinite(values).any():
+        return math.nan, math.nan
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def over_samples(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from ssl_lab.evaluation.scores import Groups, Score, note_of
+from ssl_lab.evaluation.scores import Groups, Score, note_of, one_group, percentiles
 
 Tags = Sequence[Sequence[str]]
 """the tags of each sentence"""
@@ -55,19 +55,31 @@ def span_counts(truth: Tags, predicted: Tags) -> tuple[int, int, int]:
     return right, given, true
 
 
-def span_f1(truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0, groups: Groups = None) -> Score:
+def span_f1(truth: Tags, predicted: Tags, groups: Groups = None) -> Score:
     """Overall F1 with the 95 % percentile interval of a bootstrap over sentences (Efron 1979), or over their groups."""
+    right, given, true = span_counts(truth, predicted)
+    f1 = _score(np.array([right, given, true])).f1
+    note = "" if groups is None else note_of(len(groups.unique()))
+    return Score(f1, *percentiles(resampled_f1(truth, predicted, groups=groups)), true, note=note)
+
+
+def resampled_f1(
+    truth: Tags, predicted: Tags, draws: int = 1000, seed: int = 0, groups: Groups = None
+) -> Float[ndarray, " {draws}"]:
+    """The values of a bootstrap over sentences, or over their groups.
+
+    The samples are the same for all predictions of as many sentences and the same groups; the values of one group are
+    nan.
+    """
+    if one_group(groups):
+        return np.full(draws, np.nan)
     counts = _counts(truth, predicted).sum(1)  # (sentences, 3)
     if groups is not None:
         number = groups.unique(return_inverse=True)[1].numpy()
         counts = np.stack([np.bincount(number, part) for part in counts.T], 1).astype(int)  # (groups, 3)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=draws)
-    drawn = [_score(sums).f1 for sums in weights @ counts]
-    low, high = np.quantile(drawn, [0.025, 0.975]) if groups is None or len(counts) > 1 else (np.nan, np.nan)
-    entities = int(counts[:, 2].sum())
-    note = "" if groups is None else note_of(len(counts))
-    return Score(_score(counts.sum(0)).f1, float(low), float(high), entities, note=note)
+    return np.array([_score(sums).f1 for sums in weights @ counts])
 
 
 def allowed(tags: Sequence[str]) -> tuple[Float[ndarray, " k"], Float[ndarray, "k k"]]:

@@ -28,6 +28,10 @@ class Head(nn.Module):
         """Becomes the best classifier of these vectors."""
         raise NotImplementedError
 
+    def begin(self, width: int, classes: int) -> None:
+        """Becomes one with random weights, of torch's generator, to be trained with a backbone of that width."""
+        self.layers = nn.Sequential(nn.Linear(width, classes))
+
 
 class Standardised(nn.Module):
     """Features less their mean, over their standard deviation, as they were when the head was fitted."""

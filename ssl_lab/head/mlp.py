@@ -37,6 +37,9 @@ class MLP(Head):
             _put(last, net.classes_.tolist(), weights[1], biases[1])
         self.layers = nn.Sequential(Standardised(mean, std), first, nn.ReLU(), last)
 
+    def begin(self, width: int, classes: int) -> None:
+        self.layers = nn.Sequential(nn.Linear(width, self.hidden), nn.ReLU(), nn.Linear(self.hidden, classes))
+
 
 def _put(layer: nn.Linear, classes: list[int], weights: Tensor, biases: Tensor) -> None:
     """The rows of the classes that were seen. Of two, scikit-learn has a single logit."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -77,6 +78,12 @@ class Problem(ABC):
 
     @abstractmethod
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score: ...
+
+    @abstractmethod
+    def resampled(self, metric: str, logits: Float[Tensor, "n k"], test: Examples) -> Float[ndarray, " draws"]:
+        """One of `metrics` on test items drawn with replacement, again and again: the same items for all logits.
+
+        Items that belong to groups are drawn as whole groups."""
 
     @abstractmethod
     def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:

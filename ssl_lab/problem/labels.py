@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -13,7 +14,7 @@ from ssl_lab.data.base import Batch
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.errors import UsageError
-from ssl_lab.evaluation.predictions import class_metrics
+from ssl_lab.evaluation.predictions import class_metrics, resampled
 from ssl_lab.evaluation.raw_input import classify_raw, raw_vectors
 from ssl_lab.evaluation.scores import Score, accuracy
 from ssl_lab.problem.base import Examples, Problem
@@ -56,6 +57,9 @@ class Labels(Problem):
 
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
         return accuracy(logits.argmax(1), test.targets, groups=test.group)
+
+    def resampled(self, metric: str, logits: Float[Tensor, "n k"], test: Examples) -> Float[ndarray, " draws"]:
+        return resampled(self.metrics()[metric], logits.softmax(-1), test.targets, test.group)
 
     def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
         truth = test.targets

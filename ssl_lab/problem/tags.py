@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -20,8 +21,8 @@ from ssl_lab.data.base import Batch
 from ssl_lab.embedding.embedded_words import begins, embedded_words
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.metrics import EntityF1
-from ssl_lab.evaluation.scores import Score
-from ssl_lab.evaluation.spans import allowed, span_f1, span_scores, viterbi
+from ssl_lab.evaluation.scores import Groups, Score
+from ssl_lab.evaluation.spans import allowed, resampled_f1, span_f1, span_scores, viterbi
 from ssl_lab.problem.base import NONE, Examples, Problem
 
 
@@ -68,8 +69,11 @@ class Tags(Problem):
         return {self.metric: TagF1(self.classes)}
 
     def judge(self, logits: Float[Tensor, "n k"], test: Examples) -> Score:
-        groups = None if test.group is None else test.group[[part.start for part in _sentences(test)]]
-        return span_f1(truth_of(test, self.classes), decoded(logits, test, self.classes), groups=groups)
+        return span_f1(truth_of(test, self.classes), decoded(logits, test, self.classes), _groups(test))
+
+    def resampled(self, metric: str, logits: Float[Tensor, "n k"], test: Examples) -> Float[ndarray, " draws"]:
+        predicted = decoded(logits, test, self.classes)
+        return resampled_f1(truth_of(test, self.classes), predicted, groups=_groups(test))
 
     def details(self, logits: Float[Tensor, "n k"], test: Examples) -> dict[str, Any]:
         """Precision, recall and F1 of each type of entity, and of all."""
@@ -116,6 +120,11 @@ def decoded(logits: Float[Tensor, "n k"], test: Examples, classes: list[str]) ->
 
 def truth_of(test: Examples, classes: list[str]) -> list[list[str]]:
     return [[classes[i] for i in test.targets[part].tolist()] for part in _sentences(test)]
+
+
+def _groups(test: Examples) -> Groups:
+    """Those of its sentences."""
+    return None if test.group is None else test.group[[part.start for part in _sentences(test)]]
 
 
 def _sentences(test: Examples) -> list[slice]:

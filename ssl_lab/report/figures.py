@@ -53,7 +53,7 @@ def confusion(run: Gathered) -> go.Figure:
         z=shares, x=names, y=names, colorscale="Cividis", zmin=0, zmax=1, text=counts, texttemplate="%{text}",
         hovertemplate="%{y} taken for %{x}: %{z:.1%}<extra></extra>", showscale=False,
     )  # fmt: skip
-    figure = _figure("", "taken for", "true class", [heat], height=480)
+    figure = chart("", "taken for", "true class", [heat], height=480)
     return figure.update_yaxes(autorange="reversed", type="category").update_xaxes(type="category")
 
 
@@ -67,7 +67,7 @@ def points(run: Gathered, title: str, where: Float[np.ndarray, "n 2"]) -> go.Fig
     traces = [
         _points(short[kind], kind, colours, where, np.flatnonzero(kinds == kind)) for kind in np.unique(kinds).tolist()
     ]
-    figure = _figure(title, "", "", traces, height=480)
+    figure = chart(title, "", "", traces, height=480)
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
 
 
@@ -79,7 +79,7 @@ def river_bank(shown: Demonstration) -> go.Figure:
         z=cosines.tolist(), x=names, y=names, colorscale="Cividis", colorbar={"title": "cosine"},
         hovertemplate="%{y}<br>%{x}<br>%{z:.3f}<extra></extra>",
     )  # fmt: skip
-    figure = _figure("", "sentences 1 to 10: by a river; 11 to 20: with an account", "", [heat], height=480)
+    figure = chart("", "sentences 1 to 10: by a river; 11 to 20: with an account", "", [heat], height=480)
     hidden = {"showticklabels": False, "ticks": ""}
     return figure.update_xaxes(**hidden).update_yaxes(autorange="reversed", **hidden)
 
@@ -124,14 +124,14 @@ def _with_controls(
     figures = {}
     for name, prefix in names.items():
         curves = [_numbered(run.lines, prefix) for run in runs]
-        if max(map(len, curves)) < 2:
+        if max(map(len, curves), default=0) < 2:
             continue
         traces = [_trace(run.title, i, curve) for i, (run, curve) in enumerate(zip(runs, curves, strict=True))]
         whose = "" if len(runs) == 1 else f", {runs[0].title}"
         traces += [
             _control(which, whose, curves[0], dash) for which, dash in zip(CONTROLS, ("dot", "dashdot"), strict=True)
         ]
-        figures[name] = _figure(name, x, y, traces).update_yaxes(range=WHOLE)
+        figures[name] = chart(name, x, y, traces).update_yaxes(range=WHOLE)
         if log:
             figures[name].update_xaxes(type="log", tickvals=list(curves[0]), ticktext=[f"{c:g}" for c in curves[0]])
     return figures
@@ -171,12 +171,12 @@ def _curves(runs: Sequence[Gathered], name: str) -> Iterable[go.Scatter]:
 
 
 def _lines(title: str, traces: Iterable[go.Scatter]) -> go.Figure:
-    figure = _figure(title, "step", "", list(traces))
+    figure = chart(title, "step", "", list(traces))
     shares = all(0 <= value <= 1 for trace in figure.data for value in trace.y if value is not None)
     return figure.update_yaxes(range=WHOLE) if shares and better(title.removeprefix("pretrain/")) == "↑" else figure
 
 
-def _figure(title: str, x: str, y: str, traces: list, height: int = 280) -> go.Figure:
+def chart(title: str, x: str, y: str, traces: list, height: int = 280) -> go.Figure:
     clear = "rgba(0,0,0,0)"
     layout = go.Layout(
         title={"text": title, "font": {"size": 14}}, height=height, paper_bgcolor=clear, plot_bgcolor=clear,

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -49,22 +49,30 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """`curves`: by the name of a logged value, its steps and values while training.
-
-    `facts`: the files that say all of a run; `about`: what is said of it on top; `scored_on`: the fingerprint of the
-    data of its scores.
-    """
+class Shown:
+    """A run folder on a page. `facts`: the files that say all of it; `about`: what is said of it on top."""
 
     title: str
     folder: Path
+    facts: dict[str, str]
+    about: dict[str, str]
+
+
+One = TypeVar("One", bound=Shown)
+
+
+@dataclass(frozen=True)
+class Gathered(Shown):
+    """`curves`: by the name of a logged value, its steps and values while training.
+
+    `scored_on`: the fingerprint of the data of its scores.
+    """
+
     lines: list[Line]
     details: dict[str, Any]
     curves: dict[str, tuple[list[int], list[float]]]
     classes: list[str] | None
     sample: Sample
-    facts: dict[str, str]
-    about: dict[str, str]
     scored_on: str
     words: Words | None = None
 
@@ -104,12 +112,11 @@ def about(config: Config, folder: Path, model: Model) -> dict[str, str]:
     summary, provenance = (
         read_json(folder, name) if (folder / name).is_file() else {} for name in ("summary.json", "provenance.json")
     )
-    source, backbone = config["data"]["source"]["_target_"].split(".")[-1], type(model.backbone).__name__
-    where = config["data"].get("path") or config["data"].get("name") or source
+    backbone = type(model.backbone).__name__
     parameters = sum(p.numel() for p in model.backbone.parameters())
     amount = [f"{name} {summary[name]:,}" for name in ("epochs", "steps", "seconds") if name in summary]
     said = {
-        "data": f"{where}: {model.data.description}",
+        "data": f"{source(config)}: {model.data.description}",
         "model": f"{backbone}, {parameters / 1e6:.2f} M parameters, vectors of width {model.width}",
         "objective": config["objective"]["_target_"].split(".")[-1],
         "training": ", ".join([*amount, f"seed {config['seed']}"]),
@@ -119,9 +126,15 @@ def about(config: Config, folder: Path, model: Model) -> dict[str, str]:
     return {name: text for name, text in said.items() if text}
 
 
-def distinct(runs: list[Gathered]) -> list[Gathered]:
+def source(config: Config) -> str:
+    """Where the data of a config come from."""
+    data = config["data"]
+    return str(data.get("path") or data.get("name") or data["source"]["_target_"].split(".")[-1])
+
+
+def distinct(runs: list[One]) -> list[One]:
     """The same runs, with their seeds or else their folders in the titles where several have the same title."""
-    for more in (lambda run: run.about["training"].split(", ")[-1], lambda run: run.folder.name):
+    for more in (lambda run: run.about.get("training", "").split(", ")[-1], lambda run: run.folder.name):
         times = Counter(run.title for run in runs)
         longer = [f"{run.title} {more(run)}" if times[run.title] > 1 else run.title for run in runs]
         if len(set(longer)) == len(runs):

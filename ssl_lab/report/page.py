@@ -14,12 +14,12 @@ from ssl_lab import preview
 from ssl_lab.evaluation.lines import CONTROLS, Line, better, headlines, long, short
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.randomness import generator
-from ssl_lab.report.gathered import Gathered
+from ssl_lab.report.gathered import Gathered, One, Shown
 
 NEIGHBOURS = 8
 
 
-def page(runs: Sequence[Gathered], sections: dict[str, str]) -> str:
+def page(runs: Sequence[Shown], sections: dict[str, str]) -> str:
     """`sections`: HTML by heading; those without any are left out."""
     css, js = ((files("ssl_lab.report") / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     title = " · ".join(dict.fromkeys(run.title for run in runs))
@@ -29,7 +29,7 @@ def page(runs: Sequence[Gathered], sections: dict[str, str]) -> str:
     return preview.page(title, body, css, head=f"<script>{get_plotlyjs()}</script>", script=js)
 
 
-def summary(runs: Sequence[Gathered]) -> str:
+def summary(runs: Sequence[Shown]) -> str:
     """What each run is, on top."""
     names = dict.fromkeys(name for run in runs for name in run.about)
     head = "".join(f"<th>{escape(run.title)}</th>" for run in runs)
@@ -63,6 +63,8 @@ def mapped(run: Gathered, maps: dict[str, go.Figure], number: int) -> str:
 
 def scores(runs: Sequence[Gathered]) -> str:
     """The headlines, and all lines folded away; a score outside the first run's interval is marked."""
+    if not runs:
+        return ""
     note = "95 % intervals in brackets. ↑ ↓: more, or less, is better; without an arrow, a score describes. "
     note += "▲ ▼: above or below the interval of the first run, of scores on the same data and as many items."
     others = [escape(run.title) for run in runs if run.scored_on != runs[0].scored_on]
@@ -71,7 +73,7 @@ def scores(runs: Sequence[Gathered]) -> str:
     return f"<p>{note}</p>{_table(runs, headlines)}<details><summary>every protocol</summary>{whole}</details>"
 
 
-def per_run(runs: Sequence[Gathered], content: Callable[[Gathered, int], str]) -> str:
+def per_run(runs: Sequence[One], content: Callable[[One, int], str]) -> str:
     """The content of each run, under its name where there are several."""
     parts = [(run, content(run, i)) for i, run in enumerate(runs)]
     return "".join(f"<h3>{escape(run.title)}</h3>{text}" if len(runs) > 1 else text for run, text in parts if text)
@@ -113,7 +115,7 @@ def filled(run: Gathered) -> str:
     return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
 
 
-def facts(run: Gathered) -> str:
+def facts(run: Shown) -> str:
     parts = [
         f"<details><summary>{name}</summary><pre>{escape(text)}</pre></details>" for name, text in run.facts.items()
     ]

@@ -22,14 +22,17 @@ def report(config: DictConfig, folder: Path) -> None:
     missing = [name for name in ("plotly", "umap") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install 'ssl-lab[report]'")
-    from ssl_lab.report import figures, page
+    from ssl_lab.report import figures, page, probed
     from ssl_lab.report.gathered import distinct, gather
 
     given = [config.runs] if isinstance(config.runs, str) else list(config.runs)
     if not given:
         raise UsageError("runs=[] names no run: runs='[RUN,RUN2]'")
-    runs = distinct([gather(Path(one).expanduser(), config.sample) for one in given])
-    open_folder(folder, plain(config), {"runs": [str(run.folder.resolve()) for run in runs]})
+    folders = [Path(one).expanduser() for one in given]
+    probes = distinct([probed.gather_probe(one) for one in folders if probed.is_probe(one)])
+    runs = distinct([gather(one, config.sample) for one in folders if not probed.is_probe(one)])
+    shown = [*runs, *probes]
+    open_folder(folder, plain(config), {"runs": [str(run.folder.resolve()) for run in shown]})
     curves, few, changes = figures.training(runs), figures.few_labels(runs), figures.invariance(runs)
     maps = [
         {
@@ -39,9 +42,13 @@ def report(config: DictConfig, folder: Path) -> None:
         for run in runs
     ]
     confusions = [{"confusion": figures.confusion(run)} if "confusion" in run.details else {} for run in runs]
+    probe_curves = [probed.curves(probe) for probe in probes]
     banks = [{"bank": figures.river_bank(run.words.bank)} if run.words else {} for run in runs]
     sections = {
         "Scores": page.scores(runs),
+        "Probes with few labels": page.per_run(
+            probes, lambda probe, i: page.figures(probe_curves[i], wide=True) + probed.tables(probe)
+        ),
         "With few labels": page.figures(few, wide=True),
         "Map": page.per_run(runs, lambda run, i: page.mapped(run, maps[i], i)),
         "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, config.queries, config.seed)),
@@ -51,11 +58,13 @@ def report(config: DictConfig, folder: Path) -> None:
         "“bank” in twenty sentences": page.per_run(runs, lambda run, i: page.figures(banks[i], wide=True)),
         "Odd items": page.per_run(runs, lambda run, i: page.oddities(run)),
         "Training": page.figures(curves),
-        "Config and provenance": page.per_run(runs, lambda run, i: page.facts(run)),
+        "Config and provenance": page.per_run(shown, lambda run, i: page.facts(run)),
     }
-    write_text(folder / "report.html", page.page(runs, sections))
-    write_json(folder / "summary.json", {"runs": len(runs), "items": len(runs[0].sample.looks)})
+    write_text(folder / "report.html", page.page(shown, sections))
+    items = len(runs[0].sample.looks) if runs else 0
+    write_json(folder / "summary.json", {"runs": len(runs), "probes": len(probes), "items": items})
     made = {**curves, **few, **changes}
+    made |= {f"probe_{i}_{name}": one for i, parts in enumerate(probe_curves) for name, one in parts.items()}
     for i, parts in enumerate(zip(maps, confusions, banks, strict=True)):
         made |= {f"{name}_{i}": figure for part in parts for name, figure in part.items()}
     publish(made, config, folder)
