@@ -14,7 +14,7 @@ from ssl_lab.probing.subjects import Predicted, Subject
 from ssl_lab.problem.base import Problem
 from ssl_lab.progress import EVERY, say
 
-Draws = Sequence[Int[Tensor, " n"]]
+Draws = Sequence[Int[Tensor, " _"]]
 """for each seed, the places of the bank rows whose labels are known"""
 
 
