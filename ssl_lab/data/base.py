@@ -456,6 +456,5 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
             if groups:
                 name, what = self.splits[role], f"{groups:,} group{'s' if groups > 1 else ''} (data.group={self.group})"
                 where = f"of {self.splits['test']!r} {'are' if groups > 1 else 'is'} in {name!r} too"
-                say(
-                    f"warning: {what} {where}: {rows:,} of its {len(test):,} rows; data.test=holdout keeps groups whole"
-                )
+                todo = "leave out data.test_on" if self.holdout.test_on else "data.test=holdout"
+                say(f"warning: {what} {where}: {rows:,} of its {len(test):,} rows; {todo} to keep groups whole")

@@ -169,9 +169,7 @@ class Text(Data[TextSplit, Texts]):
         super().setup(stage)
         self.packable = dict(self.rows)
         train, groups = self.rows["train"], self.groups("train")
-        units = (
-            torch.arange(len(train)) if groups is None else groups.unique(return_inverse=True)[1]
-        )  # numbers of what is kept whole
+        units = torch.arange(len(train)) if groups is None else groups.unique(return_inverse=True)[1]  # are kept whole
         if 0 < self.validation <= int(units.max()) + 1:
             watched = units % self.validation == self.validation - 1
             self.rows["train"] = self.packable["train"] = train.part(~watched)
