@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from dataclasses import replace
 
 import librosa
 import numpy as np
@@ -70,6 +71,18 @@ def test_log_mels_are_those_of_librosa(rate, window, hop, bands, lowest, highest
     np.testing.assert_allclose(mel(torch.from_numpy(wave)[None])[0, 0], expected, atol=1e-4)
     normalised = mel.normalised(-2.0, 3.0)(torch.from_numpy(wave)[None])[0, 0]
     np.testing.assert_allclose(normalised, (expected + 2) / 3, atol=1e-4)
+
+
+def test_bands_of_a_clip_are_centred_on_request_whatever_follows_it():
+    waves = torch.from_numpy(np.random.default_rng(0).uniform(-0.5, 0.5, (2, 4000)).astype(np.float32))
+    waves[1, 2400:] = 0
+    centred, plain = LogMel(RATE, replace(MEL, centred=True)), LogMel(RATE, MEL)
+    length = torch.tensor([4000, 2400])
+    made, before = centred.padded(waves, length), plain.padded(waves, length)
+    for one, other, frames in zip(made, before, (51, 31), strict=True):
+        expected = other[0, :, :frames] - other[0, :, :frames].mean(1, keepdim=True)
+        torch.testing.assert_close(one[0, :, :frames], expected, atol=1e-4, rtol=1e-4)
+        assert (one[0, :, frames:] == PADDING).all()
 
 
 def test_silence_is_a_number_and_bands_that_cannot_be_told_apart_are_refused():

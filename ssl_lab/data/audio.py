@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -134,8 +134,9 @@ class Audio(Data[AudioSplit, Clips]):
 
     def raw(self, batch: Batch) -> Float[Tensor, "b d"]:
         """What embeddings must beat: the mean and the deviation of each band over time."""
-        made = self.plain_mel(batch["wave"])[:, 0]  # (b, m, f)
-        after = torch.arange(made.shape[2]) >= self.plain_mel.frames(batch["length"])[:, None]
+        uncentred = replace(self.plain_mel, options=replace(self.plain_mel.options, centred=False))
+        made = uncentred(batch["wave"])[:, 0]  # (b, m, f)
+        after = torch.arange(made.shape[2]) >= uncentred.frames(batch["length"])[:, None]
         values = made.masked_fill(after[:, None], math.nan)
         mean = values.nanmean(2)
         return torch.cat([mean, (values - mean[..., None]).square().nanmean(2).sqrt()], 1)

@@ -27,13 +27,18 @@ PADDING = -100.0
 
 @dataclass(frozen=True)
 class MelOptions:
-    """`window` and `hop` in seconds, `lowest` and `highest` in Hz; None: half the sampling rate."""
+    """`window` and `hop` in seconds, `lowest` and `highest` in Hz; None: half the sampling rate.
+
+    `centred`: each band of a clip has its mean over the clip taken away (as of cepstra, Furui 1981), which is what the
+    microphone, the room and some of the voice add.
+    """
 
     window: Positive
     hop: Positive
     bands: Count
     lowest: NotNegative
     highest: Positive | None = None
+    centred: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,17 @@ class LogMel:
         return length // self.hop + 1
 
     def __call__(self, waves: Float[Tensor, "b t"]) -> Float[Tensor, "b 1 m f"]:
-        """Normalised."""
-        return (self.power(waves).clamp(min=FLOOR).log()[:, None] - self.mean) / self.std
+        """Normalised, of waves that are sound to their end."""
+        return self.padded(waves, torch.full((len(waves),), waves.shape[1], device=waves.device))
 
     def padded(self, waves: Float[Tensor, "b t"], length: Int[Tensor, " b"]) -> Float[Tensor, "b 1 m f"]:
         """The same, with `PADDING` in the frames after the end of each wave."""
-        made = self(waves)
+        made = self.power(waves).clamp(min=FLOOR).log()[:, None]
         after = torch.arange(made.shape[3], device=waves.device) >= self.frames(length)[:, None]
-        return made.masked_fill(after[:, None, None], PADDING)
+        after = after[:, None, None]
+        if self.options.centred:
+            made = made - made.masked_fill(after, math.nan).nanmean(3, keepdim=True)
+        return ((made - self.mean) / self.std).masked_fill(after, PADDING)
 
     def power(self, waves: Float[Tensor, "b t"]) -> Float[Tensor, "b m f"]:
         spectrum = torch.stft(
