@@ -21,9 +21,9 @@ from ssl_lab.errors import UsageError
 class AudioConvNet(Backbone):
     """Log-mels `(b, 1, m, f)` → `(b, width)`: 3 × 3 convolutions, each of which halves both axes.
 
-    After all but the first, which is the dearest, another one adds to what it is given (He et al. 2016, arXiv
-    1512.03385): that brought 5 points of accuracy on new voices. The last feature map is pooled over time alone, so that it still knows high from low: its bands, one after the
-    other, once by their mean and once by their maximum.
+    After all but the first, which costs most, another one adds to what it is given (He et al. 2016, arXiv 1512.03385):
+    that brought 5 points of accuracy on new voices. The last feature map is pooled over time alone, so that it still
+    knows high from low: its bands, one after the other, once by their mean and once by their maximum.
     """
 
     reads = "log-mel"
