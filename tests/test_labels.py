@@ -171,6 +171,7 @@ def test_from_training_to_probe_and_search_with_rows_that_have_no_label(tmp_path
     assert "48 labels: accuracy" in done.err
     assert "frozen_linear, 24 test rows" in done.err
     tuned = ssl_lab("probe", f"run={run}", "finetune=true", "trainer=cpu", "trainer.max_epochs=1")
-    assert "accuracy/finetuned_linear, 48 labels" in tuned.err
+    assert "48 labels: accuracy" in tuned.err
+    assert "finetuned_linear, 24 test rows" in tuned.err
     found = ssl_lab("search", f"collection={ssl_lab('embed', f'run={run}').folder}", "query.id=50", "k=3")
     assert found.err.split("similarity  from\n")[1].split()[:2] == ["50", "1.0000"]  # no class beside it

@@ -13,8 +13,9 @@ from test_config import composed
 from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
 from ssl_lab.randomness import Draw
-from ssl_lab.training.compose import input_parts
 from ssl_lab.views import colour, geometry
+from ssl_lab.views.base import Views
+from ssl_lab.views.sounds import BLOCK
 from ssl_lab.views.two_crops import Augment, TwoCrops
 
 OFF = {
@@ -236,13 +237,14 @@ def test_two_crops_have_a_parameter_set_each_and_local_crops_a_size():
 def test_views_are_a_function_of_the_batch_and_the_draw_and_of_nothing_before(name, tmp_path):
     config = composed(f"views={name}", *PARTS["views"][name].overrides(tmp_path))
     data = build(config["data"], Data, Source)
-    _, views = input_parts(config, data)
-    batch = data.example(6)
+    views = build(config["views"], Views, **data.context)
+    batch = data.example(2 * BLOCK)  # items are mixed in blocks, which a process has whole
     made = views(batch, Draw(0, 1))
     assert made.keys() - batch.keys() == views.gives
     views(batch, Draw(0, 2))
     again = views(batch, Draw(0, 1))
-    halves = [views({k: v[3 * i : 3 * i + 3] for k, v in batch.items()}, Draw(0, 1, i, 2)) for i in range(2)]
+    parts = [{k: v[BLOCK * i : BLOCK * i + BLOCK] for k, v in batch.items()} for i in range(2)]
+    halves = [views(part, Draw(0, 1, i, 2)) for i, part in enumerate(parts)]
     for key in views.gives:
         assert torch.equal(made[key], again[key])
         dim = 1 if key in ("views", "local") else 0

@@ -21,7 +21,8 @@ from ssl_lab.views.base import Views
 from ssl_lab.views.perturb import Perturbation
 
 BLOCK = 8
-"""rows of the global batch that are mixed with each other alone, so that any number of processes mixes alike"""
+"""rows of the global batch that are mixed with each other alone: any number of processes mixes alike, as long as each
+has a multiple of so many"""
 
 
 class SoundViews(Views):
