@@ -233,6 +233,14 @@ def test_a_table_of_recordings_keeps_its_columns_and_labels(tmp_path):
     assert len(audio(tmp_path / "plain", holdout=0).rows["train"]) == 6
 
 
+def test_hidden_paths_are_in_no_error(folder):
+    data = audio(folder, hide_paths=True, holdout=0)
+    assert str(folder) not in "".join(data.rows["train"].columns["file"])
+    with pytest.raises(UserError, match="is no recording that can be read") as error:
+        list(data.prepare([folder / "nowhere.wav"]))
+    assert "nowhere" not in str(error.value)
+
+
 def test_a_preview_is_heard_and_seen():
     preview = SoundPreview(tone(), RATE)
     assert preview.line == "1.00 s"

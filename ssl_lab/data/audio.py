@@ -93,6 +93,9 @@ class Audio(Data[AudioSplit, Clips]):
         labels = None if split.labels is None else split.labels[rows]
         return Clips(labels, torch.arange(len(waves)), columns, waves)
 
+    def called(self, item: Any) -> str:
+        return self.shown_path(str(item))
+
     def shown_path(self, path: str) -> str:
         return hidden(path) if self.hide_paths else path
 
@@ -158,7 +161,10 @@ class Audio(Data[AudioSplit, Clips]):
     def prepare(self, items: Sequence[Any], batch_size: int = 64) -> Iterator[Batch]:
         """Batches of new recordings, made as the set's own: paths, or arrays (t,) at the rate of the data."""
         for index in torch.arange(len(items)).split(batch_size):
-            yield {**padded([wave_of(items[i], self.form) for i in index.tolist()]), "index": index}
+            yield {
+                **padded([wave_of(items[i], self.form, self.called(items[i])) for i in index.tolist()]),
+                "index": index,
+            }
 
 
 def padded(waves: Sequence[Float[np.ndarray, " _"]]) -> Batch:

@@ -127,8 +127,8 @@ def _fits(file: io.BufferedIOBase) -> bool:
     return True
 
 
-def wave_of(item: Any, form: Form) -> Float[np.ndarray, " t"]:
-    """Of a path, or of an array (t,) at the rate of the form. Raises UserError for what is neither."""
+def wave_of(item: Any, form: Form, name: str) -> Float[np.ndarray, " t"]:
+    """Of a path, or of an array (t,) at the rate of the form. Raises UserError, with its `name`, for anything else."""
     if isinstance(item, np.ndarray | Tensor | list):
         wave = np.asarray(item, dtype=np.float32)
         if wave.ndim != 1 or len(wave) < form.least or not np.isfinite(wave).all():
@@ -140,7 +140,8 @@ def wave_of(item: Any, form: Form) -> Float[np.ndarray, " t"]:
     try:
         return decode({"path": str(item)}, form).wave
     except (ValueError, OSError) as error:
-        raise UserError(f"{item} is no recording that can be read ({error})") from error
+        reason = str(error).replace(str(item), name)
+        raise UserError(f"{name} is no recording that can be read ({reason})") from error
 
 
 @dataclass(frozen=True)
