@@ -8,13 +8,12 @@ clips of equal length are passed together, which is slower.
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.backbone.hub import layers_of, load
-from ssl_lab.data.logmel import PADDING, LogMel
+from ssl_lab.data.logmel import PADDING, LogMel, inside
 from ssl_lab.errors import UsageError
 
 RATE = 16_000  # samples a second, that all of these were trained on
@@ -57,9 +56,8 @@ class HubAudio(Backbone):
     def forward(self, items: Float[Tensor, "b t"]) -> Float[Tensor, "b {self.width}"]:
         if self.masked:
             tokens = self.tokens(items)
-            count = self._steps((items > PADDING / 2).sum(1))[:, None]
-            inside = torch.arange(tokens.shape[1], device=items.device) < count
-            return (tokens * inside[..., None]).sum(1) / count
+            count = self._steps((items > PADDING / 2).sum(1))
+            return (tokens * inside(count, tokens.shape[1])[..., None]).sum(1) / count[:, None]
         length = (items > PADDING / 2).sum(1)
         vectors = items.new_zeros(len(items), self.width)
         for n in length.unique().tolist():

@@ -16,7 +16,7 @@ from torch import Tensor
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
 from ssl_lab.data.columns import safe
 from ssl_lab.data.hiding import hidden
-from ssl_lab.data.logmel import LogMel, MelOptions
+from ssl_lab.data.logmel import LogMel, MelOptions, inside
 from ssl_lab.data.order import ByLength
 from ssl_lab.data.recordings import AudioSplit, Waves, decoded
 from ssl_lab.data.sound import Form, SoundPreview, wave_of
@@ -139,8 +139,7 @@ class Audio(Data[AudioSplit, Clips]):
         """What embeddings must beat: the mean and the deviation of each band over time."""
         uncentred = replace(self.plain_mel, options=replace(self.plain_mel.options, centred=False))
         made = uncentred(batch["wave"])[:, 0]  # (b, m, f)
-        after = torch.arange(made.shape[2]) >= uncentred.frames(batch["length"])[:, None]
-        values = made.masked_fill(after[:, None], math.nan)
+        values = made.masked_fill(~inside(uncentred.frames(batch["length"]), made.shape[2])[:, None], math.nan)
         mean = values.nanmean(2)
         return torch.cat([mean, (values - mean[..., None]).square().nanmean(2).sqrt()], 1)
 

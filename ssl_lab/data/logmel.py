@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_lab.domains import Count, NotNegative, Positive
@@ -91,8 +91,7 @@ class LogMel:
     def padded(self, waves: Float[Tensor, "b t"], length: Int[Tensor, " b"]) -> Float[Tensor, "b 1 m f"]:
         """The same, with `PADDING` in the frames after the end of each wave."""
         made = self.power(waves).clamp(min=FLOOR).log()[:, None]
-        after = torch.arange(made.shape[3], device=waves.device) >= self.frames(length)[:, None]
-        after = after[:, None, None]
+        after = ~inside(self.frames(length), made.shape[3])[:, None, None]
         if self.options.centred:
             made = made - made.masked_fill(after, math.nan).nanmean(3, keepdim=True)
         return ((made - self.mean) / self.std).masked_fill(after, PADDING)
@@ -129,6 +128,11 @@ class LogMel:
     @property
     def highest(self) -> float:
         return self.options.highest or self.rate / 2
+
+
+def inside(length: Int[Tensor, " b"], size: int) -> Bool[Tensor, "b {size}"]:
+    """Which of so many samples or frames come before the end of their clip."""
+    return torch.arange(size, device=length.device) < length[:, None]
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from ssl_lab.data.base import Batch
 from ssl_lab.data.logmel import LogMel
 from ssl_lab.domains import NotNegative, Positive, Positives, Share
 from ssl_lab.randomness import Draw
-from ssl_lab.views.sounds import LogMelViews, crop, partners, warp
+from ssl_lab.views.sounds import LogMelViews, between, crop, partners, warp
 
 
 class AudioBYOLA(LogMelViews):
@@ -42,14 +42,13 @@ class AudioBYOLA(LogMelViews):
         b = len(x)
         share = (self.mix * draw.uniform(b))[:, None, None, None]
         mixed = mix_up(x, x[partners(b, draw)], share)
-        faded = fade(self._resized(mixed, draw), self.fade * (2 * draw.uniform(b, 2) - 1))
-        return faded
+        return fade(self._resized(mixed, draw), self.fade * (2 * draw.uniform(b, 2) - 1))
 
     def _resized(self, x: Float[Tensor, "b 1 m f"], draw: Draw) -> Float[Tensor, "b 1 m f"]:
         """A crop of the log-mel in the middle of nothing, as large as it was."""
         b, _, bands, frames = x.shape
-        height = bands * _between(self.bands, draw.uniform(b)).clamp(max=1)
-        width = frames * _between(self.frames, draw.uniform(b)).clamp(max=self.wider)
+        height = bands * between(self.bands, draw.uniform(b)).clamp(max=1)
+        width = frames * between(self.frames, draw.uniform(b)).clamp(max=self.wider)
         top = (bands - height) * draw.uniform(b)
         room = frames * (self.wider - 1) / 2
         left = (self.wider * frames - width) * draw.uniform(b) - room
@@ -66,7 +65,3 @@ def fade(x: Float[Tensor, "b 1 m f"], ends: Float[Tensor, "b 2"]) -> Float[Tenso
     along = torch.linspace(0, 1, x.shape[3], device=x.device)
     line = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * along
     return x + line[:, None, None]
-
-
-def _between(ends: Positives, u: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    return ends[0] + (ends[1] - ends[0]) * u

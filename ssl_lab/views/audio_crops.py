@@ -5,7 +5,6 @@ time stretched (as by another voice: Jaitly & Hinton 2013, vocal tract length pe
 masks over bands and frames (SpecAugment, Park et al. 2019, arXiv 1904.08779, without its time warping).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
-from ssl_lab.data.logmel import PADDING, LogMel
+from ssl_lab.data.logmel import PADDING, LogMel, inside
 from ssl_lab.domains import Between, NotNegative, Number, Positive, Positives, Share, Shares, valid
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb_sounds import add_noise
-from ssl_lab.views.sounds import LogMelViews, crop, partners, warp
+from ssl_lab.views.sounds import LogMelViews, between, crop, partners, warp
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,11 @@ class Augment:
         b, samples = len(waves), round(self.seconds * self.tempo[1] * mel.rate)
         taken, length = crop(waves, length, samples, draw, self.share)
         taken = taken * torch.where(draw.uniform(b) < self.polarity, -1.0, 1.0)[:, None]
-        taken = taken * _decibels(_between(self.gain, draw.uniform(b)))[:, None]
+        taken = taken * _decibels(between(self.gain, draw.uniform(b)))[:, None]
         if self.mix:
             taken = self._mixed(taken, length, draw)
         if self.noise:
-            snr = torch.where(draw.uniform(b) < self.noise, _between(self.noise_below, draw.uniform(b)), torch.inf)
+            snr = torch.where(draw.uniform(b) < self.noise, between(self.noise_below, draw.uniform(b)), torch.inf)
             taken = add_noise(taken, length, snr, draw)
         return self._of_log_mel(mel.padded(taken, length), mel, draw)
 
@@ -68,16 +67,15 @@ class Augment:
         """With another clip, as long as the clip itself is heard."""
         b, partner = len(waves), partners(len(waves), draw)
         power = waves.square().sum(1) / length + 1e-12
-        below = torch.where(draw.uniform(b) < self.mix, _between(self.mix_below, draw.uniform(b)), torch.inf)
-        inside = torch.arange(waves.shape[1], device=waves.device) < length[:, None]
+        below = torch.where(draw.uniform(b) < self.mix, between(self.mix_below, draw.uniform(b)), torch.inf)
         loudness = (power / power[partner]).sqrt() * _decibels(-below)
-        return waves + inside * waves[partner] * loudness[:, None]
+        return waves + inside(length, waves.shape[1]) * waves[partner] * loudness[:, None]
 
     def _of_log_mel(self, made: Float[Tensor, "b 1 m f"], mel: LogMel, draw: Draw) -> Float[Tensor, "b 1 m g"]:
         b, _, bands, frames = made.shape
         sound = made[:, :, :1] > PADDING / 2  # (b, 1, 1, f)
         real = torch.where(sound, made, 0)
-        pitch, tempo = (_between(ends, draw.uniform(b)) for ends in (self.pitch, self.tempo))
+        pitch, tempo = (between(ends, draw.uniform(b)) for ends in (self.pitch, self.tempo))
         kept = round(frames / self.tempo[1])
         zero = torch.zeros_like(pitch)
         part = (zero, kept * tempo)
@@ -109,10 +107,6 @@ class AudioCrops(LogMelViews):
 
 _LOG_OF_DECIBEL = 0.2302585
 """the natural logarithm of a power that is a decibel greater"""
-
-
-def _between(ends: Sequence[float], u: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    return ends[0] + (ends[1] - ends[0]) * u
 
 
 def _decibels(gain: Float[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -5,12 +5,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
-from ssl_lab.data.logmel import PADDING, LogMel
+from ssl_lab.data.logmel import PADDING, LogMel, inside
 from ssl_lab.data.sound import SoundPreview
 from ssl_lab.domains import Between, Positive
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb_sounds import add_noise
-from ssl_lab.views.sounds import SoundViews, crop
+from ssl_lab.views.sounds import SoundViews, between, crop
 
 
 class AudioWaves(SoundViews):
@@ -35,8 +35,7 @@ class AudioWaves(SoundViews):
 
     def _view(self, batch: Batch, draw: Draw) -> Float[Tensor, "b t"]:
         waves, length = crop(batch["wave"], batch["length"], self.samples, draw)
-        least, most = self.noise_below
-        snr = least + (most - least) * draw.uniform(len(waves))
+        snr = between(self.noise_below, draw.uniform(len(waves)))
         return normalised(add_noise(waves, length, snr, draw), length)
 
     def look(self, view: Float[Tensor, " t"]) -> SoundPreview:
@@ -46,7 +45,7 @@ class AudioWaves(SoundViews):
 
 
 def normalised(waves: Float[Tensor, "b t"], length: Int[Tensor, " b"]) -> Float[Tensor, "b t"]:
-    inside = torch.arange(waves.shape[1], device=waves.device) < length[:, None]
-    mean = (waves * inside).sum(1, keepdim=True) / length[:, None]
-    std = ((waves - mean).square() * inside).sum(1, keepdim=True).div(length[:, None]).sqrt()
-    return torch.where(inside, (waves - mean) / (std + 1e-5), PADDING)
+    sound = inside(length, waves.shape[1])
+    mean = (waves * sound).sum(1, keepdim=True) / length[:, None]
+    std = ((waves - mean).square() * sound).sum(1, keepdim=True).div(length[:, None]).sqrt()
+    return torch.where(sound, (waves - mean) / (std + 1e-5), PADDING)

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
+from ssl_lab.data.logmel import inside
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
@@ -45,8 +46,7 @@ def add_noise(
     """White noise, `snr` decibels below the mean power of each clip; none after its end."""
     power = waves.square().sum(1) / length.clamp(min=1)
     white = 12**0.5 * (draw.uniform(*waves.shape) - 0.5)  # of power 1
-    inside = torch.arange(waves.shape[1], device=waves.device) < length[:, None]
-    return waves + inside * white * (power * 10 ** (-snr / 10)).sqrt()[:, None]
+    return waves + inside(length, waves.shape[1]) * white * (power * 10 ** (-snr / 10)).sqrt()[:, None]
 
 
 def shift(batch: Batch, strength: float, draw: Draw) -> Batch:
@@ -54,10 +54,15 @@ def shift(batch: Batch, strength: float, draw: Draw) -> Batch:
     waves, length = batch["wave"], batch["length"]
     cut = (strength * length).long()
     start = torch.where(draw.uniform(len(waves)).to(waves.device) < 0.5, cut, 0)
-    places = start[:, None] + torch.arange(waves.shape[1], device=waves.device)
-    inside = torch.arange(waves.shape[1], device=waves.device) < (length - cut)[:, None]
-    moved = waves.gather(1, places.clamp(max=waves.shape[1] - 1))
-    return {**batch, "wave": torch.where(inside, moved, 0), "length": length - cut}
+    return {**batch, "wave": part(waves, start, length - cut, waves.shape[1]), "length": length - cut}
+
+
+def part(
+    waves: Float[Tensor, "b t"], start: Int[Tensor, " b"], length: Int[Tensor, " b"], size: int
+) -> Float[Tensor, "b {size}"]:
+    """Of each clip so many samples from its start on, and zeros after them."""
+    places = start[:, None] + torch.arange(size, device=waves.device)
+    return torch.where(inside(length, size), waves.gather(1, places.clamp(max=waves.shape[1] - 1)), 0)
 
 
 def shuffle(batch: Batch, strength: float, draw: Draw, rate: int) -> Batch:

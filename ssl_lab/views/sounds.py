@@ -77,9 +77,12 @@ def crop(
     most = (length * (share[0] + (share[1] - share[0]) * draw.uniform(b))).ceil().long()
     taken = most.clamp(min=1, max=samples)
     start = (draw.uniform(b) * (length - taken + 1)).long()
-    step = torch.arange(samples, device=waves.device)
-    places = (start[:, None] + step).clamp(max=waves.shape[1] - 1)
-    return torch.where(step < taken[:, None], waves.gather(1, places), 0), taken
+    return perturb_sounds.part(waves, start, taken, samples), taken
+
+
+def between(ends: Sequence[float], u: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """From the first to the second end, by uniform numbers."""
+    return ends[0] + (ends[1] - ends[0]) * u
 
 
 def partners(rows: int, draw: Draw) -> Int[Tensor, " {rows}"]:
