@@ -87,9 +87,7 @@ class Audio(Data[AudioSplit, Clips]):
         waves, rows, key = decoded(split, self.form, self.max_bad, self.hide_paths)
         self.fingerprint += key[:16]
         known = {**{safe(name): values for name, values in split.table.items()}, **split.columns}
-        columns = {name: values[rows] for name, values in known.items()} | {ROW: rows}
-        if self.hide_paths and "file" in columns:
-            columns["file"] = np.array([self.shown_path(str(path)) for path in columns["file"]])
+        columns = self.shown({name: values[rows] for name, values in known.items()} | {ROW: rows})
         labels = None if split.labels is None else split.labels[rows]
         return Clips(labels, torch.arange(len(waves)), columns, waves)
 

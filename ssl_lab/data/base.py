@@ -174,6 +174,11 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """How the path of an item stands in an error."""
         return path
 
+    def shown(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns of a split with paths as others may read them."""
+        paths = {FILE: np.array([self.shown_path(str(path)) for path in columns[FILE]])} if FILE in columns else {}
+        return {**columns, **paths}
+
     def in_order(self, rows: Kept) -> Order:
         """The batches of `rows` for evaluation, each row once."""
         raise NotImplementedError

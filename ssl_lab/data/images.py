@@ -132,9 +132,7 @@ class Images(Data[ImageSplit, ImageRows]):
 
     def read(self, split: ImageSplit) -> ImageRows:
         index = torch.arange(len(split))
-        columns = {**split.columns, ROW: index.numpy()}
-        if "file" in columns:
-            columns["file"] = np.array([self.shown_path(str(path)) for path in columns["file"]])
+        columns = self.shown({**split.columns, ROW: index.numpy()})
         if isinstance(split.images, Tensor):
             shape, dtype = (self.channels, self.size, self.size), f"uint{self.form.bits}"
             given = str(split.images.dtype).removeprefix("torch.")

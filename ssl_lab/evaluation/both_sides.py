@@ -78,7 +78,8 @@ def sought(data: Data, rows: int | None) -> list[Pair]:
         return in_order((space.projected(data.raw(batch)), batch["index"]) for batch in data.loader(role, rows))
 
     test, near = candidates(projected("test"), projected("bank"))
-    parts = zip(test.split(CHUNK), near.split(CHUNK), strict=True)
+    few = CHUNK // CANDIDATES  # so that no more than CHUNK whole items of the bank are in memory
+    parts = zip(test.split(few), near.split(few), strict=True)
     return [pair for some, theirs in parts if len(some) for pair in _pairs(data, some, theirs, space.middle)]
 
 
