@@ -32,5 +32,14 @@ class Draw:
 
     def uniform(self, rows: int, *shape: int) -> Tensor:
         """Uniform in [0, 1), shape (rows, *shape)."""
-        whole = torch.rand(rows * self.world, *shape, generator=self.generator)
+        return self._rows(torch.rand(rows * self.world, *shape, generator=self.generator))
+
+    def white(self, rows: int, size: int) -> Tensor:
+        """White noise of power 1, shape (rows, size): uniform, in 65,536 steps, which is 3 times as fast to draw."""
+        drawn = torch.empty(rows * self.world, -(-size // 4), dtype=torch.int64)
+        steps = drawn.random_(-(2**63), None, generator=self.generator).view(torch.int16)[:, :size]
+        return self._rows(steps).float().add_(0.5).mul_(12**0.5 / 2**16)
+
+    def _rows(self, whole: Tensor) -> Tensor:
+        rows = len(whole) // self.world
         return whole[self.rank * rows : (self.rank + 1) * rows].to(self.device)

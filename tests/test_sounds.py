@@ -69,6 +69,7 @@ def test_gain_and_polarity_change_the_loudness_alone(batch):
 def test_noise_is_so_many_decibels_below_the_sound(batch):
     snr = torch.linspace(-5, 25, 16)
     noisy = perturb_sounds.add_noise(batch["wave"], batch["length"], snr, Draw(0, 0))
+    perturb_sounds.ended(noisy, batch["length"])
     for before, after, length, wanted in zip(batch["wave"], noisy, batch["length"], snr, strict=True):
         noise = (after - before)[:length]
         assert (after[length:] == 0).all()
@@ -77,6 +78,16 @@ def test_noise_is_so_many_decibels_below_the_sound(batch):
         spectrum = torch.fft.rfft(noise).abs().square()
         low, high = spectrum[: len(spectrum) // 2].mean(), spectrum[len(spectrum) // 2 :].mean()
         assert float(low / high) == pytest.approx(1, abs=0.25)
+
+
+def test_white_noise_has_power_one_and_processes_share_it():
+    whole = Draw(3, 4).white(8, 4001)
+    assert float(whole.mean()) == pytest.approx(0, abs=0.02)
+    assert float(whole.square().mean()) == pytest.approx(1, abs=0.02)
+    assert float(whole.abs().max()) <= 3**0.5  # uniform
+    assert float((whole[:, 1:] * whole[:, :-1]).mean()) == pytest.approx(0, abs=0.02)
+    halves = [Draw(3, 4, rank, 2).white(4, 4001) for rank in range(2)]
+    assert torch.equal(torch.cat(halves), whole)
 
 
 @pytest.mark.parametrize("rows", [16, 12, 7, 1])
@@ -108,7 +119,7 @@ def test_another_clip_is_mixed_in_at_its_distance(batch):
     taken, length = crop(batch["wave"], batch["length"], 4000, draw)
     draw.uniform(16), draw.uniform(16)  # polarity, gain
     partner = partners(16, draw)
-    mixed = made.pair[0]._mixed(taken, length, Draw(0, 0))
+    mixed = perturb_sounds.ended(made.pair[0]._mixed(taken, length, Draw(0, 0)), length)
     again = partners(16, Draw(0, 0))
     assert len(partner) == len(again)
     for row in range(16):

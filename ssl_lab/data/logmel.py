@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from ssl_lab.domains import Count, NotNegative, Positive
 from ssl_lab.errors import UsageError
@@ -97,12 +98,11 @@ class LogMel:
         return ((made - self.mean) / self.std).masked_fill(after, PADDING)
 
     def power(self, waves: Float[Tensor, "b t"]) -> Float[Tensor, "b m f"]:
-        spectrum = torch.stft(
-            waves, self.fft, self.hop, self.window, _hann(self.window, waves.device), pad_mode="constant",
-            return_complex=True,
-        )  # fmt: skip
-        power = spectrum.real.square() + spectrum.imag.square()
-        return _on(self, waves.device) @ power
+        # a third of the time of torch.stft, which makes copies
+        around = F.pad(waves, (self.fft // 2, self.fft // 2))
+        frames = around.unfold(1, self.fft, self.hop) * _hann(self, waves.device)  # (b, f, n)
+        squares = torch.view_as_real(torch.fft.rfft(frames)).square_()  # (b, f, k, 2)
+        return ((squares[..., 0] + squares[..., 1]) @ _on(self, waves.device)).mT
 
     def normalised(self, mean: float, std: float) -> "LogMel":
         return replace(self, mean=mean, std=std)
@@ -136,13 +136,16 @@ def inside(length: Int[Tensor, " b"], size: int) -> Bool[Tensor, "b {size}"]:
 
 
 @functools.lru_cache(maxsize=8)
-def _on(mel: LogMel, device: torch.device) -> Float[Tensor, "m k"]:
-    return torch.from_numpy(mel._filters).float().to(device)
+def _on(mel: LogMel, device: torch.device) -> Float[Tensor, "k m"]:
+    return torch.from_numpy(mel._filters.T).float().to(device)
 
 
 @functools.lru_cache(maxsize=8)
-def _hann(window: int, device: torch.device) -> Float[Tensor, " n"]:
-    return torch.hann_window(window, device=device)
+def _hann(mel: LogMel, device: torch.device) -> Float[Tensor, " n"]:
+    """In the middle of a transform."""
+    before = (mel.fft - mel.window) // 2
+    window = torch.hann_window(mel.window, device=device)
+    return F.pad(window, (before, mel.fft - mel.window - before))
 
 
 BREAK, STEP = 1000.0, math.log(6.4) / 27  # Slaney's scale: linear up to 1 kHz, 15 mels there, logarithmic above

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
-from ssl_lab.data.logmel import PADDING, LogMel, inside
+from ssl_lab.data.logmel import PADDING, LogMel
 from ssl_lab.domains import Between, NotNegative, Number, Positive, Positives, Share, Shares, valid
 from ssl_lab.randomness import Draw
-from ssl_lab.views.perturb_sounds import add_noise
+from ssl_lab.views.perturb_sounds import add_noise, ended, power
 from ssl_lab.views.sounds import LogMelViews, between, crop, partners, warp
 
 
@@ -54,22 +54,22 @@ class Augment:
     ) -> Float[Tensor, "b 1 m f"]:
         b, samples = len(waves), round(self.seconds * self.tempo[1] * mel.rate)
         taken, length = crop(waves, length, samples, draw, self.share)
-        taken = taken * torch.where(draw.uniform(b) < self.polarity, -1.0, 1.0)[:, None]
-        taken = taken * _decibels(between(self.gain, draw.uniform(b)))[:, None]
+        sign = torch.where(draw.uniform(b) < self.polarity, -1.0, 1.0)
+        taken = taken * (sign * _decibels(between(self.gain, draw.uniform(b))))[:, None]
         if self.mix:
             taken = self._mixed(taken, length, draw)
         if self.noise:
             snr = torch.where(draw.uniform(b) < self.noise, between(self.noise_below, draw.uniform(b)), torch.inf)
             taken = add_noise(taken, length, snr, draw)
-        return self._of_log_mel(mel.padded(taken, length), mel, draw)
+        return self._of_log_mel(mel.padded(ended(taken, length), length), mel, draw)
 
     def _mixed(self, waves: Float[Tensor, "b t"], length: Int[Tensor, " b"], draw: Draw) -> Float[Tensor, "b t"]:
-        """With another clip, as long as the clip itself is heard."""
+        """With another clip; until `ended`, after the end of the clip itself too."""
         b, partner = len(waves), partners(len(waves), draw)
-        power = waves.square().sum(1) / length + 1e-12
+        loud = power(waves, length) + 1e-12
         below = torch.where(draw.uniform(b) < self.mix, between(self.mix_below, draw.uniform(b)), torch.inf)
-        loudness = (power / power[partner]).sqrt() * _decibels(-below)
-        return waves + inside(length, waves.shape[1]) * waves[partner] * loudness[:, None]
+        gain = (loud / loud[partner]).sqrt() * _decibels(-below)
+        return waves[partner].mul_(gain[:, None]).add_(waves)
 
     def _of_log_mel(self, made: Float[Tensor, "b 1 m f"], mel: LogMel, draw: Draw) -> Float[Tensor, "b 1 m g"]:
         b, _, bands, frames = made.shape

@@ -9,7 +9,7 @@ from ssl_lab.data.logmel import PADDING, LogMel, inside
 from ssl_lab.data.sound import SoundPreview
 from ssl_lab.domains import Between, Positive
 from ssl_lab.randomness import Draw
-from ssl_lab.views.perturb_sounds import add_noise
+from ssl_lab.views.perturb_sounds import add_noise, ended
 from ssl_lab.views.sounds import SoundViews, between, crop
 
 
@@ -36,7 +36,7 @@ class AudioWaves(SoundViews):
     def _view(self, batch: Batch, draw: Draw) -> Float[Tensor, "b t"]:
         waves, length = crop(batch["wave"], batch["length"], self.samples, draw)
         snr = between(self.noise_below, draw.uniform(len(waves)))
-        return normalised(add_noise(waves, length, snr, draw), length)
+        return normalised(ended(add_noise(waves, length, snr, draw), length), length)
 
     def look(self, view: Float[Tensor, " t"]) -> SoundPreview:
         """Without padding, at full scale."""

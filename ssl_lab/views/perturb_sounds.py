@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from ssl_lab.data.base import Batch
 from ssl_lab.data.logmel import inside
@@ -37,16 +38,20 @@ def noise(batch: Batch, strength: float, draw: Draw) -> Batch:
     """White noise, so many decibels below the sound."""
     waves, length = batch["wave"], batch["length"]
     snr = torch.full((len(waves),), float(strength), device=waves.device)
-    return {**batch, "wave": add_noise(waves, length, snr, draw)}
+    return {**batch, "wave": ended(add_noise(waves, length, snr, draw), length)}
 
 
 def add_noise(
     waves: Float[Tensor, "b t"], length: Int[Tensor, " b"], snr: Float[Tensor, " b"], draw: Draw
 ) -> Float[Tensor, "b t"]:
-    """White noise, `snr` decibels below the mean power of each clip; none after its end."""
-    power = waves.square().sum(1) / length.clamp(min=1)
-    white = 12**0.5 * (draw.uniform(*waves.shape) - 0.5)  # of power 1
-    return waves + inside(length, waves.shape[1]) * white * (power * 10 ** (-snr / 10)).sqrt()[:, None]
+    """White noise, `snr` decibels below the mean power of each clip; until `ended`, after its end too."""
+    level = (power(waves, length) * 10 ** (-snr / 10)).sqrt()
+    return draw.white(*waves.shape).mul_(level[:, None]).add_(waves)
+
+
+def power(waves: Float[Tensor, "b t"], length: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """The mean of the squares up to the end of each clip."""
+    return torch.linalg.vector_norm(waves, dim=1).square() / length.clamp(min=1)
 
 
 def shift(batch: Batch, strength: float, draw: Draw) -> Batch:
@@ -61,8 +66,14 @@ def part(
     waves: Float[Tensor, "b t"], start: Int[Tensor, " b"], length: Int[Tensor, " b"], size: int
 ) -> Float[Tensor, "b {size}"]:
     """Of each clip so many samples from its start on, and zeros after them."""
-    places = start[:, None] + torch.arange(size, device=waves.device)
-    return torch.where(inside(length, size), waves.gather(1, places.clamp(max=waves.shape[1] - 1)), 0)
+    end_to_end = F.pad(waves.flatten(), (0, size))
+    first = torch.arange(len(waves), device=waves.device) * waves.shape[1] + start
+    return ended(end_to_end.unfold(0, size, 1).index_select(0, first), length)
+
+
+def ended(waves: Float[Tensor, "b t"], length: Int[Tensor, " b"]) -> Float[Tensor, "b t"]:
+    """With zeros after the end of each clip, in place."""
+    return waves.masked_fill_(~inside(length, waves.shape[1]), 0.0)
 
 
 def shuffle(batch: Batch, strength: float, draw: Draw, rate: int) -> Batch:
