@@ -8,9 +8,9 @@ from ssl_lab.version import __version__ as __version__
 
 if TYPE_CHECKING:  # torch is imported only when it is used
     from ssl_lab.embedding.embedding_set import EmbeddingSet as EmbeddingSet
-    from ssl_lab.model import Model as Model
+    from ssl_lab.model.base import Model as Model
 
-CLASSES = {"EmbeddingSet": "ssl_lab.embedding.embedding_set", "Model": "ssl_lab.model"}
+CLASSES = {"EmbeddingSet": "ssl_lab.embedding.embedding_set", "Model": "ssl_lab.model.base"}
 
 
 def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> "Model":
@@ -18,7 +18,7 @@ def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None
 
     `checkpoint` names another file than `checkpoints/last.ckpt`. Raises UserError where the folder is no run folder.
     """
-    from ssl_lab.model import load_model
+    from ssl_lab.model.loading import load_model
 
     return load_model(run, checkpoint)
 

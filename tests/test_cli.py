@@ -269,6 +269,6 @@ def test_the_top_of_the_package_has_its_classes_without_importing_torch():
     code += "print(hasattr(ssl_lab, 'Modell'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "<class 'ssl_lab.model.Model'> <class 'ssl_lab.embedding.embedding_set.EmbeddingSet'>",
+        "<class 'ssl_lab.model.base.Model'> <class 'ssl_lab.embedding.embedding_set.EmbeddingSet'>",
         "False",
     ], done.stderr

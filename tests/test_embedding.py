@@ -21,7 +21,7 @@ from ssl_lab.embedding.embed import embed
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UserError
-from ssl_lab.model import build_model
+from ssl_lab.model.loading import build_model
 
 SHARD_ROWS = 500  # digits: 3 shards of train, 1 of test
 

@@ -25,7 +25,7 @@ from ssl_lab.data.sources import read_idx
 from ssl_lab.data.tokenizer import Tokenizer, read
 from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
 from ssl_lab.errors import UserError
-from ssl_lab.model import load_model
+from ssl_lab.model.loading import load_model
 from ssl_lab.runfolder.folder import read_config
 
 GIB = 2**20  # of the KiB that getrusage counts

@@ -7,7 +7,7 @@ import pytest
 from command import ssl_lab
 from omegaconf import OmegaConf
 
-from ssl_lab.model import load_model
+from ssl_lab.model.loading import load_model
 
 SMALL = ["backbone.widths=[4,8]", "trainer=cpu", "trainer.max_steps=1", "logger=none", "scores.rows=30",
          "protocol.items=20", "protocol.sample=10"]  # fmt: skip

@@ -14,7 +14,7 @@ from test_config import composed
 from ssl_lab.callbacks.look import GAP, grid
 from ssl_lab.data.tokenizer import trained
 from ssl_lab.embedding.embedded import embedded
-from ssl_lab.model import build_model
+from ssl_lab.model.loading import build_model
 from ssl_lab.preview import ImagePreview, TextPreview, item, page
 from ssl_lab.randomness import Draw
 from ssl_lab.vectors import hits

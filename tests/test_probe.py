@@ -34,7 +34,7 @@ from ssl_lab.head.base import Head
 from ssl_lab.head.linear import Linear
 from ssl_lab.head.mlp import MLP
 from ssl_lab.head.tagger import Tagger
-from ssl_lab.model import build_model
+from ssl_lab.model.loading import build_model
 from ssl_lab.problem.base import NONE, Examples
 from ssl_lab.problem.labels import Labels
 from ssl_lab.problem.tags import Tags, decoded, truth_of

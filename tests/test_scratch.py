@@ -11,7 +11,7 @@ from torch import nn
 
 from ssl_lab.head.linear import Linear
 from ssl_lab.head.mlp import MLP
-from ssl_lab.model import build_model
+from ssl_lab.model.loading import build_model
 from ssl_lab.probing.subjects import Budget, Scratch, Training
 from ssl_lab.problem.labels import Labels
 from ssl_lab.randomness import Draw

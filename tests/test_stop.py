@@ -19,7 +19,7 @@ from ssl_lab.cli.overrides import planned
 from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import Stopped, UserError
-from ssl_lab.model import load_model
+from ssl_lab.model.loading import load_model
 from ssl_lab.runfolder.checkpoint import WholeCheckpoints, read_checkpoint
 from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.metrics import JsonlLogger

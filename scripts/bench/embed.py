@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader, Dataset
 from ssl_lab.config import conf, plain
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.hardware import quiet
-from ssl_lab.model import Model, build_model
+from ssl_lab.model.base import Model
+from ssl_lab.model.loading import build_model
 
 
 class Pictures(Dataset):

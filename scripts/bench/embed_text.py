@@ -22,7 +22,7 @@ from sentence_transformers import SentenceTransformer
 
 from ssl_lab.config import conf, plain
 from ssl_lab.hardware import quiet
-from ssl_lab.model import build_model
+from ssl_lab.model.loading import build_model
 
 
 def mixed(folder: str, count: int) -> list[str]:

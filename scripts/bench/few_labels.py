@@ -27,7 +27,7 @@ from ssl_lab.data.pixels import unit
 from ssl_lab.evaluation.predictions import class_metrics, valued
 from ssl_lab.evaluation.raw_input import classify_raw
 from ssl_lab.evaluation.scores import SHARE, mean
-from ssl_lab.model import load_model
+from ssl_lab.model.loading import load_model
 
 LABELS = ("50", "100", "200", "400", "all")
 METRICS = ("balanced_accuracy", "auroc")

@@ -25,7 +25,7 @@ def initialised(config: DictConfig, typed: Sequence[str], choices: Mapping[str, 
     from hydra import compose
 
     from ssl_lab.data.base import Data
-    from ssl_lab.model import say_whose
+    from ssl_lab.model.loading import say_whose
 
     folder = run_of(config.init)
     own = read_config(folder)

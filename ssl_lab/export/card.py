@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, interval, long
-from ssl_lab.model import Model
+from ssl_lab.model.base import Model
 from ssl_lab.runfolder.folder import read_config
 from ssl_lab.version import __version__
 

@@ -33,7 +33,7 @@ from ssl_lab.data.pixels import Form, fit, unit
 from ssl_lab.data.text import TOKENIZER
 from ssl_lab.data.tokenizer import SPECIAL, Tokenizer
 from ssl_lab.export import weights
-from ssl_lab.model import Model
+from ssl_lab.model.base import Model
 from ssl_lab.runfolder.files import write_json
 
 IMPORT = "import ssl_lab.export.huggingface  # pip install 'ssl-lab[hub]'\n"

@@ -13,7 +13,7 @@ from torch.export import Dim
 
 from ssl_lab.errors import UserError
 from ssl_lab.export.weights import describe
-from ssl_lab.model import Model
+from ssl_lab.model.base import Model
 from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 from ssl_lab.runfolder.files import replace

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from ssl_lab.model import Model
+from ssl_lab.model.base import Model
 from ssl_lab.runfolder.files import replace, write_json
 from ssl_lab.runfolder.folder import FORMAT, read_config
 

@@ -20,7 +20,8 @@ from torchmetrics import Metric
 from ssl_lab.config import Config, bound, build
 from ssl_lab.domains import Count, Positive
 from ssl_lab.head.base import Head
-from ssl_lab.model import Model, fresh
+from ssl_lab.model.base import Model
+from ssl_lab.model.loading import fresh
 from ssl_lab.problem.base import Examples, Problem
 from ssl_lab.schedule.base import Schedule
 from ssl_lab.trainer import make_trainer

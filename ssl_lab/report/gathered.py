@@ -17,7 +17,8 @@ from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import Line
 from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
-from ssl_lab.model import Model, load_model, resolve, say_whose
+from ssl_lab.model.base import Model
+from ssl_lab.model.loading import load_model, resolve, say_whose
 from ssl_lab.runfolder.folder import read_config
 from ssl_lab.runfolder.reading import read_json
 

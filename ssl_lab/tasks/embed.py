@@ -12,7 +12,7 @@ from ssl_lab.config import plain
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import CARD, EmbeddingSet
 from ssl_lab.hardware import quiet
-from ssl_lab.model import resolve
+from ssl_lab.model.loading import resolve
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import whole_folder, write_json
 from ssl_lab.runfolder.folder import open_folder

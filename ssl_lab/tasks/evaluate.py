@@ -22,7 +22,8 @@ from ssl_lab.evaluation.subject import vectors_of
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
-from ssl_lab.model import Model, resolve, untrained
+from ssl_lab.model.base import Model
+from ssl_lab.model.loading import resolve, untrained
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder

@@ -9,7 +9,7 @@ from ssl_lab.config import plain
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.export.card import card
 from ssl_lab.hardware import quiet
-from ssl_lab.model import load_model
+from ssl_lab.model.loading import load_model
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import finite
 from ssl_lab.runfolder.files import whole_folder, write_json, write_text

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from ssl_lab.config import plain
 from ssl_lab.domains import Count, valid
-from ssl_lab.model import load_model
+from ssl_lab.model.loading import load_model
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder

@@ -21,7 +21,8 @@ from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
-from ssl_lab.model import Model, load_model, parts_of, untrained
+from ssl_lab.model.base import Model
+from ssl_lab.model.loading import load_model, parts_of, untrained
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import read_checkpoint
 from ssl_lab.runfolder.files import write_json

@@ -15,7 +15,8 @@ from ssl_lab.evaluation import few_labels
 from ssl_lab.evaluation.few_labels import OWN, Curve, Point
 from ssl_lab.hardware import quiet
 from ssl_lab.head.base import Head
-from ssl_lab.model import Model, resolve, untrained
+from ssl_lab.model.base import Model
+from ssl_lab.model.loading import resolve, untrained
 from ssl_lab.probing.draws import drawn, measured, said
 from ssl_lab.probing.subjects import Budget, Control, Finetuned, Frozen, Predicted, Scratch, Subject, Training
 from ssl_lab.problem.base import Problem

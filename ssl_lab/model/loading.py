@@ -1,105 +1,25 @@
-"""A trained run, ready to use: items in, vectors out."""
+"""From folders and configs to models."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from jaxtyping import Float
-from numpy import ndarray
 from torch import Tensor
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import Config, build, offered
 from ssl_lab.data.base import Data, Source
-from ssl_lab.embedding.encoder import Encoder
-from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.evaluation.scores import Score, say_left_out, take
+from ssl_lab.model.base import Model
 from ssl_lab.objective.base import Objective
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import check_fit, read_weights
 from ssl_lab.runfolder.folder import checkpoint_of, exported, read_config
 from ssl_lab.runfolder.reading import checked
 from ssl_lab.training.compose import RunConfig, compose, input_parts
-from ssl_lab.views.base import Views
-
-TABLES = ("DataFrame", "Dataset", "Table")
-"""of pandas, polars, datasets and pyarrow: as a list of items, they would be the names of their columns, or rows"""
-
-
-class Model(Encoder):
-    """An encoder with the data that its input is prepared by, and `objective`, what its weights were trained by."""
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        views: Views,
-        data: Data,
-        config: dict[str, Any],
-        run: str | None = None,
-        objective: Objective | None = None,
-    ):
-        super().__init__(backbone, views, config, run)
-        self.data = data
-        self.objective = objective.eval().requires_grad_(False) if objective else None
-
-    def embed(self, items: Iterable[Any]) -> Float[ndarray, "n width"]:
-        """Vectors in float32, of such items as the `prepare` of its data takes: texts, paths of images, PIL images …
-
-        `items`: a list, an array, a pandas Series, a generator. Raises UserError for a single text or path, and for a
-        table.
-        """
-        if isinstance(items, str | bytes | PathLike):
-            raise UserError(f"embed takes several items: embed([{items!r}]) for one")
-        if isinstance(items, Mapping) or type(items).__name__ in TABLES:
-            names = ", ".join(str(name) for name in list(items)[:5])
-            raise UserError(f"embed takes items, not a table of them: embed(table[COLUMN]) for one of {names}")
-        several = list(items)
-        if not several:
-            return np.empty((0, self.width), np.float32)
-        return self.encode(self.data.prepare(several)).numpy()
-
-    def embed_words(
-        self, sentences: Sequence[str | Sequence[str]], word: str | Sequence[int], contextual: bool = True
-    ) -> Float[ndarray, "n width"]:
-        """The vector of `word` in each sentence: the mean over its pieces. Of a model of text.
-
-        Where the sentences are split into words already, `word` may be its position in each. Without context it is that
-        of the input embedding.
-        """
-        if "words" not in self.backbone.gives:
-            raise UserError("embed_words needs a model of texts, whose words have vectors: this one is none")
-        net = self.backbone.tokens if contextual else self.backbone.words
-        if isinstance(word, str):
-            places = [find(sentence, word) for sentence in sentences]
-            sentences, word = [words for words, _ in places], [place for _, place in places]
-        return word_vectors(net, self.views, self.data.prepare(sentences), word, self.device).numpy()
-
-    def held_out(self) -> dict[str, Score]:
-        """The objective's own scores on the test rows of the data, which are set up."""
-        unseen = self.data.unseen("test")
-        if self.objective is None or unseen is None:
-            return {}
-        terms = self.objective.held_out(self.views, enumerate(unseen), partial(self.data.counts, "train"))
-        left_out: dict[str, str] = {}
-        scores = take(lambda: {name: one.score() for name, one in terms.items()}, "held-out scores", left_out)
-        say_left_out(left_out)
-        return scores
-
-    def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:
-        """The k likeliest words at each [MASK] of a text, with their probabilities. Of a masked language model."""
-        objective = self.objective or Objective(self.backbone)
-        if (tokenizer := self.data.context.get("tokenizer")) is None:
-            raise UserError("fill needs a run of objective=mlm: this one is none of texts")
-        with tokenizer.reading_special():
-            (batch,) = self.data.prepare([text])
-        likeliest = objective.fill(tokenizer, batch, k)
-        return [[(tokenizer.word(number), share) for number, share in place] for place in likeliest]
 
 
 def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:

@@ -1,0 +1,1 @@
+"""What has been learnt, ready to use."""
