@@ -16,11 +16,13 @@ CLASSES = {"EmbeddingSet": "ssl_lab.embedding.embedding_set", "Model": "ssl_lab.
 def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> "Model":
     """The model of a run folder, or of an export, in eval mode: `ssl_lab.load("runs/…").embed(items)`.
 
+    Of the folder of a probe it is a `Probe`, which knows classes: `ssl_lab.load("runs/…").predict(items)`.
+
     `checkpoint` names another file than `checkpoints/last.ckpt`. Raises UserError where the folder is no run folder.
     """
-    from ssl_lab.model.loading import load_model
+    from ssl_lab.model.loading import load as loaded
 
-    return load_model(run, checkpoint)
+    return loaded(run, checkpoint)
 
 
 def __getattr__(name: str) -> type:

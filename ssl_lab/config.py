@@ -51,6 +51,26 @@ def plain(config: "DictConfig") -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
+def flat(config: Config, prefix: str = "") -> dict[str, Any]:
+    """The values by their whole keys. An empty mapping is a value."""
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return values
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`flat`, undone."""
+    config: dict[str, Any] = {}
+    for name, value in values.items():
+        *where, last = name.split(".")
+        place = config
+        for key in where:
+            place = place.setdefault(key, {})
+        place[last] = value
+    return config
+
+
 def build(config: Config, base: type[Part], *inside: type, **arguments: Any) -> Part:
     """The object that `config` describes: a `base`, whose options may describe objects of the bases `inside`.
 

@@ -50,7 +50,7 @@ def test_help_lists_tasks_groups_options_and_examples(monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pretrian"], "there is no task 'pretrian'; did you mean pretrain?"),
+        (["pretrian"], "there is no task 'pretrian'; did you mean pretrain"),
         (["pretrain", "objective=simclrr"], "there is no objective=simclrr; did you mean simclr?"),
         (["pretrain", "objectiv=simclr"], "there is no key or group 'objectiv'; did you mean objective"),
         (

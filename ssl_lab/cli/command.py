@@ -77,7 +77,7 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli.overrides import check_swept, explain, literal, named, planned, split, usual
+    from ssl_lab.cli.overrides import check_swept, explain, literal, named, of_the_run, planned, split, usual
 
     flags, overrides = split(arguments)
     sweep = "-m" in flags or "--multirun" in flags
@@ -86,6 +86,7 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
         words = [word for flag in flags for word in flag.split("=", 1)]
         own = [Path(value) for flag, value in itertools.pairwise(words) if flag in ("--config-dir", "-cd")]
         check_swept(meant, [conf(), *own])
+    meant = of_the_run(meant, conf(), task)
     overrides = [*planned(literal(meant, sweep, task)), *named(meant, sweep)]
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
 

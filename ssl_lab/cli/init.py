@@ -9,8 +9,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ssl_lab.cli.resume import flat, nested
-from ssl_lab.config import offered
+from ssl_lab.config import flat, nested, offered
 from ssl_lab.errors import UsageError
 from ssl_lab.runfolder.folder import escaped, exported, read_config, run_of
 

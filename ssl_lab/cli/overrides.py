@@ -12,7 +12,7 @@ LITERAL = {
     "collection", "query", "query.id", "filter", "text", "vectors.uri", "meaning.wordnet", "meaning.senses",
     "meaning.similarity.simlex999", "meaning.similarity.wordsim353", "data.tokenizer.file", "runs",
 }  # fmt: skip
-BARE = {"search": "query", "fill": "text"}  # what one bare argument of a task is the value of
+BARE = {"search": "query", "fill": "text", "predict": "text"}  # what one bare argument of a task is the value of
 
 
 SEVERAL = ("logger", "callbacks")  # groups of which several options can be chosen
@@ -70,6 +70,17 @@ def usual(overrides: list[str], conf: Path) -> list[str]:
             _check_name(value)
         made.append(override)
     return made
+
+
+def of_the_run(overrides: list[str], conf: Path, task: str) -> list[str]:
+    """Without `data=`, the keys of data are those of the run's own: they are added to a config that has none."""
+    import yaml
+
+    content = yaml.safe_load((conf / f"{task}.yaml").read_text(encoding="utf-8"))
+    optional = {"data": None} in content.get("defaults", [])
+    if not optional or any(o.lstrip("+").startswith("data=") for o in overrides):
+        return overrides
+    return [f"+{o}" if o.startswith("data.") else o for o in overrides]
 
 
 def _check_name(name: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_lab.config import Config, plain
+from ssl_lab.config import flat, nested, plain
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.folder import read_config, run_of
 from ssl_lab.runfolder.reading import read_json
@@ -62,23 +62,3 @@ def check_contained(config: Any, where: str) -> None:
         elsewhere = ".." in text or "://" in text or text.startswith(("/", "~"))
         if elsewhere or (key.split(".")[-1] in FOLDERS and value is not None):
             raise UsageError(f"{where}.{key}={value} in the config of the run leads out of its folder")
-
-
-def flat(config: Config, prefix: str = "") -> dict[str, Any]:
-    """The values by their whole keys. An empty mapping is a value."""
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
-    return values
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`flat`, undone."""
-    config: dict[str, Any] = {}
-    for name, value in values.items():
-        *where, last = name.split(".")
-        place = config
-        for key in where:
-            place = place.setdefault(key, {})
-        place[last] = value
-    return config

@@ -1,5 +1,6 @@
 """A vector for every word of texts that came split into words, that of its first piece: computed once, and cached."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
-from ssl_lab.data.base import Data
+from ssl_lab.data.base import Batch, Data
 from ssl_lab.data.caching import cached
 from ssl_lab.embedding.embed import evaluating
 from ssl_lab.embedding.embedded import depends_on
@@ -25,29 +26,39 @@ def embedded_words(model: Encoder, data: Data, role: str, keep: bool = True) -> 
     `keep`: in the cache, from where they are mapped into memory. Raises UserError where the texts have no words.
     """
     counts = [len(words) for words in data.words(role)]
+
+    def computed(out: Tensor) -> Tensor:
+        loader = data.loader(role)
+        shown = progress(loader, len(loader), "embedding words")
+        return vectors_of_words(model, shown, counts, out, lambda index: data.places(role, index))
+
     if not keep:
-        return computed(model, data, role, torch.zeros(sum(counts), model.width), counts)
+        return computed(torch.zeros(sum(counts), model.width))
 
     def write(folder: Path) -> None:
         array = np.lib.format.open_memmap(folder / FILE, "w+", np.float32, (sum(counts), model.width))
-        computed(model, data, role, torch.from_numpy(array), counts)
+        computed(torch.from_numpy(array))
 
     folder = cached("words", [VERSION, *depends_on(model, data), role], write)
     return torch.from_numpy(np.load(folder / FILE, mmap_mode="c"))
 
 
 @torch.no_grad()
-def computed(
-    model: Encoder, data: Data, role: str, out: Float[Tensor, "n d"], counts: list[int]
+def vectors_of_words(
+    model: Encoder,
+    batches: Iterable[Batch],
+    counts: list[int],
+    out: Float[Tensor, "n d"],
+    places: Callable[[Tensor], Tensor] = lambda index: index,
 ) -> Float[Tensor, "n d"]:
+    """Into `out`, for texts of `counts` words each; `places` says which text an `index` is."""
     starts = torch.tensor([0, *counts[:-1]]).cumsum(0)
-    loader = data.loader(role)
     with evaluating(model.backbone):
-        for batch in progress(loader, len(loader), "embedding words"):
+        for batch in batches:
             items = model.views.plain(move_data_to_device(batch, model.device))["input"]
             features = model.backbone.tokens(items).float().cpu()  # (b, t, width)
             first = begins(batch["word"])
-            rows = starts[data.places(role, batch["index"])][:, None].expand_as(first)
+            rows = starts[places(batch["index"])][:, None].expand_as(first)
             out[(rows + batch["word"])[first]] = features[first]
     return out
 

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +32,10 @@ class Head(nn.Module):
     def begin(self, width: int, classes: int) -> None:
         """Becomes one with random weights, of torch's generator, to be trained with a backbone of that width."""
         self.layers = nn.Sequential(nn.Linear(width, classes))
+
+    def empty(self, width: int, classes: int) -> None:
+        """Becomes one as `fit` makes it, whose weights are to be loaded."""
+        self.layers = nn.Sequential(Standardised(torch.zeros(width), torch.ones(width)), nn.Linear(width, classes))
 
 
 class Standardised(nn.Module):

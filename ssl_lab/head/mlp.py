@@ -40,6 +40,10 @@ class MLP(Head):
     def begin(self, width: int, classes: int) -> None:
         self.layers = nn.Sequential(nn.Linear(width, self.hidden), nn.ReLU(), nn.Linear(self.hidden, classes))
 
+    def empty(self, width: int, classes: int) -> None:
+        self.begin(width, classes)
+        self.layers.insert(0, Standardised(torch.zeros(width), torch.ones(width)))
+
 
 def _put(layer: nn.Linear, classes: list[int], weights: Tensor, biases: Tensor) -> None:
     """The rows of the classes that were seen. Of two, scikit-learn has a single logit."""

@@ -7,19 +7,84 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_lab.backbone.base import Backbone
-from ssl_lab.config import Config, build, offered
+from ssl_lab.config import Config, build, flat, nested, offered
 from ssl_lab.data.base import Data, Source
-from ssl_lab.errors import UsageError, UserError
+from ssl_lab.errors import UsageError, UserError, nearest
+from ssl_lab.head.base import Head
+from ssl_lab.model import probe
 from ssl_lab.model.base import Model
+from ssl_lab.model.probe import Probe
 from ssl_lab.objective.base import Objective
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import check_fit, read_weights
 from ssl_lab.runfolder.folder import checkpoint_of, exported, read_config
-from ssl_lab.runfolder.reading import checked
+from ssl_lab.runfolder.reading import checked, inside, read_json
 from ssl_lab.training.compose import RunConfig, compose, input_parts
+
+
+def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
+    """The model of the folder of a run, an export or a probe, which somebody else may have made.
+
+    Raises UserError where the folder is none of these, is damaged, or stands on a run that is another by now.
+    """
+    folder = Path(run).expanduser()
+    return load_probe(folder) if (folder / probe.CARD).is_file() else load_model(run, checkpoint)
+
+
+def load_probe(folder: Path) -> Probe:
+    config, card = read_config(folder), _card(folder)
+    file = inside(folder, probe.WEIGHTS)
+    weights = read_weights(file)
+    kind = offered(card.model["data"]["_target_"], Data)
+    config = {"seed": config["seed"], **card.model, "data": kind.restored(card.model["data"], folder)}
+    model = _tuned(config, folder, weights) if card.tuned else _frozen(card, config, folder)
+    head = build(card.head, Head)
+    head.empty(model.width, len(card.classes))
+    _put(head, "head.", weights, file)
+    of_items = not head.problem.of_words
+    return Probe(model, head, card, probe.TrainingItems.read(folder, model.width) if of_items else None)
+
+
+def _frozen(card: probe.Card, config: Config, folder: Path) -> Model:
+    """The backbone that the head was fitted to. Raises UserError where it has other weights by now."""
+    model = _stood_on(Path(card.run)) if card.run else build_model(config)
+    if model.weights != card.weights:
+        what = f"{card.run or 'the backbone'} has other weights than when {folder} was made"
+        raise UserError(f"{what}: fit the probe again")
+    if card.run:
+        model.config["data"] = config["data"]
+        model.data = build(config["data"], Data, Source)
+    return model
+
+
+def _stood_on(folder: Path) -> Model:
+    """What a frozen head stands on: a run, or a fine-tuned backbone."""
+    if not (folder / probe.CARD).is_file():
+        return load_model(folder)
+    if not _card(folder).tuned:
+        raise UserError(f"{folder} has no backbone of its own: a probe stands on a run, or on a fine-tuned backbone")
+    return load_probe(folder)
+
+
+def _card(folder: Path) -> probe.Card:
+    return checked(probe.Card, read_json(folder, probe.CARD), folder / probe.CARD)
+
+
+def _tuned(config: Config, folder: Path, weights: Mapping[str, Tensor]) -> Model:
+    config = {**config, "backbone": random_weights(config["backbone"])}
+    data = build(config["data"], Data, Source)
+    backbone, views = input_parts(config, data)
+    _put(backbone, "backbone.", weights, folder / probe.WEIGHTS)
+    return Model(backbone, views, data, parts_of(config), str(folder.resolve()))
+
+
+def _put(net: nn.Module, prefix: str, weights: Mapping[str, Tensor], file: Path) -> None:
+    own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    check_fit(net.state_dict(), own, net.state_dict(), str(file))
+    net.load_state_dict(own)
 
 
 def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
@@ -84,10 +149,13 @@ def untrained(model: Model, seed: int) -> Model:
 def fresh(model: Model, seed: int) -> Model:
     """The same backbone with random weights, a function of the seed; torch's generator stands behind them."""
     pl.seed_everything(seed, workers=True, verbose=False)
-    config = {**model.config, "backbone": {**model.config["backbone"]}}
-    if "pretrained" in config["backbone"]:
-        config["backbone"]["pretrained"] = False
+    config = {**model.config, "backbone": random_weights(model.config["backbone"])}
     return Model(build(config["backbone"], Backbone, **model.data.context), model.views, model.data, config)
+
+
+def random_weights(backbone: Config) -> Config:
+    """The config of the same backbone, which fetches no weights."""
+    return {**backbone, "pretrained": False} if "pretrained" in backbone else backbone
 
 
 def resolve(config: Config) -> tuple[Model, dict[str, Any]]:
@@ -99,12 +167,11 @@ def resolve(config: Config) -> tuple[Model, dict[str, Any]]:
     if bool(config["run"]) == ("backbone" in config):
         raise UsageError("choose run=FOLDER, or a model without one: backbone=hub_text (or hub) backbone.name=… data=…")
     if config["run"]:
-        model = load_model(config["run"])
+        model = load(config["run"])
         if "data" not in config:
             say_whose(config["run"], model.config["data"])
         else:
-            model.config["data"] = _prepared_alike(config["data"], model)
-            model.data = build(model.config["data"], Data, Source)
+            give_data(model, config["data"])
     elif "data" in config:
         model = build_model(config)
     else:
@@ -117,6 +184,26 @@ def say_whose(folder: str | PathLike[str], data: Config) -> None:
     """Says which files are read because a folder, which somebody else may have made, names them."""
     if data.get("path"):
         say(f"{folder} names its data: data.path={data['path']}")
+
+
+def give_data(model: Model, config: Config) -> None:
+    """Other data, which are read as the model's own are; a config without a class changes keys of the model's own data.
+
+    Raises UsageError where the data are of another kind, or have no such keys.
+    """
+    whole = config if "_target_" in config else _changed(model.config["data"], config)
+    model.config["data"] = _prepared_alike(whole, model)
+    model.data = build(model.config["data"], Data, Source)
+
+
+def _changed(own: Config, given: Config) -> dict[str, Any]:
+    known, new = flat(own), flat(given)
+    for key in new:
+        if key not in known and not any(one.startswith(f"{key}.") for one in known):
+            near = nearest(f"data.{key}", (f"data.{one}" for one in known))
+            raise UsageError(f"data.{key}: the data of the run have no such key ({near}): choose other data=… with it")
+    kept = {one: value for one, value in known.items() if not any(one.startswith(f"{key}.") for key in new)}
+    return nested(kept | new)
 
 
 def _prepared_alike(config: Config, model: Model) -> dict[str, Any]:

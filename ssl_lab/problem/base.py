@@ -48,6 +48,9 @@ class Problem(ABC):
 
     control_name: ClassVar[str]
 
+    of_words: ClassVar[bool] = False
+    """whether each word of an item has a target, or the item itself"""
+
     def __init__(self, data: Data):
         self.data = data
         self.classes = self.names()

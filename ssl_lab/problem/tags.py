@@ -31,6 +31,7 @@ class Tags(Problem):
 
     metric = "span_f1"
     control_name = "word identity"
+    of_words = True
 
     def names(self) -> list[str]:
         tagged = [*self.data.tags("bank"), *self.data.tags("test")]

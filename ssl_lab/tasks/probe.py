@@ -1,15 +1,18 @@
 """`ssl-lab probe`: a run, labelled data and a head → a downstream model, and how good it is beside its controls."""
 
-import json
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from omegaconf import DictConfig
-from safetensors.torch import save_file
+from torch import Tensor
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import Config, build, plain
+from ssl_lab.data.base import DIGEST, origin
 from ssl_lab.data.few import numbers
 from ssl_lab.domains import Count, Seed, valid
+from ssl_lab.embedding.embedded import embedded
 from ssl_lab.errors import UsageError, nearest
 from ssl_lab.evaluation import few_labels
 from ssl_lab.evaluation.few_labels import OWN, Curve, Point
@@ -17,12 +20,14 @@ from ssl_lab.hardware import quiet
 from ssl_lab.head.base import Head
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import resolve, untrained
+from ssl_lab.model.probe import Card, TrainingItems, write
+from ssl_lab.probing.calibration import calibration
 from ssl_lab.probing.draws import drawn, measured, said
 from ssl_lab.probing.subjects import Budget, Control, Finetuned, Frozen, Predicted, Scratch, Subject, Training
-from ssl_lab.problem.base import Problem
+from ssl_lab.problem.base import Examples, Problem
 from ssl_lab.progress import say
-from ssl_lab.runfolder.files import replace, write_json
-from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.folder import open_folder, without_passwords
 from ssl_lab.runfolder.metrics import JsonlLogger
 from ssl_lab.runfolder.provenance import provenance
 
@@ -35,6 +40,8 @@ def probe(config: DictConfig, folder: Path) -> None:
     quiet()
     options = plain(config)
     seeds = range(valid(Seed, config.seed, "seed"), config.seed + valid(Count, config.seeds, "seeds"))
+    if config.calibrate and config.finetune:
+        raise UsageError("calibrate=true is for a frozen backbone, whose head can be fitted to a part of the labels")
     model, resolved = resolve(options)
     head = build(options["head"], Head)
     problem = head.problem(model.data)
@@ -58,7 +65,7 @@ def probe(config: DictConfig, folder: Path) -> None:
         groups=None if last.test.group is None else len(last.test.group.unique()),
         points=points,
     )
-    keep(folder, last, problem)
+    keep(folder, options, model, head, problem, last, by_number[points[-1].labels][-1])
     write_json(folder / few_labels.FILE, curve.model_dump())
     scores = few_labels.summary(curve, several=isinstance(options["labels"], list))
     write_json(
@@ -95,10 +102,43 @@ def subjects_of(
     return subjects | {"majority": Control(lambda items, seed: problem.majority(), own.test)}
 
 
-def keep(folder: Path, made: Predicted, problem: Problem) -> None:
-    """Writes the last model: probe.safetensors, and scores.json with its scores by class or type."""
-    named = {f"{part}.{k}": v for part, net in made.nets.items() for k, v in net.state_dict().items()}
-    named = {name: value.contiguous().cpu() for name, value in named.items()}
-    facts = {"classes": json.dumps(problem.classes)}
-    replace(folder / "probe.safetensors", lambda file: save_file(named, file, facts))
+def keep(
+    folder: Path, options: Config, model: Model, head: Head, problem: Problem, made: Predicted, known: Tensor
+) -> None:
+    """Writes the last model, which knows the labels of `known` rows of the bank, and its scores by class or type."""
+    tuned = bool(options["finetune"])
+    backbone = cast(Backbone, made.nets["backbone"]) if tuned else model.backbone
+    of_items, temperature, calibrated = None, 1.0, 0
+    if not head.problem.of_words:
+        used = Model(backbone, model.views, model.data, model.config) if tuned else model
+        examples = problem.examples(used, "bank", cached=not tuned).of(known)
+        of_items = training_items(model, problem, examples)
+        if options["calibrate"]:
+            temperature = calibration(head, examples, problem.classes, options["seed"])
+            calibrated = len(examples.targets)
+    card = Card(
+        classes=problem.classes,
+        head=options["head"],
+        model=without_passwords(model.config),
+        run=model.run,
+        weights=model.weights,
+        tuned=tuned,
+        temperature=temperature,
+        calibrated=calibrated,
+    )
+    write(folder, card, made.nets, of_items)
+    if tuned or model.run is None:
+        model.data.save(folder)
     write_json(folder / "scores.json", problem.details(made.logits, made.test))
+
+
+def training_items(model: Model, problem: Problem, known: Examples) -> TrainingItems:
+    """Of examples of the bank."""
+    digests = embedded(model, problem.data).column(DIGEST, problem.data.splits["bank"])
+    rows = problem.data.rows["bank"]
+    places = rows.index[known.item].numpy()
+    columns = {name: values[places] for name, values in rows.columns.items()}
+    of_split = {"split": problem.data.splits["bank"]}
+    names = [origin(of_split | {name: values[i] for name, values in columns.items()}) for i in range(len(places))]
+    labels = [problem.classes[i] for i in known.targets.tolist()]
+    return TrainingItems(names, labels, known.vectors, digests[known.item])
