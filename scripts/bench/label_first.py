@@ -1,6 +1,6 @@
 """Which items to label first: the linear probe with few labels that were chosen, beside as many drawn at random.
 
-    .venv/bin/python scripts/bench/select.py NAME=SET [NAME=SET …] [--plot FILE]
+    .venv/bin/python scripts/bench/label_first.py NAME=SET [NAME=SET …] [--plot FILE]
 
 SET is what `ssl-lab embed` has printed, with labels in the bank and in the test split. Every way of `ssl-lab select`
 chooses 10, 20, 50, 100 and 200 items, ten times by other seeds; a linear probe that knows their labels predicts the
