@@ -94,7 +94,7 @@ def _provenance(model: Encoder, data: Data) -> dict[str, Any]:
         "stored": {name: data.split_of(name).identity for name in data.splits.values()},
         "classes": data.classes,
         "backbone": type(model.backbone).__name__,
-        "run": model.run,
+        **model.source,
         "config": without_passwords(model.config),
         **provenance(data),
     }

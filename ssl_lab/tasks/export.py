@@ -25,7 +25,7 @@ def export(config: DictConfig, folder: Path) -> None:
     quiet()
     if config.format not in FORMATS:
         raise UsageError(f"format={config.format}: {nearest(str(config.format), FORMATS)}")
-    model = load_model(config.run)
+    model = load_model(config.run, config.checkpoint)
     if not finite(model.backbone.state_dict().values()):
         raise UserError(f"{config.run} has weights that are not finite: its training has diverged")
     if config.format not in model.data.exports:
@@ -39,7 +39,7 @@ def export(config: DictConfig, folder: Path) -> None:
     with whole_folder(folder / MODEL) as target:
         use = writer.write(model, target)
         write_text(target / "README.md", card(model, use))
-    open_folder(folder, plain(config), provenance(model.data))
+    open_folder(folder, plain(config), {**model.source, **provenance(model.data)})
     bytes_by_file = {file.name: file.stat().st_size for file in sorted((folder / MODEL).iterdir())}
-    write_json(folder / "summary.json", {"width": model.width, "bytes": sum(bytes_by_file.values())})
+    write_json(folder / "summary.json", {**model.which, "width": model.width, "bytes": sum(bytes_by_file.values())})
     say("\n".join(f"{size:12,} bytes  {name}" for name, size in bytes_by_file.items()))
