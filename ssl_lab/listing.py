@@ -16,7 +16,7 @@ def check_output(output: str) -> Output:
     """Raises UsageError where there is no such form."""
     for known in get_args(Output):
         if output == known:
-            return known  # type: ignore[no-any-return]  # get_args forgets the types
+            return known
     raise UsageError(f"output={output}: choose {', '.join(get_args(Output)[:-1])} or {get_args(Output)[-1]}")
 
 

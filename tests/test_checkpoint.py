@@ -107,7 +107,8 @@ def test_the_best_is_that_with_the_best_value_among_those_that_have_one(run, cha
     assert load_model(folder, "best").checkpoint.epoch == 2
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     kept = [line for line in lines if SCORE not in line or json.loads(line)["epoch"] != 2]
-    (folder / "metrics.jsonl").write_text("\n".join([*kept, '{"step": 32, "epoch": 2, "knn_ho']))  # and one cut off
+    odd = [f'{{"step": Infinity, "{SCORE}": 0.1}}', f'{{"step": 32, "{SCORE}": NaN}}', "[]", '{"step": 32, "knn_ho']
+    (folder / "metrics.jsonl").write_text("\n".join([*kept, *odd]))
     best = load_model(folder, "best").checkpoint
     assert (best.epoch, best.best.of) == (0, 2)
 

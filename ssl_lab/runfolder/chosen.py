@@ -74,18 +74,18 @@ def choose(folder: Path, checkpoint: str, config: Config) -> Checkpoint:
     """`config`: of the run. Raises UsageError where it has no such checkpoint, and lists those that it has."""
     if checkpoint == NEWEST:
         return _described(folder, checkpoint_of(str(folder)))
-    if file := _file(folder, checkpoint):
+    named = re.fullmatch(r"(epoch|step)=(\d+)", checkpoint)
+    if checkpoint != BEST and not named and (file := _file(folder, checkpoint)):
         return _described(folder, file)
     kept = _kept(folder)
     if not kept:
         raise UsageError(f"checkpoint={checkpoint}: {folder} has one model and no checkpoints: leave it out")
     if checkpoint == BEST:
         return _best(folder, kept, checked(_Trained, config, f"the config of {folder}"))
-    if match := re.fullmatch(r"(epoch|step)=(\d+)", checkpoint):
-        fit = [one for one in kept if getattr(one, match[1]) == int(match[2])]
-        if fit:
-            return max(fit, key=lambda one: one.step or 0)
-    raise UsageError(f"checkpoint={checkpoint}: {folder} has no such checkpoint; there are {_listed(kept)}")
+    fit = [one for one in kept if named and {"epoch": one.epoch, "step": one.step}[named[1]] == int(named[2])]
+    if not fit:
+        raise UsageError(f"checkpoint={checkpoint}: {folder} has no such checkpoint; there are {_listed(kept)}")
+    return max(fit, key=lambda one: one.step or 0)
 
 
 def check_none_chosen(folder: Path, checkpoint: str) -> None:

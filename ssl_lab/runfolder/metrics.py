@@ -33,7 +33,7 @@ def logged(folder: Path, name: str) -> dict[int, float]:
     """The finite values of a name that a training logged, by the number of the step before."""
     values: dict[int, float] = {}
     for line in inside(folder, FILE).read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
             one = json.loads(line)
             if math.isfinite(one[name]):
                 values[int(one["step"])] = float(one[name])
