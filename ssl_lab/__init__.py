@@ -9,8 +9,15 @@ from ssl_lab.version import __version__ as __version__
 if TYPE_CHECKING:  # torch is imported only when it is used
     from ssl_lab.embedding.embedding_set import EmbeddingSet as EmbeddingSet
     from ssl_lab.model.base import Model as Model
+    from ssl_lab.model.probe import Probe as Probe
+    from ssl_lab.model.run import Run as Run
 
-CLASSES = {"EmbeddingSet": "ssl_lab.embedding.embedding_set", "Model": "ssl_lab.model.base"}
+CLASSES = {
+    "EmbeddingSet": "ssl_lab.embedding.embedding_set",
+    "Model": "ssl_lab.model.base",
+    "Probe": "ssl_lab.model.probe",
+    "Run": "ssl_lab.model.run",
+}
 
 
 def load(run: str | PathLike[str], checkpoint: str | PathLike[str] = "last") -> "Model":
@@ -24,6 +31,23 @@ def load(run: str | PathLike[str], checkpoint: str | PathLike[str] = "last") -> 
     from ssl_lab.model.loading import load as loaded
 
     return loaded(run, checkpoint)
+
+
+def run(task: str, *overrides: str) -> "Run":
+    """What `ssl-lab TASK key=value …` does, in this process: `ssl_lab.run("pretrain", "data=digits").summary`.
+
+    Signals, seeds, `sys.argv` and Hydra's state are left as they were. Raises UserError, as the command prints it.
+    """
+    from ssl_lab.cli.python import run as done
+
+    return done(task, *overrides)
+
+
+def runs(folder: str | PathLike[str] = "runs") -> "list[Run]":
+    """The runs of a folder, the oldest first."""
+    from ssl_lab.model.run import runs as found
+
+    return found(folder)
 
 
 def __getattr__(name: str) -> type:

@@ -14,9 +14,11 @@ import pytest
 from command import ssl_lab
 from filelock import FileLock
 
+import ssl_lab as package
 from ssl_lab.data import caching, hiding
 from ssl_lab.data.caching import cache, cached
 from ssl_lab.data.made_by import MADE_BY, brief
+from ssl_lab.errors import UsageError
 
 DAY = 24 * 3600
 MB = 10**6
@@ -221,6 +223,11 @@ def test_people_and_scripts_get_the_same_rows():
     assert row == {name: str(value) for name, value in listed()[0][0].items()}
     ssl_lab("cache", "prune=0MB")
     assert ssl_lab("cache", "output=csv").out.splitlines() == [",".join(row)]
+
+
+def test_from_python_there_is_no_run_of_it():
+    with pytest.raises(UsageError, match="cache makes no run"):
+        package.run("cache")
 
 
 def test_it_starts_without_torch():

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +68,18 @@ def _run(arguments: list[str]) -> int:
     elif "-h" in rest or "--help" in rest:
         print(help.task(conf(), task))
     else:
-        with typed(rest) as arguments_without_passwords:
-            _compose_and_work(task, arguments_without_passwords)
+        work(task, rest, lambda folder: print(folder, flush=True))
     sys.stdout.flush()
     return 0
 
 
-def _compose_and_work(task: str, arguments: list[str]) -> None:
+def work(task: str, arguments: Sequence[str], made: Callable[[Path], None]) -> None:
+    """Runs a task; `made` gets the folder of each run when it is done. Raises UserError."""
+    with typed(list(arguments)) as without_passwords:
+        _compose_and_work(task, without_passwords, made)
+
+
+def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], None]) -> None:
     import hydra
     from hydra.errors import HydraException
     from omegaconf import DictConfig
@@ -101,7 +106,7 @@ def _compose_and_work(task: str, arguments: list[str]) -> None:
         number = next(jobs)
         with _process(argv, full_error):  # Lightning starts further processes with what the user typed
             try:
-                _list(task, config) if task in FOLDERLESS else _work(task, config)
+                _list(task, config) if task in FOLDERLESS else _work(task, config, made)
             except Exception as error:
                 errors.append(error)
                 if sweep:  # the other jobs go on
@@ -158,8 +163,8 @@ def _list(task: str, config: Any) -> None:
     getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config)
 
 
-def _work(task: str, config: Any) -> None:
-    """Runs the task in its run folder, whose path is the last line on stdout."""
+def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
+    """Runs the task in its run folder."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
@@ -186,7 +191,7 @@ def _work(task: str, config: Any) -> None:
         raise
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         check_there(folder / CONFIG)
-        print(folder, flush=True)
+        made(folder)
 
 
 def _complete(config: Any) -> None:

@@ -23,6 +23,7 @@ from ssl_lab.model.loading import resolve, untrained
 from ssl_lab.model.probe import Card, TrainingItems, write
 from ssl_lab.probing.calibration import calibration
 from ssl_lab.probing.draws import drawn, measured, said
+from ssl_lab.probing.given import SUFFIX, given
 from ssl_lab.probing.subjects import Budget, Control, Finetuned, Frozen, Predicted, Scratch, Subject, Training
 from ssl_lab.problem.base import Examples, Problem
 from ssl_lab.progress import say
@@ -44,9 +45,14 @@ def probe(config: DictConfig, folder: Path) -> None:
         raise UsageError("calibrate=true is for a frozen backbone, whose head can be fitted to a part of the labels")
     model, resolved = resolve(options)
     head = build(options["head"], Head)
+    file = str(options["labels"]) if str(options["labels"]).endswith(SUFFIX) else None
+    labelled = None if file is None else given(Path(file).expanduser(), model.data)
     problem = head.problem(model.data)
     bank = int((problem.strata() >= 0).sum())
-    by_number = drawn(problem, numbers(options["labels"], bank), seeds)
+    if labelled is None:
+        by_number = drawn(problem, numbers(options["labels"], bank), seeds)
+    else:
+        by_number = {len(labelled): [labelled] * len(seeds)}
     metrics = chosen(options["metrics"], problem)
     budget = valid(Budget, options["from_scratch"], "from_scratch")
     open_folder(folder, resolved, {**model.source, **provenance(model.data)})

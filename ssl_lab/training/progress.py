@@ -1,16 +1,17 @@
-"""How far the training is: Lightning's rich bar on a terminal, else a plain line now and then; always on stderr."""
+"""How far the training is, on stderr: a bar on a terminal and in a notebook, else a plain line now and then."""
 
 import math
 import shutil
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar, TQDMProgressBar
 
 from ssl_lab.logger import record
 from ssl_lab.progress import EVERY, say
@@ -19,7 +20,10 @@ from ssl_lab.training.steps import data_of, total_steps
 
 
 def progress_bar() -> ProgressBar:
-    return RichProgressBar(leave=True, console_kwargs={"stderr": True}) if sys.stderr.isatty() else PlainProgress()
+    if sys.stderr.isatty():
+        return RichProgressBar(leave=True, console_kwargs={"stderr": True})
+    in_notebook = "ipykernel" in sys.modules and find_spec("ipywidgets")  # without these, a bar is a line for each step
+    return TQDMProgressBar(refresh_rate=10, leave=True) if in_notebook else PlainProgress()
 
 
 class PlainProgress(ProgressBar):
