@@ -184,6 +184,8 @@ def test_a_probe_stands_on_its_checkpoint_and_has_none_of_its_own(run, workplace
     assert json.loads((folder / "summary.json").read_text())["checkpoint"] == "checkpoints/epoch=0.ckpt"
     with pytest.raises(UsageError, match="is a probe, which has one model"):
         package.load(folder, "best")
+    refused = ssl_lab("export", f"run={folder}", "checkpoint=best", folder=workplace, code=2)
+    assert "is a probe, which has one model" in refused.err
 
 
 def test_the_card_of_an_export_has_no_scores_of_another_checkpoint(run, workplace):

@@ -187,6 +187,33 @@ def test_a_fine_tuned_backbone_is_a_run_like_any_other(workplace, tuned, run):
     assert package.load(again).weights == model.weights
 
 
+def uses(card):
+    """The Python that a model card shows."""
+    return card.split("```python")[1].split("```")[0]
+
+
+@pytest.mark.parametrize("kind", ["frozen", "tuned"])
+def test_an_exported_probe_stands_alone_and_names_no_place(kind, workplace, request, tmp_path):
+    probe = request.getfixturevalue(kind)
+    done = ssl_lab("export", f"run={probe}", "name=digits-classifier", folder=workplace).folder
+    moved = tmp_path / "moved"
+    shutil.copytree(done / "model", moved)
+    model = package.load(probe)
+    images = images_of(model, "test")[:20]
+    given = {"ITEMS": images}
+    exec(uses((moved / "README.md").read_text()).replace("FOLDER", str(moved)), given)  # noqa: S102
+    np.testing.assert_array_equal(given["probe"].predict(images).probabilities, model.predict(images).probabilities)
+    np.testing.assert_array_equal(package.load(done).embed(images), model.embed(images))
+    card = (moved / "README.md").read_text()
+    assert f"{summary_of(probe)['score']:.4f}" in card
+    assert "digits-classifier" in card
+    for file in moved.iterdir():
+        content = file.read_bytes()
+        assert not any(str(place).encode() in content for place in (workplace, tmp_path, "runs/")), file
+    refused = ssl_lab("export", f"run={probe}", "format=onnx", folder=workplace, code=2)
+    assert "format=onnx is not made of a probe" in refused.err
+
+
 def test_an_untrained_backbone_is_made_again_from_its_seed(workplace):
     probe = ssl_lab("probe", *UNTRAINED, "labels=60", "seed=3", "calibrate=true", folder=workplace).folder
     model = package.load(probe)

@@ -10,7 +10,8 @@ from functools import cached_property
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
+
+from ssl_lab.evaluation.knn import neighbours
 
 K = 10  # the neighbour whose distance counts; with fewer training items the last one
 SAMPLE = 2000  # training items that stand for all where there are more
@@ -30,11 +31,11 @@ class Reference:
     """The vectors of at least two training items, of any length."""
 
     def __init__(self, vectors: Float[Tensor, "m d"]):
-        self.vectors = F.normalize(vectors.float(), dim=1)
-        self.k = min(K, len(vectors) - 1)
+        self.vectors, self.k = vectors.float(), min(K, len(vectors) - 1)
+        self.chunk = max(1, CHUNK // len(vectors))
 
     def __call__(self, vectors: Float[Tensor, "n d"]) -> Nearness:
-        top, index = self._nearest(F.normalize(vectors, dim=1), self.k)
+        top, index = neighbours(self.vectors, vectors, self.k, self.chunk)
         nearer = len(self._own) - torch.searchsorted(self._own, top[:, -1].contiguous(), right=True)
         return Nearness(index[:, 0], top[:, 0], nearer / len(self._own))
 
@@ -42,9 +43,5 @@ class Reference:
     def _own(self) -> Float[Tensor, " s"]:
         """The similarity of training items to the k-th nearest of the others, ascending."""
         step = -(-len(self.vectors) // SAMPLE)
-        top, _ = self._nearest(self.vectors[::step], self.k + 1)  # the first is the item itself
+        top, _ = neighbours(self.vectors, self.vectors[::step], self.k + 1, self.chunk)  # the first is the item itself
         return top[:, -1].sort().values
-
-    def _nearest(self, unit: Float[Tensor, "n d"], k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
-        parts = [(some @ self.vectors.T).topk(k) for some in unit.split(max(1, CHUNK // len(self.vectors)))]
-        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])

@@ -32,14 +32,20 @@ def load(run: str | PathLike[str], checkpoint: str | PathLike[str] = NEWEST) -> 
 
     Raises UserError where the folder is none of these, is damaged, or stands on a run that is another by now.
     """
-    folder = Path(run).expanduser()
-    if not (folder / probe.CARD).is_file():
+    if not is_probe(run):
         return load_model(run, checkpoint)
-    check_none_chosen(folder, str(checkpoint))
-    return load_probe(folder)
+    check_none_chosen(Path(run), str(checkpoint))
+    return load_probe(Path(run))
+
+
+def is_probe(run: str | PathLike[str]) -> bool:
+    """Whether the folder has a head, as a probe and an export of one have."""
+    return (exported(Path(run).expanduser()) / probe.CARD).is_file()
 
 
 def load_probe(folder: Path) -> Probe:
+    """The folder of a probe, or of an export of one."""
+    folder = exported(folder.expanduser())
     config, card = read_config(folder), _card(folder)
     file = inside(folder, probe.WEIGHTS)
     weights = read_weights(file)

@@ -5,21 +5,18 @@ that the head did not know. Each label is predicted by a head that was fitted to
 """
 
 import copy
-import warnings
 
-import torch
 from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
-from sklearn.model_selection import GroupKFold, StratifiedKFold
 from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.errors import UserError
+from ssl_lab.evaluation.folds import FOLDS, out_of_fold
 from ssl_lab.head.base import Head
 from ssl_lab.problem.base import Examples
 
 LEAST = 50  # labels; fewer say nothing
-FOLDS = 5
 
 
 def calibration(head: Head, known: Examples, classes: list[str], seed: int) -> float:
@@ -27,17 +24,13 @@ def calibration(head: Head, known: Examples, classes: list[str], seed: int) -> f
     n = len(known.targets)
     if n < LEAST or (known.group is not None and len(known.group.unique()) < FOLDS):
         raise UserError(f"calibrate=true takes {LEAST} labels, of {FOLDS} groups where there are groups: here are {n}")
-    logits = torch.empty(n, len(classes))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed) if known.group is None else GroupKFold(FOLDS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer labels than folds
-        parts = list(folds.split(known.vectors, known.targets, known.group))
-    for others, out in parts:
+
+    def fitted(items: Int[Tensor, " m"]) -> Head:
         part = copy.deepcopy(head)
-        part.fit(known.of(known.item[others]), classes, seed)
-        with torch.no_grad():
-            logits[out] = part(known.vectors[out])
-    return temperature(logits, known.targets)
+        part.fit(known.of(known.item[items]), classes, seed)
+        return part
+
+    return temperature(out_of_fold(fitted, known.vectors, known.targets, known.group, seed), known.targets)
 
 
 def temperature(logits: Float[Tensor, "n k"], targets: Int[Tensor, " n"]) -> float:

@@ -9,7 +9,7 @@ from ssl_lab.config import plain
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.hardware import quiet
-from ssl_lab.model.loading import give_data, load_probe
+from ssl_lab.model.loading import give_data, is_probe, load_probe
 from ssl_lab.model.probe import CARD, Probe
 from ssl_lab.probing.prediction import FAR, FILE, Output, check_output, predict_items, predict_tags
 from ssl_lab.progress import say
@@ -24,11 +24,11 @@ def predict(config: DictConfig, folder: Path) -> None:
     """Writes predictions.parquet (csv, conll) and summary.json; of one text, the summary alone."""
     quiet()
     output, options = check_output(config.output), plain(config)
-    if not (Path(config.run).expanduser() / CARD).is_file():
+    if not is_probe(config.run):
         raise UserError(f"{config.run} is no probe: it has no {CARD} (ssl-lab probe run=… head=linear makes one)")
     if (config.text is None) == ("data" not in config):
         raise UsageError("choose what is to be predicted: data.path=FOLDER (or data=…), or a text")
-    probe = load_probe(Path(config.run).expanduser())
+    probe = load_probe(Path(config.run))
     if probe.card.calibrated:
         how = f"fitted to {probe.card.calibrated:,} labels, each by a head that did not know it"
         say(f"probabilities are those of logits over a temperature of {probe.card.temperature:.3g}, {how}")

@@ -1,0 +1,99 @@
+"""What to look at again: near-duplicates, labels that are likely wrong, and items unlike all others."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_lab.evaluation.folds import out_of_fold
+from ssl_lab.evaluation.knn import neighbours
+from ssl_lab.evaluation.linear import linear_probe
+
+K = 10  # neighbours
+FENCE = 3.0  # interquartile ranges beyond the third quartile: "far out" (Tukey 1977, Exploratory Data Analysis, 2C)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """`group`: the number of the near-duplicates that an item belongs to, -1 for none; `similarity`: to the nearest."""
+
+    group: Int[Tensor, " n"]
+    similarity: Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Of items with a label. `suggested`: the class that is likely right, the item's own where there is no doubt.
+
+    `margin`: the probability of the own label less that of the suggested one; `agree`: the share of the neighbours with
+    the own label.
+    """
+
+    suggested: Int[Tensor, " n"]
+    margin: Float[Tensor, " n"]
+    agree: Float[Tensor, " n"]
+
+
+def near(vectors: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+    """The cosines, falling, and the places of the K others that are nearest, of vectors less their mean."""
+    centred = F.normalize(vectors - vectors.mean(0), dim=1)
+    cosine, place = neighbours(centred, centred, K + 1)
+    own = place == torch.arange(len(vectors))[:, None]
+    own[~own.any(1), -1] = True  # of copies it may not be among them: the farthest is left out
+    keep = (~own).nonzero()[:, 1].view(len(vectors), -1)
+    return cosine.gather(1, keep), place.gather(1, keep)
+
+
+def duplicates(cosine: Float[Tensor, "n k"], place: Int[Tensor, "n k"], threshold: float) -> Duplicates:
+    """Items are joined that have a cosine of `threshold` or more, and what is joined to these."""
+    n = len(cosine)
+    item, other = (cosine >= threshold).nonzero(as_tuple=True)
+    pairs = (item.numpy(), place[item, other].numpy())
+    joined = coo_array(([1] * len(item), pairs), shape=(n, n))
+    number = torch.from_numpy(connected_components(joined, directed=False)[1]).long()
+    several = number.bincount() > 1
+    renumbered = torch.where(several, several.cumsum(0) - 1, -1)
+    return Duplicates(renumbered[number], cosine[:, 0])
+
+
+def unlike(cosine: Float[Tensor, "n k"]) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+    """The distance to the K-th nearest (Sun et al. 2022, arXiv 2204.06507), and whether it is far out."""
+    distance = (2 - 2 * cosine[:, -1]).clamp(min=0).sqrt()
+    first, third = distance.quantile(torch.tensor([0.25, 0.75])).tolist()
+    return distance, distance > third + FENCE * (third - first)
+
+
+def doubts(
+    vectors: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    place: Int[Tensor, "n k"],
+    classes: int,
+    groups: Int[Tensor, " n"] | None,
+    seed: int,
+) -> Doubts:
+    """Confident learning, over probabilities of a linear probe that did not know the item."""
+    logits = out_of_fold(
+        lambda rows: linear_probe(vectors[rows], labels[rows], seed, classes, None if groups is None else groups[rows])
+        .logits,
+        vectors, labels, groups, seed,
+    )  # fmt: skip
+    probabilities = logits.softmax(1)
+    suggested = confident(probabilities, labels)
+    own, other = (probabilities.gather(1, which[:, None])[:, 0] for which in (labels, suggested))
+    return Doubts(suggested, own - other, (labels[place] == labels[:, None]).float().mean(1))
+
+
+def confident(probabilities: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """The class that each item counts for in the confident joint (Northcutt et al. 2021, arXiv 1911.00068, eq. 1–2).
+
+    It is the likeliest of the classes that the item has for as likely as the items labelled so have on average; the
+    item's own label, where there is none.
+    """
+    sums = torch.zeros(probabilities.shape[1]).index_add_(0, labels, probabilities.gather(1, labels[:, None])[:, 0])
+    threshold = sums / labels.bincount(minlength=len(sums))  # nan for a class without labels: nothing is above it
+    above = probabilities.masked_fill(~(probabilities >= threshold), -1.0)
+    return torch.where(above.amax(1) >= 0, above.argmax(1), labels)
