@@ -20,12 +20,13 @@ CLASSES = {
 }
 
 
-def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> "Model":
+def load(run: str | PathLike[str], checkpoint: str | PathLike[str] = "last") -> "Model":
     """The model of a run folder, or of an export, in eval mode: `ssl_lab.load("runs/…").embed(items)`.
 
     Of the folder of a probe it is a `Probe`, which knows classes: `ssl_lab.load("runs/…").predict(items)`.
 
-    `checkpoint` names another file than `checkpoints/last.ckpt`. Raises UserError where the folder is no run folder.
+    `checkpoint`: last, `epoch=N`, `step=N`, best (by the score that callbacks.keep monitors), or a file. Raises
+    UserError where the folder is no run folder, or has no such checkpoint.
     """
     from ssl_lab.model.loading import load as loaded
 

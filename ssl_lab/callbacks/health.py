@@ -8,6 +8,7 @@ from ssl_lab.domains import Count, Share
 from ssl_lab.evaluation.health import measure
 from ssl_lab.logger import record
 from ssl_lab.progress import say
+from ssl_lab.runfolder.chosen import HEALTH
 from ssl_lab.training.pretraining import Pretraining
 
 COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features
@@ -21,13 +22,15 @@ class Health(Occasional):
         self.rows, self.warned = rows, False
 
     def look(self, trainer: pl.Trainer, module: Pretraining, data: Data) -> None:
-        values = log_health(trainer, module, data, self.rows)
+        values = measure(module.objective.encoder, module.views, data, self.rows, module.device)
+        named = {f"{HEALTH}{name}": value for name, value in values.items()}
+        module.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)  # as a `monitor` can name it
         self.warned = self.warned or warn_of_collapse(values, module.objective.advice)
 
 
 def log_health(trainer: pl.Trainer, module: Pretraining, data: Data, rows: int) -> dict[str, float]:
     values = measure(module.objective.encoder, module.views, data, rows, module.device)
-    record(trainer, {f"health/{name}": value for name, value in values.items()})
+    record(trainer, {f"{HEALTH}{name}": value for name, value in values.items()})
     return values
 
 

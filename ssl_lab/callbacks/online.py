@@ -19,6 +19,7 @@ from ssl_lab.embedding.embed import embed
 from ssl_lab.evaluation.metrics import KNNAccuracy, LinearAccuracy
 from ssl_lab.evaluation.sheet import LINEAR
 from ssl_lab.evaluation.subject import batches_of, held_out_rows
+from ssl_lab.runfolder.chosen import HELD_OUT
 from ssl_lab.training.pretraining import Pretraining
 
 
@@ -72,6 +73,6 @@ class HeldOut(Occasional):
 def log(module: pl.LightningModule, metrics: Mapping[str, Metric]) -> None:
     """For this epoch, `knn/protocol` as `knn_holdout/protocol`."""
     for name, metric in metrics.items():
-        shown = name.replace("/", "_holdout/", 1)
+        shown = name.replace("/", HELD_OUT, 1)
         metric.compute()  # which it keeps: so the time that it takes is that of this look
         module.log(shown, metric, on_step=False, on_epoch=True, metric_attribute=shown)

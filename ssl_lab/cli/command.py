@@ -23,6 +23,8 @@ from ssl_lab.errors import Stopped, UsageError, UserError, nearest
 
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
 FULL_ERROR = "HYDRA_FULL_ERROR"
+FOLDERLESS = ("cache",)
+"""Tasks that make no run folder: they are called with the config alone, and what they print on stdout is all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,6 +88,8 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
 
     flags, overrides = split(arguments)
     sweep = "-m" in flags or "--multirun" in flags
+    if sweep and task in FOLDERLESS:
+        raise UsageError(f"ssl-lab {task} makes no run: there is nothing to sweep with -m")
     meant = usual(overrides, conf())
     if sweep:
         words = [word for flag in flags for word in flag.split("=", 1)]
@@ -102,7 +106,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
         number = next(jobs)
         with _process(argv, full_error):  # Lightning starts further processes with what the user typed
             try:
-                _work(task, config, made)
+                _list(task, config) if task in FOLDERLESS else _work(task, config, made)
             except Exception as error:
                 errors.append(error)
                 if sweep:  # the other jobs go on
@@ -144,13 +148,19 @@ def _process(argv: list[str], full_error: str | None) -> Iterator[None]:
 def _settings(task: str) -> list[str]:
     """Where Hydra puts a run, and that it neither logs nor writes files of its own there."""
     return [
-        f"hydra.run.dir=runs/{task}/{RUN_FOLDER}",
+        "hydra.run.dir=." if task in FOLDERLESS else f"hydra.run.dir=runs/{task}/{RUN_FOLDER}",
         f"hydra.sweep.dir=runs/{task}",
         "hydra.sweep.subdir='" + RUN_FOLDER + "_${hydra:job.num}'",
         "hydra.output_subdir=null",
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
     ]
+
+
+def _list(task: str, config: Any) -> None:
+    """Runs a task that makes no run folder."""
+    _complete(config)
+    getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config)
 
 
 def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:

@@ -11,7 +11,7 @@ from hydra.core.singleton import Singleton
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from ssl_lab.cli import help
-from ssl_lab.cli.command import work
+from ssl_lab.cli.command import FOLDERLESS, work
 from ssl_lab.config import conf
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.model.run import Run
@@ -21,6 +21,8 @@ def run(task: str, *overrides: str) -> Run:
     """Raises UserError; UsageError for a sweep, which has several runs."""
     if task not in (tasks := help.tasks(conf())):
         raise UsageError(f"there is no task {task!r}; {nearest(task, tasks)}")
+    if task in FOLDERLESS:
+        raise UsageError(f"{task} makes no run: ssl-lab {task} is for the command line")
     if flags := [one for one in overrides if one.startswith("-")]:
         raise UsageError(f"{flags[0]}: from Python a task is run once; overrides are key=value")
     folders: list[Path] = []

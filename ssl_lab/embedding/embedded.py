@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ssl_lab.data.base import DIGEST, Data
-from ssl_lab.data.caching import alone, cache, key_of
+from ssl_lab.data.caching import alone, cache, key_of, used
 from ssl_lab.embedding.embedding_set import Damaged, EmbeddingSet, hexdigest, is_set
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.shards import Shard, plan, roles
@@ -55,6 +55,7 @@ def embedded(
     }
     card["key"] = key_of([VERSION, card, *depends_on(model, data)])
     folder = cache() / "embeddings" / card["key"]
+    used(folder)
     shards = list(plan(folder, data, shard_rows, card["sizes"]))
     with alone(folder) if loop.world_size == 1 else contextlib.nullcontext():
         missing = [shard for shard in shards if not shard.whole]
@@ -94,7 +95,7 @@ def _provenance(model: Encoder, data: Data) -> dict[str, Any]:
         "stored": {name: data.split_of(name).identity for name in data.splits.values()},
         "classes": data.classes,
         "backbone": type(model.backbone).__name__,
-        "run": model.run,
+        **model.source,
         "config": without_passwords(model.config),
         **provenance(data),
     }

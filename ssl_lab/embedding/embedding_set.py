@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ssl_lab.domains import Count, Number
 from ssl_lab.errors import UserError, nearest
+from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.runfolder.folder import check_format
 from ssl_lab.runfolder.reading import Schema, checked, inside, read_json
 
@@ -48,6 +49,7 @@ class Card(Schema):
     stored: dict[str, str]
     classes: list[str] | None
     run: str | None
+    checkpoint: Checkpoint | None = None
     config: dict[str, Any]
     data_fingerprint: str
     date: str

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.embedding.embed import embed
+from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.views.base import Views
 
 
@@ -18,12 +19,19 @@ class Encoder:
     """Frozen and in eval mode.
 
     `config` has what it was made from, as plain data: `data`, `views`, `backbone`; `run` is the folder that its weights
-    come from.
+    come from, and `checkpoint` which of its checkpoints.
     """
 
-    def __init__(self, backbone: Backbone, views: Views, config: dict[str, Any], run: str | None = None):
+    def __init__(
+        self,
+        backbone: Backbone,
+        views: Views,
+        config: dict[str, Any],
+        run: str | None = None,
+        checkpoint: Checkpoint | None = None,
+    ):
         self.backbone, self.views = backbone.eval().requires_grad_(False), views
-        self.config, self.run = config, run
+        self.config, self.run, self.checkpoint = config, run, checkpoint
         self.width = backbone.width
 
     def encode(self, batches: Iterable[dict[str, Tensor]]) -> Float[Tensor, "n {self.width}"]:
@@ -37,6 +45,16 @@ class Encoder:
     @property
     def device(self) -> torch.device:
         return next(self.backbone.parameters()).device
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where its weights come from, as cards and provenance say it."""
+        return {"run": self.run, "checkpoint": self.checkpoint.model_dump() if self.checkpoint else None}
+
+    @property
+    def which(self) -> dict[str, str]:
+        """The checkpoint as a summary has it, where there is one."""
+        return {"checkpoint": self.checkpoint.file} if self.checkpoint else {}
 
     @cached_property
     def weights(self) -> str:

@@ -33,7 +33,7 @@ class Scored:
     """The lines of a sheet, what goes into summary.json, and the controls that were found in the cache."""
 
     lines: list[Line]
-    summary: dict[str, float]
+    summary: dict[str, Any]
     cached: frozenset[str] = frozenset()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, interval, long
 from ssl_lab.model.base import Model
-from ssl_lab.runfolder.folder import read_config
+from ssl_lab.runfolder.folder import LAST, read_config
 from ssl_lab.version import __version__
 
 CARD = """\
@@ -36,12 +36,15 @@ tags: [self-supervised, embeddings, {objective}]
 
 
 def card(model: Model, use: str) -> str:
-    """`use` is Python that loads it. The scores are those that its training ended with."""
+    """`use` is Python that loads it. The scores are those that its training ended with, of the last checkpoint."""
     folder = Path(str(model.run))
     config = read_config(folder)
     lines, summary, provenance = (_read(folder / f"{name}.json") for name in ("scores", "summary", "provenance"))
     facts = {key: summary[key] for key in ("epochs", "steps", "seconds") if key in summary}
     facts |= {key: provenance[key] for key in ("code", "data_fingerprint", "libraries") if key in provenance}
+    chosen = model.checkpoint
+    if chosen and chosen.step is not None and chosen.file != LAST:
+        lines, facts["checkpoint"] = [], chosen.model_dump(exclude={"file"}, exclude_none=True)
     return CARD.format(
         objective=config["objective"]["_target_"].split(".")[-1],
         name=config["name"],
@@ -59,7 +62,7 @@ def card(model: Model, use: str) -> str:
 
 def _scores(lines: list[Line]) -> str:
     if not lines:
-        return "\nNot measured: the run folder has no scores.json.\n"
+        return "\nNot measured: there are no scores of this checkpoint in its run folder.\n"
     titles = ["score", "value [95 % interval]", "the same backbone untrained", "raw input"]
     rows = [titles, ["---"] * len(titles)]
     for line in headlines(lines):

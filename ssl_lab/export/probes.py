@@ -56,7 +56,10 @@ PLACES = ("path", "metadata", "file")
 def write(model: Probe, folder: Path) -> str:
     """Gives Python that uses what was written."""
     configs: dict[str, Any] = nested({key: _public(key, value) for key, value in flat(model.card.model).items()})
-    card = model.card.model_copy(update={"model": configs, "run": None, "tuned": True})
+    chosen = model.card.checkpoint and model.card.checkpoint.model_copy(
+        update={"file": Path(model.card.checkpoint.file).name}
+    )
+    card = model.card.model_copy(update={"model": configs, "run": None, "checkpoint": chosen, "tuned": True})
     items = model.items and replace(model.items, names=[f"training item {i}" for i in range(len(model.items.names))])
     probe.write(folder, card, {"head": model.head, "backbone": model.backbone}, items)
     write_json(folder / "config.json", FORMAT | {"model_type": "ssl_lab", "ssl_lab": {"seed": 0}})

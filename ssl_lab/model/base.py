@@ -16,6 +16,7 @@ from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.scores import Score, say_left_out, take
 from ssl_lab.objective.base import Objective
+from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.views.base import Views
 
 TABLES = ("DataFrame", "Dataset", "Table")
@@ -33,8 +34,9 @@ class Model(Encoder):
         config: dict[str, Any],
         run: str | None = None,
         objective: Objective | None = None,
+        checkpoint: Checkpoint | None = None,
     ):
-        super().__init__(backbone, views, config, run)
+        super().__init__(backbone, views, config, run, checkpoint)
         self.data = data
         self.objective = objective.eval().requires_grad_(False) if objective else None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import Config, build, flat, nested, offered
 from ssl_lab.data.base import Data, Source
+from ssl_lab.embedding.embedding_set import Card
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.head.base import Head
 from ssl_lab.model import probe
@@ -20,17 +21,21 @@ from ssl_lab.model.probe import Probe
 from ssl_lab.objective.base import Objective
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import check_fit, read_weights
-from ssl_lab.runfolder.folder import checkpoint_of, exported, read_config
+from ssl_lab.runfolder.chosen import NEWEST, Checkpoint, check_none_chosen, choose
+from ssl_lab.runfolder.folder import LAST, exported, read_config
 from ssl_lab.runfolder.reading import checked, inside, read_json
 from ssl_lab.training.compose import RunConfig, compose, input_parts
 
 
-def load(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
+def load(run: str | PathLike[str], checkpoint: str | PathLike[str] = NEWEST) -> Model:
     """The model of the folder of a run, an export or a probe, which somebody else may have made.
 
     Raises UserError where the folder is none of these, is damaged, or stands on a run that is another by now.
     """
-    return load_probe(Path(run)) if is_probe(run) else load_model(run, checkpoint)
+    if not is_probe(run):
+        return load_model(run, checkpoint)
+    check_none_chosen(Path(run), str(checkpoint))
+    return load_probe(Path(run))
 
 
 def is_probe(run: str | PathLike[str]) -> bool:
@@ -56,7 +61,7 @@ def load_probe(folder: Path) -> Probe:
 
 def _frozen(card: probe.Card, config: Config, folder: Path) -> Model:
     """The backbone that the head was fitted to. Raises UserError where it has other weights by now."""
-    model = _stood_on(Path(card.run)) if card.run else build_model(config)
+    model = _stood_on(Path(card.run), card.checkpoint) if card.run else build_model(config)
     if model.weights != card.weights:
         what = f"{card.run or 'the backbone'} has other weights than when {folder} was made"
         raise UserError(f"{what}: fit the probe again")
@@ -66,10 +71,10 @@ def _frozen(card: probe.Card, config: Config, folder: Path) -> Model:
     return model
 
 
-def _stood_on(folder: Path) -> Model:
+def _stood_on(folder: Path, checkpoint: Checkpoint | None) -> Model:
     """What a frozen head stands on: a run, or a fine-tuned backbone."""
     if not (folder / probe.CARD).is_file():
-        return load_model(folder)
+        return load_model(folder, checkpoint.file if checkpoint else NEWEST)
     if not _card(folder).tuned:
         raise UserError(f"{folder} has no backbone of its own: a probe stands on a run, or on a fine-tuned backbone")
     return load_probe(folder)
@@ -93,15 +98,18 @@ def _put(net: nn.Module, prefix: str, weights: Mapping[str, Tensor], file: Path)
     net.load_state_dict(own)
 
 
-def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None = None) -> Model:
+def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] = NEWEST) -> Model:
     """The model of a run folder or of an export, which somebody else may have made.
 
-    Raises UserError where the config is none of ours, or does not fit the weights.
+    `checkpoint`: as `choose` takes it. Raises UserError where the config is none of ours, or does not fit the weights.
     """
     folder = Path(run).expanduser()
     config = read_config(folder) | {"compile": False}
     checked(RunConfig, config, f"the config of {folder}")
-    file = checkpoint_of(str(checkpoint or run))
+    chosen = choose(folder, str(checkpoint), config)
+    if checkpoint != NEWEST and chosen.file != LAST:
+        say(f"{folder}: {chosen}")
+    file = folder / chosen.file
     kind = offered(config["data"]["_target_"], Data)
     config["data"] = kind.restored(config["data"], exported(folder))
     data, weights = build(config["data"], Data, Source), read_weights(file)
@@ -113,9 +121,8 @@ def load_model(run: str | PathLike[str], checkpoint: str | PathLike[str] | None 
     module = compose(config, data)
     _check_fit(module.objective, weights, file)
     module.objective.load_state_dict(weights, strict=False)
-    return Model(
-        module.objective.encoder, module.views, data, parts_of(config), str(folder.resolve()), module.objective
-    )
+    parts, where = parts_of(config), str(folder.resolve())
+    return Model(module.objective.encoder, module.views, data, parts, where, module.objective, chosen)
 
 
 def _check_fit(objective: Objective, weights: Mapping[str, Tensor], file: Path) -> None:
@@ -140,7 +147,10 @@ def parts_of(config: Config) -> dict[str, Any]:
 
 def model_of(card: Config) -> Model:
     """The model that made an embedding set. Raises UserError where its run has other weights by now."""
-    model = load_model(card["run"]) if card["run"] else build_model(card["config"])
+    made = checked(
+        Card, card, "the card of these vectors"
+    ).checkpoint  # None: of an earlier version, or at the end of a training
+    model = load_model(card["run"], made.file if made else NEWEST) if card["run"] else build_model(card["config"])
     if model.weights != card["weights"]:
         made_by = card["run"] or "this backbone"
         raise UserError(f"{made_by} has other weights than when it made these vectors: embed and index again")
@@ -172,12 +182,15 @@ def resolve(config: Config) -> tuple[Model, dict[str, Any]]:
     """
     if bool(config["run"]) == ("backbone" in config):
         raise UsageError("choose run=FOLDER, or a model without one: backbone=hub_text (or hub) backbone.name=… data=…")
+    checkpoint = config.get("checkpoint") or NEWEST  # an evaluation of an earlier version names none
     if config["run"]:
-        model = load(config["run"])
+        model = load(config["run"], checkpoint)
         if "data" not in config:
             say_whose(config["run"], model.config["data"])
         else:
             give_data(model, config["data"])
+    elif checkpoint != NEWEST:
+        raise UsageError(f"checkpoint={checkpoint} is one of a run: run=FOLDER")
     elif "data" in config:
         model = build_model(config)
     else:

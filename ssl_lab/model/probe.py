@@ -25,6 +25,7 @@ from ssl_lab.head.base import Head
 from ssl_lab.model.base import Model
 from ssl_lab.problem.base import Examples
 from ssl_lab.problem.tags import decoded
+from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.runfolder.files import replace, write_json
 from ssl_lab.runfolder.reading import Schema, inside
 
@@ -34,7 +35,8 @@ CARD, WEIGHTS, ITEMS = "probe.json", "probe.safetensors", "training_items.parque
 class Card(Schema):
     """`model`: the configs of data, views and backbone; `weights`: of the backbone that the head stands on.
 
-    `run`: the folder that this backbone is from, if any; `tuned`: its weights lie beside the head's.
+    `run`: the folder that this backbone is from, if any, and `checkpoint`, which of its checkpoints; `tuned`: its
+    weights lie beside the head's.
     `temperature`: what logits are divided by, fitted to `calibrated` labels.
     """
 
@@ -42,6 +44,7 @@ class Card(Schema):
     head: dict[str, Any]
     model: dict[str, dict[str, Any]]
     run: str | None
+    checkpoint: Checkpoint | None = None
     weights: str
     tuned: bool
     temperature: Positive = 1.0
@@ -105,7 +108,9 @@ class Probe(Model):
     """`items` is None where the head tags words."""
 
     def __init__(self, model: Model, head: Head, card: Card, items: TrainingItems | None):
-        super().__init__(model.backbone, model.views, model.data, model.config, model.run, model.objective)
+        super().__init__(
+            model.backbone, model.views, model.data, model.config, model.run, model.objective, model.checkpoint
+        )
         self.head, self.card, self.items = head.eval().requires_grad_(False), card, items
         self.reference = Reference(items.vectors) if items else None
         self.digests = items.digests if items else np.empty(0, np.int64)

@@ -121,6 +121,7 @@ def about(config: Config, folder: Path, model: Model) -> dict[str, str]:
         "model": f"{backbone}, {parameters / 1e6:.2f} M parameters, vectors of width {model.width}",
         "objective": config["objective"]["_target_"].split(".")[-1],
         "training": ", ".join([*amount, f"seed {config['seed']}"]),
+        "checkpoint": str(model.checkpoint or ""),
         "date": str(provenance.get("date", ""))[:16].replace("T", " "),
         "made by": f"ssl_lab {provenance.get('version', '?')}",
     }

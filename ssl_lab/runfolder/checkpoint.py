@@ -41,13 +41,16 @@ def finite(weights: Iterable[Tensor]) -> bool:
     return all(bool(value.isfinite().all()) for value in weights)
 
 
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """A checkpoint of Lightning's, on the CPU. Raises UserError where it is damaged, or holds more than weights."""
+def read_checkpoint(file: Path, mapped: bool = False) -> dict[str, Any]:
+    """A checkpoint of Lightning's, on the CPU; `mapped`: its weights are read only when they are looked at.
+
+    Raises UserError where it is damaged, or holds more than weights.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
                 raise UserError(f"{file} is compressed, as no checkpoint is: a small file could fill the memory")
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:
         raise UserError(f"{file} is damaged, or holds more than weights and is not trusted") from error
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:

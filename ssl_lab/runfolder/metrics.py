@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ssl_lab.runfolder.files import write_text
 from ssl_lab.runfolder.folder import check_there
+from ssl_lab.runfolder.reading import inside
 
 FILE = "metrics.jsonl"
 
@@ -25,6 +27,17 @@ def cut_back(folder: Path, step: int) -> None:
             if at < step or (at == step and not any(name.startswith("pretrain/") for name in values)):
                 kept.append(line + "\n")
     write_text(file, "".join(kept))
+
+
+def logged(folder: Path, name: str) -> dict[int, float]:
+    """The finite values of a name that a training logged, by the number of the step before."""
+    values: dict[int, float] = {}
+    for line in inside(folder, FILE).read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
+            one = json.loads(line)
+            if math.isfinite(one[name]):
+                values[int(one["step"])] = float(one[name])
+    return values
 
 
 class JsonlLogger(Logger):

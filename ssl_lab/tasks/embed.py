@@ -28,12 +28,12 @@ def embed(config: DictConfig, folder: Path) -> None:
     seconds = time.monotonic() - start
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return
-    card = {**embeddings.card, **provenance(model.data)}
+    card = {**embeddings.card, **model.source, **provenance(model.data)}
     open_folder(folder, resolved, card)
     copy(embeddings, card, folder / "embeddings")
     sizes = ", ".join(f"{size:,} of {split}" for split, size in embeddings.sizes.items())
     say(f"{len(embeddings):,} vectors of width {embeddings.width} ({sizes})\n{folder}")
-    summary = {"rows": len(embeddings), "width": embeddings.width, "seconds": round(seconds, 1)}
+    summary = {**model.which, "rows": len(embeddings), "width": embeddings.width, "seconds": round(seconds, 1)}
     write_json(folder / "summary.json", summary)
 
 

@@ -1,5 +1,6 @@
 """`ssl-lab evaluate`: a run or an embedding set → the score sheet, every score beside its controls."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ssl_lab.logger.wandb import finish
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import resolve, untrained
 from ssl_lab.progress import say
+from ssl_lab.runfolder.chosen import NEWEST
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.runfolder.provenance import provenance
@@ -41,6 +43,8 @@ def evaluate(config: DictConfig, folder: Path) -> None:
     quiet()
     if bool(config.embeddings) == (bool(config.run) or "backbone" in config):
         raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
+    if config.embeddings and config.checkpoint != NEWEST:
+        raise UsageError(f"checkpoint={config.checkpoint} is one of a run: run=FOLDER in the place of embeddings")
     valid(Several | None, config.rows, "rows")
     valid(Seed, config.seed, "seed")
     protocol = valid(Protocol, plain(config.protocol), "protocol")
@@ -71,10 +75,11 @@ def _of_set(config: DictConfig, folder: Path, protocol: Protocol) -> Scored:
 def _of_model(config: DictConfig, folder: Path, protocol: Protocol) -> Scored:
     model, resolved = resolve(plain(config))
     data = model.data
-    open_folder(folder, resolved, provenance(data))
+    open_folder(folder, resolved, {**model.source, **provenance(data)})
     before = untrained(model, config.seed)
     first = [*beside(model.held_out(), {}, config.seed), *_meaning(config, model, before)]
-    return score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
+    scored = score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
+    return replace(scored, summary={**model.which, **scored.summary})
 
 
 def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:

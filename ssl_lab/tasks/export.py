@@ -14,6 +14,7 @@ from ssl_lab.model.base import Model
 from ssl_lab.model.loading import is_probe, load_model, load_probe
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import finite
+from ssl_lab.runfolder.chosen import check_none_chosen
 from ssl_lab.runfolder.files import whole_folder, write_json, write_text
 from ssl_lab.runfolder.folder import MODEL, open_folder
 from ssl_lab.runfolder.provenance import provenance
@@ -28,9 +29,10 @@ def export(config: DictConfig, folder: Path) -> None:
     if config.format not in FORMATS:
         raise UsageError(f"format={config.format}: {nearest(str(config.format), FORMATS)}")
     if is_probe(config.run):
+        check_none_chosen(Path(config.run), config.checkpoint)
         _of_probe(config, folder)
         return
-    model = load_model(config.run)
+    model = load_model(config.run, config.checkpoint)
     if not finite(model.backbone.state_dict().values()):
         raise UserError(f"{config.run} has weights that are not finite: its training has diverged")
     if config.format not in model.data.exports:
@@ -59,7 +61,7 @@ def _of_probe(config: DictConfig, folder: Path) -> None:
 
 
 def _done(config: DictConfig, folder: Path, model: Model) -> None:
-    open_folder(folder, plain(config), provenance(model.data))
+    open_folder(folder, plain(config), {**model.source, **provenance(model.data)})
     bytes_by_file = {file.name: file.stat().st_size for file in sorted((folder / MODEL).iterdir())}
-    write_json(folder / "summary.json", {"width": model.width, "bytes": sum(bytes_by_file.values())})
+    write_json(folder / "summary.json", {**model.which, "width": model.width, "bytes": sum(bytes_by_file.values())})
     say("\n".join(f"{size:12,} bytes  {name}" for name, size in bytes_by_file.items()))

@@ -15,9 +15,9 @@ from ssl_lab.runfolder.folder import open_folder
 def fill(config: DictConfig, folder: Path) -> None:
     """Prints the likeliest words at each [MASK], and keeps them in summary.json."""
     valid(Count, config.k, "k")
-    model = load_model(config.run)
+    model = load_model(config.run, config.checkpoint)
     likeliest = model.fill(config.text, config.k)
-    open_folder(folder, plain(config), {"run": model.run, "weights": model.weights})
+    open_folder(folder, plain(config), {**model.source, "weights": model.weights})
     say(config.text)
     for number, words in enumerate(likeliest, 1):
         say(f"[MASK] {number}" if len(likeliest) > 1 else "[MASK]")

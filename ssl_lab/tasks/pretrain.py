@@ -33,7 +33,7 @@ from ssl_lab.runfolder.reading import Schema
 from ssl_lab.trainer import make_trainer
 from ssl_lab.training.compose import RunConfig, compose
 from ssl_lab.training.pretraining import Pretraining
-from ssl_lab.training.progress import SayJump, Speed, progress_bar
+from ssl_lab.training.progress import SayCost, SayJump, Speed, progress_bar
 from ssl_lab.training.steps import total_steps
 from ssl_lab.training.stop import StopAtDivergence, StopBetweenSteps
 
@@ -73,7 +73,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     kind = offered(config.data._target_, Data)
     data = build(kind.restored(plain(config.data), folder), Data, Source)
     data.setup()
-    earlier = load_model(run_of(config.init), config.init) if config.init and not resumed else None
+    earlier = load_model(run_of(config.init), checkpoint_of(config.init)) if config.init and not resumed else None
     pl.seed_everything(config.seed, workers=True, verbose=False)  # nothing may draw before the backbone is made
     module = compose(plain(config), data, earlier.backbone.state_dict() if earlier else None)
     speed = Speed()
@@ -81,7 +81,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     trainer = make_trainer(
         plain(config.trainer),
         logger=loggers(plain(config.logger), folder),
-        callbacks=[StopAtDivergence(), *callbacks, progress_bar(), SayJump(), speed, StopBetweenSteps()],
+        callbacks=[StopAtDivergence(), *callbacks, progress_bar(), SayJump(), SayCost(), speed, StopBetweenSteps()],
         default_root_dir=str(folder),
     )
     if trainer.is_global_zero:

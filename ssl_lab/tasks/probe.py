@@ -55,7 +55,7 @@ def probe(config: DictConfig, folder: Path) -> None:
         by_number = {len(labelled): [labelled] * len(seeds)}
     metrics = chosen(options["metrics"], problem)
     budget = valid(Budget, options["from_scratch"], "from_scratch")
-    open_folder(folder, resolved, provenance(model.data))
+    open_folder(folder, resolved, {**model.source, **provenance(model.data)})
     subjects = subjects_of(options, folder, model, problem, head, metrics, budget)
     points: list[Point] = []
     for count, draws in by_number.items():
@@ -74,9 +74,8 @@ def probe(config: DictConfig, folder: Path) -> None:
     keep(folder, options, model, head, problem, last, by_number[points[-1].labels][-1])
     write_json(folder / few_labels.FILE, curve.model_dump())
     scores = few_labels.summary(curve, several=isinstance(options["labels"], list))
-    write_json(
-        folder / "summary.json", {"metric": f"{problem.metric}/{curve.protocol}", **scores, "seeds": config.seeds}
-    )
+    metric = f"{problem.metric}/{curve.protocol}"
+    write_json(folder / "summary.json", {**model.which, "metric": metric, **scores, "seeds": config.seeds})
     say(few_labels.table(curve))
 
 
@@ -127,6 +126,7 @@ def keep(
         head=options["head"],
         model=without_passwords(model.config),
         run=model.run,
+        checkpoint=model.checkpoint,
         weights=model.weights,
         tuned=tuned,
         temperature=temperature,

@@ -1,16 +1,21 @@
 """How far the training is, on stderr: a bar on a terminal and in a notebook, else a plain line now and then."""
 
 import math
+import shutil
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar, TQDMProgressBar
 
 from ssl_lab.logger import record
 from ssl_lab.progress import EVERY, say
+from ssl_lab.runfolder.folder import LAST
 from ssl_lab.training.steps import data_of, total_steps
 
 
@@ -58,6 +63,41 @@ class SayJump(Callback):
         if trainer.global_step and trainer.is_global_zero and not math.isclose(was, now, rel_tol=0.01):
             plan = f"the plan is {total_steps(trainer):,} steps now"
             say(f"the learning rate goes from {was:.3g} to {now:.3g} at step {trainer.global_step:,}: {plan}")
+
+
+class SayCost(Callback):
+    """Says after the first step, before one is kept, what checkpoints besides the last one will take of the disk."""
+
+    said = False
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: object) -> None:
+        if self.said or not trainer.global_step or not trainer.is_global_zero:
+            return
+        self.said = True
+        if number := sum(kept(trainer, cast(ModelCheckpoint, one)) for one in trainer.checkpoint_callbacks):
+            each, free = bytes_of(trainer, module), shutil.disk_usage(trainer.default_root_dir).free
+            many = f"at most {number:,.0f}" if math.isfinite(number) else "no planned number of"
+            what = f"{many} checkpoints besides the last one, of {each / 1e6:,.3g} MB each"
+            warning = "warning: " if number * each > free else ""
+            say(f"{warning}callbacks.keep: {what}: {number * each / 1e9:,.3g} GB, and {free / 1e9:,.3g} GB are free")
+
+
+def kept(trainer: pl.Trainer, callback: ModelCheckpoint) -> float:
+    """How many files it leaves at most, besides the last checkpoint; infinitely many where no end is planned."""
+    if callback.filename == Path(LAST).stem:
+        return 0
+    steps_an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    every = callback._every_n_train_steps or (callback.every_n_epochs or 0) * steps_an_epoch
+    steps = total_steps(trainer)
+    times = (steps // every if math.isfinite(steps) else steps) if every else 0
+    return times if callback.save_top_k < 0 else min(times, callback.save_top_k)
+
+
+def bytes_of(trainer: pl.Trainer, module: pl.LightningModule) -> int:
+    """The tensors of a checkpoint, after the first step of the optimizer."""
+    states = [state for optimizer in trainer.optimizers for state in optimizer.state.values()]
+    tensors = [*module.state_dict().values(), *(value for state in states for value in state.values())]
+    return sum(value.nbytes for value in tensors if torch.is_tensor(value))
 
 
 class Speed(Callback):

@@ -22,7 +22,10 @@ from ssl_lab.vectors.base import Hit, Store, check_k
 from ssl_lab.vectors.connection import connect, message
 
 PROPERTY = "ssl_lab"  # of a collection: the card of its set, how to search, and what was measured
-CARD = ("key", "weights", "width", "sizes", "splits", "stored", "classes", "run", "config", "data_fingerprint", "date")
+CARD = (
+    "key", "weights", "width", "sizes", "splits", "stored", "classes", "run", "checkpoint", "config",
+    "data_fingerprint", "date",
+)  # fmt: skip
 
 
 class Milvus(Store):
@@ -63,7 +66,7 @@ class Milvus(Store):
 
     def fill(self, embeddings: EmbeddingSet) -> None:
         """Does nothing where the collection has this very set under this index."""
-        card = {key: embeddings.card[key] for key in CARD}
+        card = {key: embeddings.card[key] for key in CARD if key in embeddings.card}
         with self._clear():
             if self.client.has_collection(self.name):
                 kept = self._kept()
