@@ -147,10 +147,8 @@ def parts_of(config: Config) -> dict[str, Any]:
 
 def model_of(card: Config) -> Model:
     """The model that made an embedding set. Raises UserError where its run has other weights by now."""
-    made = checked(
-        Card, card, "the card of these vectors"
-    ).checkpoint  # None: of an earlier version, or at the end of a training
-    model = load_model(card["run"], made.file if made else NEWEST) if card["run"] else build_model(card["config"])
+    made = checked(Card, card, "the card of these vectors").checkpoint  # None: of an earlier version
+    model = _stood_on(Path(card["run"]), made) if card["run"] else build_model(card["config"])
     if model.weights != card["weights"]:
         made_by = card["run"] or "this backbone"
         raise UserError(f"{made_by} has other weights than when it made these vectors: embed and index again")
