@@ -19,9 +19,10 @@ from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.folder import FORMAT
 from ssl_lab.vectors import connection
-from ssl_lab.vectors.base import recall
 from ssl_lab.vectors.exact import Exact
-from ssl_lab.vectors.milvus import Milvus
+from ssl_lab.vectors.keys import keys
+from ssl_lab.vectors.milvus import SLOTS, Milvus
+from ssl_lab.vectors.recall import parts_of, recall
 
 ROWS, WIDTH = 300, 16
 SERVER = Path(__file__).parents[1] / ".milvus" / "bin" / "milvus-server"
@@ -91,7 +92,10 @@ def remote(request):
     monkeypatch.setenv("MILVUS_URI", uri)
     monkeypatch.setenv("MILVUS_TOKEN", TOKEN)
     store = Milvus(uri, "test")
-    store.client.drop_collection("test")
+    if store.client.has_collection("test"):
+        store.client.drop_alias("test")
+    for slot in SLOTS:
+        store.client.drop_collection("test" + slot)
     return store
 
 
@@ -172,8 +176,8 @@ def test_ids_may_be_texts(store, tmp_path):
 def test_a_collection_of_another_model_is_left_alone(kind, request, tmp_path):
     store = kind(request)
     store.fill(made(tmp_path / "set"))
-    with pytest.raises(UserError, match=r"was made by another model \(a\): .* choose another name="):
-        store.fill(made(tmp_path / "other", weights="b", key="k2"))
+    with pytest.raises(UserError, match=r"weights a\), those of the set of .*weights b\).* choose another name="):
+        store.create(made(tmp_path / "other", weights="b", key="k2"))
     assert len(store) == ROWS
 
 
@@ -183,7 +187,7 @@ def test_filling_again_sends_nothing(kind, request, tmp_path, monkeypatch, capfd
     store = kind(request)
     store.fill(found)
     store.keep_recall(10, 0.75)
-    monkeypatch.setattr(store.client, "upsert", lambda *_: pytest.fail("rows are sent again"))
+    monkeypatch.setattr(store.client, "insert", lambda *_: pytest.fail("rows are sent again"))
     store.fill(found)
     assert "has this set already" in capfd.readouterr().err
     assert Milvus(store.uri, "test").recall(10) == 0.75  # kept with the collection
@@ -200,17 +204,22 @@ def test_filling_again_sends_nothing(kind, request, tmp_path, monkeypatch, capfd
 )
 def test_recall_is_that_of_the_built_index(index, build, search, low, high, tmp_path):
     found = made(tmp_path / "set", values=vectors(5000))
-    store, exact = Milvus(str(tmp_path / "x.db"), "test", index, build, search), Exact()
-    exact.fill(found)
+    store = Milvus(str(tmp_path / "x.db"), "test", index, build, search)
     store.fill(found)
-    assert low <= recall(store, exact, torch.from_numpy(vectors(50, seed=3)), k=10) <= high
+    queries = vectors(50, seed=3)
+    measured = recall(store, torch.from_numpy(queries), parts_of(found, keys(found)), k=10)
+    assert low <= measured <= high
+    truth, _ = nearest(queries, vectors(5000), 10)
+    hits = store.search(torch.from_numpy(queries), 10)
+    shares = [len({hit.id for hit in one} & set(rows)) / 10 for one, rows in zip(hits, truth.tolist(), strict=True)]
+    assert measured == pytest.approx(np.mean(shares), abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", [lite, remote])
 def test_an_indexing_that_was_killed_is_not_searched_and_can_be_repeated(kind, request, tmp_path, monkeypatch):
     store, embeddings = kind(request), made(tmp_path / "set")
     monkeypatch.setattr(store, "batch_size", 100)
-    real, calls = store.client.upsert, []
+    real, calls = store.client.insert, []
 
     def killed(*arguments, **options):
         calls.append(1)
@@ -218,7 +227,7 @@ def test_an_indexing_that_was_killed_is_not_searched_and_can_be_repeated(kind, r
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(store.client, "upsert", killed)
+    monkeypatch.setattr(store.client, "insert", killed)
     with pytest.raises(KeyboardInterrupt):
         store.fill(embeddings)
     with pytest.raises(UserError, match="was not filled to its end: the same ssl-lab index goes on"):
@@ -329,15 +338,13 @@ def test_searches_that_cannot_be(digits, arguments, message, code, monkeypatch, 
 
 def test_rows_that_are_equally_near_count_alike():
     """Two of each vector: any index may find the other one."""
-    values = np.repeat(vectors(30), 2, axis=0)
+    values = torch.from_numpy(np.repeat(vectors(30), 2, axis=0))
 
-    def found(order):
+    def measured(ids, k):
         store = Exact()
-        store.vectors, store.columns = torch.nn.functional.normalize(torch.from_numpy(values[order])), {"id": order}
-        return store
+        store.vectors, store.columns, store._card = torch.nn.functional.normalize(values), {"id": ids}, {}
+        return recall(store, values, [(np.arange(60)[part], values[part]) for part in (slice(25), slice(25, 60))], k)
 
-    exact, other = found(np.arange(60)), found(np.arange(60)[::-1].copy())
-    assert recall(other, exact, exact.vectors, k=1) == recall(other, exact, exact.vectors, k=3) == 1.0
-    far = found(np.arange(60))
-    far.columns = {"id": np.roll(np.arange(60), 30)}
-    assert recall(far, exact, exact.vectors, k=1) == 0.0
+    others = np.arange(60).reshape(30, 2)[:, ::-1].ravel()
+    assert measured(np.arange(60), 1) == measured(others, 1) == measured(others, 3) == 1.0
+    assert measured(np.roll(np.arange(60), 30), 1) == 0.0

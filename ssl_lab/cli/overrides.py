@@ -9,7 +9,7 @@ from ssl_lab.errors import UsageError, nearest
 
 LITERAL = {
     "data.path", "data.name", "data.group", "backbone.name", "resume", "init", "name", "run", "embeddings",
-    "collection", "query", "query.id", "filter", "text", "vectors.uri", "meaning.wordnet", "meaning.senses",
+    "collection", "ids", "query", "query.id", "filter", "text", "vectors.uri", "meaning.wordnet", "meaning.senses",
     "meaning.similarity.simlex999", "meaning.similarity.wordsim353", "data.tokenizer.file", "runs",
 }  # fmt: skip
 BARE = {"search": "query", "fill": "text", "predict": "text"}  # what one bare argument of a task is the value of

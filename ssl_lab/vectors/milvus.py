@@ -1,28 +1,43 @@
-"""Vectors in Milvus: a file (Milvus Lite), a server or Zilliz Cloud, which differ in their URI alone."""
+"""Vectors in Milvus: a file (Milvus Lite), a server or Zilliz Cloud, which differ in their URI alone.
 
-import json
-import re
-from collections.abc import Iterator
+The name of a collection is an alias. A set that replaces all others is put into a second collection, to which the alias
+is turned when it is whole; one that is added gets a number that no search looks at before all its rows are there.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_lab.config import Config
 from ssl_lab.credentials import address_of
+from ssl_lab.data.caching import alone, key_of
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.progress import progress, say
+from ssl_lab.progress import say
+from ssl_lab.vectors import facts as about
+from ssl_lab.vectors import fitting, named
 from ssl_lab.vectors.base import Hit, Store, check_k
 from ssl_lab.vectors.connection import connect, message
+from ssl_lab.vectors.facts import Facts
+from ssl_lab.vectors.fitting import check_fits
+from ssl_lab.vectors.keys import keys
+from ssl_lab.vectors.table import KEY, LABEL, SET, VECTOR, Rows, Table, kinds
 
-PROPERTY = "ssl_lab"  # of a collection: the card of its set, how to search, and what was measured
-CARD = ("key", "weights", "width", "sizes", "splits", "stored", "classes", "run", "config", "data_fingerprint", "date")
+PROPERTY = "ssl_lab"  # of a collection: its `Facts`
+SLOTS = ("__a", "__b")  # after the name: the two collections of which one bears it
+READ = 10_000  # rows at a time
+
+
+class Older(UserError):
+    """A collection is of a kind that is made no more."""
 
 
 class Milvus(Store):
@@ -48,152 +63,240 @@ class Milvus(Store):
 
     @property
     def card(self) -> dict[str, Any]:
-        return self._kept()["card"]
+        return self._known()[1].card
 
     @property
     def address(self) -> dict[str, str]:
         return {"uri": self.uri, "name": self.name}
 
+    @property
+    def _place(self) -> str:
+        return f"the collection {self.name!r} at {self.uri}"
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether each vector is compared with a query, so that the nearest are found."""
+        return bool(self._known()[1].index["index"] == "FLAT")
+
     def recall(self, k: int) -> float | None:
-        return self._kept().get("recall", {}).get(str(k))
+        return self._known()[1].recall.get(str(k))
 
     def __len__(self) -> int:
+        table, facts = self._known()
         with self._clear():
-            return int(self.client.query(self.name, filter="", output_fields=["count(*)"])[0]["count(*)"])
+            return table.count(_seen(facts) if facts.unfinished else "")
+
+    def create(self, embeddings: EmbeddingSet) -> None:
+        """Raises UserError where the collection has anything but this very set under this index."""
+        if self._table() and not self._is(embeddings):
+            check_fits(self._place, self.card, embeddings)
+            what = f"{self._place} is there already, with {len(self):,} rows of other sets or under another index"
+            raise UserError(f"{what}: choose mode=add, mode=replace, or another name=…")
+        self.fill(embeddings)
 
     def fill(self, embeddings: EmbeddingSet) -> None:
-        """Does nothing where the collection has this very set under this index."""
-        card = {key: embeddings.card[key] for key in CARD}
-        with self._clear():
-            if self.client.has_collection(self.name):
-                kept = self._kept()
-                self._check_model(kept["card"], card)
-                if kept == {**kept, "card": card, "index": self.index, "whole": True} and len(self) == len(embeddings):
-                    say(f"the collection {self.name!r} has this set already")
-                    return
+        """Does nothing where the collection has this very set under this index.
+
+        Searches meanwhile, of other processes too, are answered from the rows that were there.
+        """
+        with self._writing():
+            if self._is(embeddings):
+                say(f"the collection {self.name!r} has this set already")
+                return
+            old = self._table()
+            new = next(
+                Table(self.client, self.name + slot) for slot in SLOTS if not old or old.name != self.name + slot
+            )
+            if self.client.has_collection(new.name):  # a command left it that was killed
+                new.drop()
+            if old:
                 say(f"replacing the rows of the collection {self.name!r}")
-                self.client.drop_collection(self.name)
-            self.__dict__.pop("_how", None)
+            facts = Facts({}, self.index).beginning(about.card_of(embeddings.card))
+            new.create(kinds(embeddings), embeddings.width, {PROPERTY: facts.written()})
+            new.insert(Rows(embeddings, keys(embeddings), embeddings.columns(), self.batch_size), 0, fresh=True)
+            new.build(self.index)
+            self._keep(new, facts.done())
+            self._turn(old, new)
             self._seen = "Strong"
-            self._create(embeddings, {"card": card, "index": self.index})
-            self._insert(embeddings)
-            self._build()
-            self._keep({"card": card, "index": self.index, "whole": True})
+
+    def add(self, embeddings: EmbeddingSet) -> None:
+        """Puts the items of a set beside those that are there, or in the place of the same ones, which it counts.
+
+        New items are seen all at once, when they are all there; then those in both get the columns of this set. Raises
+        UserError for a set of another model or preparation, or without the columns of the collection.
+        """
+        with self._writing():
+            table, facts = self._known()
+            check_fits(self._place, facts.card, embeddings)
+            self._seen = "Strong"
+            columns = fitting.columns(self._place, table.columns(), known := kinds(embeddings))
+            card = about.card_of(embeddings.card)
+            card, labels = fitting.united(facts.card, card, labelled=LABEL in known and LABEL in columns)
+            if self._has(table, facts, card, len(embeddings)):
+                say(f"the collection {self.name!r} has this set already")
+                return
+            if facts.unfinished and facts.unfinished["key"] != card["key"]:
+                say(f"taking out what is there of a set that was not added to its end: {facts.unfinished['date']}")
+                self.client.delete(table.name, filter=f"{SET} >= {facts.seen}")
+            facts = facts.beginning(card)
+            self._keep(table, facts)
+            rows = Rows(embeddings, keys(embeddings), columns, self.batch_size, labels)
+            both = table.insert(rows, facts.seen)
+            self._settle(table, facts)
+            number, facts = facts.seen, facts.done()
+            self._keep(table, facts)
+            if both.any():
+                table.renew(rows, number, both)
+                self._settle(table, facts)
+            say(f"{(~both).sum():,} new items, {both.sum():,} in the place of the same ones")
+            gone = [one for one in facts.cards if int(one) < number and not table.has(f"{SET} == {one}")]
+            self._keep(table, replace(facts, cards={n: card for n, card in facts.cards.items() if n not in gone}))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Takes items out. Raises UserError, before the first of them is gone, where one is not there."""
+        with self._writing():
+            table, facts = self._known()
+            self._seen = "Strong"
+            self.client.delete(table.name, ids=named.keys(table, ids, facts.seen))
+            self.client.flush(table.name)
+            self._keep(table, replace(facts, recall={}))
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
         data = F.normalize(queries, dim=1).tolist()
         with self._clear(filter):
-            results = self.client.search(
-                self.name, data=data, limit=k, filter=filter, consistency_level=self._seen, **self._how
-            )
-        if not filter and any(len(hits) < k for hits in results):
+            found, facts = self._searched(data, k, filter)
+        if not filter and any(len(hits) < k for hits in found):
             check_k(k, len(self))
-        return [[Hit(hit["id"], hit["distance"], dict(hit["entity"])) for hit in hits] for hits in results]
+        return [[_hit(hit, facts) for hit in hits] for hits in found]
 
     def vector(self, id: str) -> Float[Tensor, " d"]:
+        table, facts = self._known()
         with self._clear():
-            text = self.client.describe_collection(self.name)["fields"][0]["type"].name == "VARCHAR"
-            if not text and not re.fullmatch("-?[0-9]{1,18}", id):
-                raise UserError(f"query.id={id}: the ids of the collection are numbers")
-            rows = self.client.get(self.name, ids=[id if text else int(id)], output_fields=["vector"])
-        if not rows:
-            raise UserError(f"there is no id {id} in the collection")
-        return torch.tensor(rows[0]["vector"])
+            rows = self.client.get(table.name, ids=named.keys(table, [id], facts.seen), output_fields=[VECTOR])
+        return torch.tensor(rows[0][VECTOR])
 
     def keep_recall(self, k: int, recall: float) -> None:
-        kept = self._kept()
+        table, facts = self._known()
         with self._clear():
-            self._keep({**kept, "recall": {**kept.get("recall", {}), str(k): recall}})
+            self._keep(table, replace(facts, recall={**facts.recall, str(k): recall}))
 
-    def _create(self, embeddings: EmbeddingSet, facts: dict[str, Any]) -> None:
-        schema = self.client.create_schema(auto_id=False)
-        for name in embeddings.columns():
-            schema.add_field(name, **_type(embeddings.column(name)), is_primary=name == "id")
-        schema.add_field("vector", 101, dim=embeddings.width)  # 101: FLOAT_VECTOR
-        self.client.create_collection(
-            self.name,
-            schema=schema,
-            index_params=self._params("FLAT", {}),
-            consistency_level="Strong",
-            properties={PROPERTY: json.dumps(facts)},  # at once: a command that is killed can be repeated
-        )
+    def parts(self) -> Iterator[tuple[Int[np.ndarray, " n"], Float[Tensor, "n d"]]]:
+        """Keys and vectors of all rows, some at a time."""
+        table, facts = self._known()
+        with self._clear():
+            rows = self.client.query_iterator(table.name, READ, filter=_seen(facts), output_fields=[KEY, VECTOR])
+            while batch := rows.next():
+                vectors = torch.tensor(np.array([row[VECTOR] for row in batch], np.float32))
+                yield np.array([row[KEY] for row in batch]), vectors
+            rows.close()
 
-    def _insert(self, embeddings: EmbeddingSet) -> None:
-        columns = {name: embeddings.column(name).tolist() for name in embeddings.columns()}
-        vectors = embeddings.vectors().numpy()
-        starts = range(0, len(embeddings), self.batch_size)
-        for start in progress(starts, len(starts), "indexing"):
-            stop = min(start + self.batch_size, len(embeddings))
-            rows = (
-                {name: column[i] for name, column in columns.items()} | {"vector": vectors[i]}
-                for i in range(start, stop)
-            )
-            self.client.upsert(self.name, list(rows))
-        self.client.flush(self.name)
-
-    def _build(self) -> None:
-        """The index over all rows. Lite compacts them in the background, and drops an index only after that."""
-        self.client.release_collection(self.name)
-        self.client.drop_index(self.name, "vector")
-        self.client.create_index(self.name, self._params(self.index["index"], self.index["build"]))
-        self.client.load_collection(self.name)
-
-    def _params(self, index: str, build: dict[str, Any]) -> Any:
-        params = self.client.prepare_index_params()
-        params.add_index("vector", index_type=index, index_name="vector", metric_type="COSINE", params=build)
-        return params
-
-    @cached_property
-    def _how(self) -> dict[str, Any]:
-        """What a search gives besides, and the parameters of the index for it."""
-        kept = self._kept()
-        if not kept.get("whole"):
-            raise UserError(f"the collection {self.name!r} was not filled to its end: the same ssl-lab index goes on")
-        fields = self.client.describe_collection(self.name)["fields"]
-        return {
-            "output_fields": [field["name"] for field in fields if field["name"] not in ("id", "vector")],
-            "search_params": {"metric_type": "COSINE", "params": kept["index"]["search"]},
-        }
-
-    def _kept(self) -> dict[str, Any]:
+    def _table(self) -> Table | None:
+        """The collection that bears the name."""
         with self._clear():
             if not self.client.has_collection(self.name):
-                raise UserError(f"there is no collection {self.name!r} at {self.uri}: ssl-lab index makes it")
-            properties = self.client.describe_collection(self.name).get("properties") or {}
-        if PROPERTY not in properties:
-            raise UserError(
-                f"the collection {self.name!r} at {self.uri} was not made by ssl-lab: choose another name=…"
-            )
-        return json.loads(properties[PROPERTY])
+                return None
+            return Table(self.client, self.client.describe_collection(self.name)["collection_name"])
 
-    def _keep(self, facts: dict[str, Any]) -> None:
-        self.client.alter_collection_properties(self.name, properties={PROPERTY: json.dumps(facts)})
+    def _known(self) -> tuple[Table, Facts]:
+        """Raises UserError where there is no such collection, or one that was not made here."""
+        with self._clear():
+            if not self.client.has_collection(self.name):
+                begun = any(self.client.has_collection(self.name + slot) for slot in SLOTS)
+                why = (
+                    "was not filled to its end: the same ssl-lab index goes on"
+                    if begun
+                    else "is not there: ssl-lab index makes it"
+                )
+                raise UserError(f"{self._place} {why}")
+            described = self.client.describe_collection(self.name)
+        kept = (described.get("properties") or {}).get(PROPERTY)
+        if kept is None:
+            raise UserError(f"{self._place} was not made by ssl-lab: choose another name=…")
+        if '"cards"' not in kept:
+            raise Older(f"{self._place} was made by an older ssl_lab: mode=replace makes it again")
+        return Table(self.client, described["collection_name"]), about.read(kept, self._place)
 
-    def _check_model(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        if old["weights"] != new["weights"]:
-            maker = old["run"] or old["weights"]
-            raise UserError(
-                f"the collection {self.name!r} at {self.uri} was made by another model ({maker}): "
-                "its vectors cannot be compared with these; choose another name=…"
-            )
+    def _is(self, embeddings: EmbeddingSet) -> bool:
+        """Whether the rows are those of this very set, under this index."""
+        try:
+            facts = self._known()[1] if self._table() else None
+        except Older:
+            return False
+        card = about.card_of(embeddings.card)
+        return bool(
+            facts
+            and list(facts.cards.values()) == [card]
+            and facts.index == self.index
+            and len(self) == len(embeddings)
+        )
+
+    def _has(self, table: Table, facts: Facts, card: Config, rows: int) -> bool:
+        """Whether all rows of a set are there as it has them."""
+        numbers = [n for n, kept in facts.cards.items() if kept["key"] == card["key"] and int(n) < facts.seen]
+        return any(table.count(f"{SET} == {number}") == rows for number in numbers)
+
+    def _keep(self, table: Table, facts: Facts) -> None:
+        self.client.alter_collection_properties(table.name, properties={PROPERTY: facts.written()})
+
+    def _turn(self, old: Table | None, new: Table) -> None:
+        """The name is that of another collection from now on."""
+        if old and old.name != self.name:
+            self.client.alter_alias(new.name, self.name)
+            old.drop()
+            return
+        if old:  # an older ssl_lab gave the name itself
+            old.drop()
+        self.client.create_alias(new.name, self.name)
+
+    def _settle(self, table: Table, facts: Facts) -> None:
+        """Until rows that were put in are searched as all others are."""
+        if "://" in self.uri:
+            table.wait()
+        elif facts.index["index"] != "FLAT":
+            table.build(facts.index)
+        table.has(f"{SET} == {facts.seen}")  # a strong read: what is searched from now on has them
+
+    def _searched(self, data: list[list[float]], k: int, filter: str) -> tuple[Any, Facts]:
+        table, facts = self._known()
+        ask = {"data": data, "limit": k, "consistency_level": self._seen}
+        ask |= {"search_params": {"metric_type": "COSINE", "params": facts.index["search"]}}
+        only = f"({filter}) and {_seen(facts)}" if filter else _seen(facts)
+        try:
+            return self.client.search(table.name, filter=only, output_fields=[KEY, SET, *table.columns()], **ask), facts
+        except self._refusal:
+            if self._known()[0] == table:
+                raise
+            return self._searched(data, k, filter)  # another set has taken the place of all meanwhile
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One process of a machine at a time; one line for what pymilvus raises."""
+        with alone(Path(key_of([self.uri, self.name])), f"changing the collection {self.name!r}"), self._clear():
+            yield
+
+    @property
+    def _refusal(self) -> type[Exception]:
+        from pymilvus import MilvusException
+
+        return MilvusException
 
     @contextmanager
     def _clear(self, filter: str = "") -> Iterator[None]:
         """One line for what pymilvus raises; a filter is what is likeliest to be wrong."""
-        from pymilvus import MilvusException
-
         try:
             yield
-        except MilvusException as error:
+        except self._refusal as error:
             if filter:
                 raise UsageError(f"filter={filter!r} is refused by Milvus at {self.uri}: {message(error)}") from error
             raise UserError(f"Milvus at {self.uri}: {message(error)}") from error
 
 
-def _type(column: np.ndarray) -> dict[str, Any]:
-    from pymilvus import DataType
+def _seen(facts: Facts) -> str:
+    """Leaves out the rows of a set that is being added."""
+    return f"{SET} < {facts.seen}"
 
-    kinds = {"i": DataType.INT64, "u": DataType.INT64, "f": DataType.DOUBLE, "b": DataType.BOOL}
-    if column.dtype.kind in kinds:
-        return {"datatype": kinds[column.dtype.kind]}
-    return {"datatype": DataType.VARCHAR, "max_length": 65_535}
+
+def _hit(hit: Any, facts: Facts) -> Hit:
+    columns = {name: value for name, value in hit["entity"].items() if name not in (KEY, SET)}
+    card = {**facts.cards[str(hit["entity"][SET])], "classes": facts.card["classes"]}
+    return Hit(columns.pop("id"), hit["distance"], columns, card, hit["entity"][KEY])
