@@ -33,14 +33,15 @@ def vectors(rows=ROWS, seed=0):
     return np.random.default_rng(seed).standard_normal((rows, WIDTH)).astype(np.float32)
 
 
-def made(folder, ids=None, values=None, weights="a", key="k"):
-    """An embedding set of one split, written by hand."""
+def made(folder, ids=None, values=None, weights="a", key="k", columns=None, **facts):
+    """An embedding set of one split, written by hand; `facts`: other ones than usual on its card."""
     values = vectors() if values is None else values
     ids = list(range(len(values))) if ids is None else ids
     folder.mkdir(parents=True)
     table = pa.table({
         "id": ids, "split": ["train"] * len(ids),
         "label": [i % 5 for i in range(len(ids))], "odd": [i % 2 == 1 for i in range(len(ids))],
+        **(columns or {}),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), WIDTH),
     })  # fmt: skip
     pq.write_table(table.replace_schema_metadata({KEY: key}), folder / "train-00000-of-00001.parquet")
@@ -49,7 +50,7 @@ def made(folder, ids=None, values=None, weights="a", key="k"):
         "splits": {"bank": "train"}, "classes": list("abcde"), "config": {}, "stored": {}, "data_fingerprint": "f",
         "date": "today",
     }  # fmt: skip
-    (folder / "card.json").write_text(json.dumps(card | FORMAT))
+    (folder / "card.json").write_text(json.dumps(card | FORMAT | facts))
     return EmbeddingSet(folder)
 
 
@@ -82,8 +83,12 @@ def up(uri):
     pytest.skip("the Milvus server does not come up")
 
 
+def lite_in(folder):
+    return Milvus(str(folder / "vectors.db"), "test")
+
+
 def lite(request):
-    return Milvus(str(request.getfixturevalue("tmp_path") / "vectors.db"), "test")
+    return lite_in(request.getfixturevalue("tmp_path"))
 
 
 def remote(request):
@@ -236,6 +241,161 @@ def test_an_indexing_that_was_killed_is_not_searched_and_can_be_repeated(kind, r
     assert len(store) == ROWS
     (hits,) = store.search(torch.from_numpy(vectors()[7:8]), 1)
     assert hits[0].id == 7
+
+
+def photos(folder, numbers, other=(), start=0, key="k", **facts):
+    """A set of photos 0.jpg, 1.jpg …; those in `other` are not the photos that they were."""
+    values = vectors(1000)[numbers]
+    values[np.isin(numbers, other)] *= -1
+    files = [f"/photos/{i}.jpg" for i in numbers]
+    digests = [int(i) + 10**6 * (i in other) for i in numbers]
+    return made(folder, None, values, key=key, columns={"file": files, "digest": digests}, **facts)
+
+
+def found(store, values, k=1):
+    """The files of the hits."""
+    return [[hit.columns["file"] for hit in hits] for hits in store.search(torch.from_numpy(values), k)]
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_a_collection_grows(kind, request, tmp_path, monkeypatch, capfd):
+    store = kind(request)
+    store.create(photos(tmp_path / "a", range(100)))
+    more = photos(tmp_path / "b", range(80, 130), other=[99], key="b", classes=list("xedcb"))
+    store.add(more)
+    assert "31 new items, 19 in the place of the same ones" in capfd.readouterr().err  # 99.jpg is another photo now
+
+    values = np.concatenate([vectors(1000)[:130], -vectors(1000)[99:100]])
+    names = [f"/photos/{i}.jpg" for i in [*range(130), 99]]
+    queries = vectors(20, seed=1)
+    rows, _ = nearest(queries, values, 10)
+    assert found(store, queries, 10) == [[names[row] for row in one] for one in rows]
+    assert len(store) == 131
+    (hits,) = store.search(torch.from_numpy(vectors(1000)[85:86]), 1)
+    assert hits[0].id == 5  # in the set that it was put in with last
+    assert hits[0].card["key"] == "b"
+    assert store.card["classes"] == list("abcdex")
+    assert store.card["classes"][hits[0].columns["label"]] == "x"
+    assert len(store.search(torch.from_numpy(queries[:1]), 131, "label == 5")[0]) == 10  # x, of the second set alone
+
+    assert recall(store, torch.from_numpy(queries), store.parts(), 10) == 1.0
+    for call in ("insert", "upsert", "delete"):
+        monkeypatch.setattr(store.client, call, lambda *_, **__: pytest.fail("something is sent"))
+    store.add(more)
+    assert "has this set already" in capfd.readouterr().err
+    with pytest.raises(UserError, match=r"is there already, with 131 rows .* choose mode=add, mode=replace"):
+        store.create(more)
+    monkeypatch.undo()
+
+    with pytest.raises(UserError, match="there is no id 4711, 12345 in the collection"):
+        store.delete(["5", "4711", "12345"])
+    with pytest.raises(UserError, match=r"the id 5 stands in 2 sets .* by its key, \d+ \(/photos/8?5.jpg\) or \d+"):
+        store.delete(["5"])
+    assert len(store) == 131
+    store.delete([str(hits[0].key), "79"])
+    assert len(store) == 129
+    assert found(store, vectors(1000)[85:86])[0] != ["/photos/85.jpg"]
+    store.add(more)  # brings it back
+    assert len(store) == 130
+    assert found(store, vectors(1000)[[84, 85, 86]]) == [[f"/photos/{i}.jpg"] for i in (84, 85, 86)]
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_a_search_meanwhile_is_answered_from_the_last_whole_state(kind, request, tmp_path, monkeypatch):
+    store = kind(request)
+    store.create(photos(tmp_path / "a", range(100)))
+    other = store if kind is lite else Milvus(store.uri, "test")  # as another process has it
+    queries, real = vectors(1000)[[3, 103, 203]], store.client.insert
+    seen = []
+
+    def watched(*arguments):
+        real(*arguments)
+        seen.append(found(other, queries))
+
+    monkeypatch.setattr(store.client, "insert", watched)
+    monkeypatch.setattr(store, "batch_size", 30)
+    before, expected = found(other, queries), [[f"/photos/{i}.jpg"] for i in (3, 103, 203)]
+    store.add(photos(tmp_path / "b", range(50, 150), key="b"))
+    after = found(other, queries)
+    assert seen == [before] * 3  # of the first batch of 30 nothing is new
+    assert after[:2] == expected[:2] != before[:2]
+    seen.clear()
+    store.fill(photos(tmp_path / "c", range(200, 300), weights="b", key="c"))
+    assert seen == [after] * 4
+    assert found(other, queries)[2] == expected[2]
+    assert len(other) == 100
+    assert [one for one in store.client.list_collections() if one.startswith("test")] in (["test__a"], ["test__b"])
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_an_addition_that_was_killed(kind, request, tmp_path, monkeypatch, capfd):
+    store = kind(request)
+    store.create(photos(tmp_path / "a", range(100)))
+    added = photos(tmp_path / "b", range(90, 190), key="b")
+    monkeypatch.setattr(store, "batch_size", 40)
+
+    def killed(real, times):
+        def call(*arguments):
+            nonlocal times
+            times -= 1
+            if times < 0:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        return call
+
+    def add_and_be_killed(embeddings, call, times):
+        with monkeypatch.context() as patch:
+            patch.setattr(store.client, call, killed(getattr(store.client, call), times))
+            store.add(embeddings)
+
+    for call, times, rows in (("insert", 1, 100), ("upsert", 0, 190)):
+        with pytest.raises(KeyboardInterrupt):
+            add_and_be_killed(added, call, times)
+        assert len(store) == rows
+        assert found(store, vectors(1000)[91:92]) == [["/photos/91.jpg"]]
+    store.add(added)
+    assert len(store) == 190
+    assert found(store, vectors(1000)[85:190]) == [[f"/photos/{i}.jpg"] for i in range(85, 190)]
+
+    with pytest.raises(KeyboardInterrupt):
+        add_and_be_killed(photos(tmp_path / "c", range(300, 400), key="c"), "insert", 1)
+    store.add(photos(tmp_path / "d", range(500, 510), key="d"))
+    assert "taking out what is there of a set that was not added to its end" in capfd.readouterr().err
+    assert len(store) == 200
+    assert store.client.query("test", filter="", output_fields=["count(*)"])[0]["count(*)"] == 200
+
+
+@pytest.mark.parametrize(
+    ("facts", "columns", "message"),
+    [
+        (
+            {"weights": "b", "run": "runs/2"},
+            {"speaker": "x"},
+            r"of runs/1 \(weights a\), those .* of runs/2 \(weights b\)",
+        ),
+        ({"config": {"views": {"size": 32}}}, {"speaker": "x"}, r"views.size=64 \(runs/1\), those .* views.size=32"),
+        ({"classes": None}, {"speaker": "x"}, "the labels of the set have no names, and those of the collection have"),
+        ({}, {}, "the set has no column 'speaker', and the collection 'test' at .* has it as VARCHAR"),
+        ({}, {"speaker": 5}, "the set has 'speaker' as INT64"),
+    ],
+)
+def test_sets_that_do_not_fit(facts, columns, message, tmp_path):
+    store = lite_in(tmp_path)
+    own = {"run": "runs/1", "config": {"views": {"size": 64}}}
+    store.create(made(tmp_path / "a", columns={"speaker": ["eva"] * ROWS}, **own))
+    columns = {name: [value] * ROWS for name, value in columns.items()}
+    with pytest.raises(UserError, match=message):
+        store.add(made(tmp_path / "b", values=vectors(seed=1), key="b", columns=columns, **own | facts))
+    assert len(store) == ROWS
+
+
+def test_an_index_in_a_file_is_that_of_all_rows_after_an_addition(tmp_path):
+    store = Milvus(str(tmp_path / "x.db"), "test", "HNSW", {"M": 4, "efConstruction": 8}, {"ef": 10})
+    store.create(made(tmp_path / "a", values=vectors(3000)))
+    store.add(made(tmp_path / "b", values=vectors(3000, seed=1), key="b"))
+    assert store.recall(10) is None
+    assert 0.2 < recall(store, torch.from_numpy(vectors(50, seed=3)), store.parts(), 10) < 0.99
 
 
 def test_a_file_in_use_names_its_holder(tmp_path):
