@@ -104,9 +104,8 @@ class Milvus(Store):
                 say(f"the collection {self.name!r} has this set already")
                 return
             old = self._table()
-            new = next(
-                Table(self.client, self.name + slot) for slot in SLOTS if not old or old.name != self.name + slot
-            )
+            other = SLOTS[1] if old and old.name == self.name + SLOTS[0] else SLOTS[0]
+            new = self._called(self.name + other)
             if self.client.has_collection(new.name):  # a command left it that was killed
                 new.drop()
             if old:
@@ -142,12 +141,12 @@ class Milvus(Store):
             self._keep(table, facts)
             rows = Rows(embeddings, keys(embeddings), columns, self.batch_size, labels)
             both = table.insert(rows, facts.seen)
-            self._settle(table, facts)
+            table.has(f"{SET} == {facts.seen}")  # a strong read: whoever searches after it sees all of them
             number, facts = facts.seen, facts.done()
             self._keep(table, facts)
             if both.any():
                 table.renew(rows, number, both)
-                self._settle(table, facts)
+            table.extend(facts.index)
             say(f"{(~both).sum():,} new items, {both.sum():,} in the place of the same ones")
             gone = [one for one in facts.cards if int(one) < number and not table.has(f"{SET} == {one}")]
             self._keep(table, replace(facts, cards={n: card for n, card in facts.cards.items() if n not in gone}))
@@ -158,7 +157,6 @@ class Milvus(Store):
             table, facts = self._known()
             self._seen = "Strong"
             self.client.delete(table.name, ids=named.keys(table, ids, facts.seen))
-            self.client.flush(table.name)
             self._keep(table, replace(facts, recall={}))
 
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
@@ -190,12 +188,15 @@ class Milvus(Store):
                 yield np.array([row[KEY] for row in batch]), vectors
             rows.close()
 
+    def _called(self, name: str) -> Table:
+        return Table(self.client, name, lite="://" not in self.uri)
+
     def _table(self) -> Table | None:
         """The collection that bears the name."""
         with self._clear():
             if not self.client.has_collection(self.name):
                 return None
-            return Table(self.client, self.client.describe_collection(self.name)["collection_name"])
+            return self._called(self.client.describe_collection(self.name)["collection_name"])
 
     def _known(self) -> tuple[Table, Facts]:
         """Raises UserError where there is no such collection, or one that was not made here."""
@@ -214,7 +215,7 @@ class Milvus(Store):
             raise UserError(f"{self._place} was not made by ssl-lab: choose another name=…")
         if '"cards"' not in kept:
             raise Older(f"{self._place} was made by an older ssl_lab: mode=replace makes it again")
-        return Table(self.client, described["collection_name"]), about.read(kept, self._place)
+        return self._called(described["collection_name"]), about.read(kept, self._place)
 
     def _is(self, embeddings: EmbeddingSet) -> bool:
         """Whether the rows are those of this very set, under this index."""
@@ -247,14 +248,6 @@ class Milvus(Store):
         if old:  # an older ssl_lab gave the name itself
             old.drop()
         self.client.create_alias(new.name, self.name)
-
-    def _settle(self, table: Table, facts: Facts) -> None:
-        """Until rows that were put in are searched as all others are."""
-        if "://" in self.uri:
-            table.wait()
-        elif facts.index["index"] != "FLAT":
-            table.build(facts.index)
-        table.has(f"{SET} == {facts.seen}")  # a strong read: what is searched from now on has them
 
     def _searched(self, data: list[list[float]], k: int, filter: str) -> tuple[Any, Facts]:
         table, facts = self._known()

@@ -10,21 +10,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
+from ssl_lab.config import Config
 from ssl_lab.embedding.embedding_set import EmbeddingSet, vectors_of
 from ssl_lab.errors import UserError
 from ssl_lab.progress import progress, say
 
 KEY, SET = "_key", "_set"  # columns: of the item, and the number of the set that it was last in
 VECTOR, LABEL = "vector", "label"
-PATIENCE = 120.0  # seconds that a server may take to index new rows
+PATIENCE, PAUSE = 300.0, 1.0  # seconds that a server may take to index new rows, and between looks at it
 
 
 @dataclass(frozen=True)
 class Table:
-    """The collection `name`; each call is one to Milvus, and raises what that raises."""
+    """The collection `name`, in a file of Milvus Lite or on a server. Raises what Milvus does."""
 
     client: Any
     name: str
+    lite: bool
 
     def create(self, columns: Mapping[str, Any], width: int, properties: dict[str, str]) -> None:
         from pymilvus import DataType
@@ -39,7 +41,7 @@ class Table:
         self.client.create_collection(
             self.name,
             schema=schema,
-            index_params=self._params("FLAT", {}),
+            index_params=self._params("FLAT", {}) if self.lite else None,
             consistency_level="Strong",
             properties=properties,  # at once: a command that is killed can be repeated
         )
@@ -78,7 +80,6 @@ class Table:
             there[start : start + len(keys)] = [known.get(key, number) != number for key in keys]
             if new := [{**row, SET: number} for row in batch if row[KEY] not in known]:
                 self.client.insert(self.name, new)
-        self.client.flush(self.name)
         return there
 
     def renew(self, rows: "Rows", number: int, which: Bool[np.ndarray, " n"]) -> None:
@@ -86,27 +87,37 @@ class Table:
         for start, batch in rows:
             if some := [{**row, SET: number} for row, wanted in zip(batch, which[start:], strict=False) if wanted]:
                 self.client.upsert(self.name, some)
-        self.client.flush(self.name)
 
-    def build(self, index: Mapping[str, Any]) -> None:
+    def build(self, index: Config) -> None:
         """The index over all rows. Lite compacts them in the background, and drops an index only after that."""
-        self.client.release_collection(self.name)
-        self.client.drop_index(self.name, VECTOR)
+        self.client.flush(self.name)
+        if self.lite:
+            self.client.release_collection(self.name)
+            self.client.drop_index(self.name, VECTOR)
         self.client.create_index(self.name, self._params(index["index"], index["build"]))
         self.client.load_collection(self.name)
 
-    def wait(self) -> None:
-        """Until a server has indexed the rows that were put in last: before, it compares each of them."""
+    def extend(self, index: Config) -> None:
+        """The index, to rows that were put in since: till then, Milvus compares each of them with a query."""
+        if index["index"] == "FLAT":
+            return  # as this does
+        if self.lite:
+            self.build(index)
+            return
+        self.client.flush(self.name)
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            growing = [one for one in self.client.list_loaded_segments(self.name) if one.state == "Growing"]
-            pending = self.client.describe_index(self.name, VECTOR).get("pending_index_rows", 0)
-            if not pending and not any(one.num_rows for one in growing):
+        while not self._all_indexed():
+            if time.monotonic() > end:
+                say(f"after {PATIENCE:.0f} s new rows are not in the index yet: recall is too high when measured now")
                 return
-            time.sleep(0.2)
-        say(f"after {PATIENCE:.0f} s the server has not indexed all rows: a recall that is measured now is too high")
+            time.sleep(PAUSE)
+        time.sleep(PAUSE)  # till they are searched there, and no more one by one
 
-    def _params(self, index: str, build: Mapping[str, Any]) -> Any:
+    def _all_indexed(self) -> bool:
+        loaded = sum(segment.num_rows for segment in self.client.list_loaded_segments(self.name))
+        return bool(loaded >= self.client.describe_index(self.name, VECTOR)["total_rows"])
+
+    def _params(self, index: str, build: Config) -> Any:
         params = self.client.prepare_index_params()
         params.add_index(VECTOR, index_type=index, index_name=VECTOR, metric_type="COSINE", params=dict(build))
         return params
