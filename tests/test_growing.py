@@ -106,12 +106,12 @@ def test_what_cannot_be_indexed_so(arguments, message):
 
 def test_a_process_that_is_killed_in_the_middle_of_an_addition(made, tmp_path):
     """It is another process, which the system kills, with the file in its hands."""
-    ssl_lab("index", f"embeddings={made['first']}", "vectors.uri=x.db", "name=photos")
     code = f"""
 import os, signal
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.vectors.milvus import Milvus
 store = Milvus("x.db", "photos", batch_size=9)
+store.create(EmbeddingSet({str(made["first"])!r}))
 real, calls = store.client.insert, []
 def insert(*arguments):
     real(*arguments)

@@ -19,9 +19,10 @@ from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.folder import FORMAT
 from ssl_lab.vectors import connection
+from ssl_lab.vectors.collection import SLOTS
 from ssl_lab.vectors.exact import Exact
 from ssl_lab.vectors.keys import keys
-from ssl_lab.vectors.milvus import SLOTS, Milvus
+from ssl_lab.vectors.milvus import Milvus
 from ssl_lab.vectors.recall import parts_of, recall
 
 ROWS, WIDTH = 300, 16

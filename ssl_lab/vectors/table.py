@@ -46,18 +46,13 @@ class Table:
             properties=properties,  # at once: a command that is killed can be repeated
         )
 
-    def drop(self) -> None:
-        self.client.drop_collection(self.name)
-
     def columns(self) -> dict[str, Any]:
         """The kinds of those that came with the set."""
         fields = self.client.describe_collection(self.name)["fields"]
         return {field["name"]: field["type"] for field in fields if field["name"] not in (KEY, SET, VECTOR)}
 
-    def numbers(self, keys: Sequence[int]) -> dict[int, int]:
-        """The number of the set of each key that is there."""
-        rows = self.client.get(self.name, ids=list(keys), output_fields=[KEY, SET])
-        return {row[KEY]: row[SET] for row in rows}
+    def get(self, keys: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+        return list(self.client.get(self.name, ids=list(keys), output_fields=list(columns)))
 
     def query(self, filter: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         return list(self.client.query(self.name, filter=filter, output_fields=list(columns)))
@@ -76,7 +71,7 @@ class Table:
         there = np.zeros(len(rows.keys), bool)
         for start, batch in rows:
             keys = [row[KEY] for row in batch]
-            known = {} if fresh else self.numbers(keys)
+            known = {} if fresh else {row[KEY]: row[SET] for row in self.get(keys, [KEY, SET])}
             there[start : start + len(keys)] = [known.get(key, number) != number for key in keys]
             if new := [{**row, SET: number} for row in batch if row[KEY] not in known]:
                 self.client.insert(self.name, new)
@@ -87,6 +82,12 @@ class Table:
         for start, batch in rows:
             if some := [{**row, SET: number} for row, wanted in zip(batch, which[start:], strict=False) if wanted]:
                 self.client.upsert(self.name, some)
+
+    def delete(self, filter: str) -> None:
+        self.client.delete(self.name, filter=filter)
+
+    def delete_keys(self, keys: Sequence[int]) -> None:
+        self.client.delete(self.name, ids=list(keys))
 
     def build(self, index: Config) -> None:
         """The index over all rows. Lite compacts them in the background, and drops an index only after that."""
@@ -144,7 +145,8 @@ class Rows:
         start = 0
         read = [name for name in self.columns if name in self.known]
         batches = self.embeddings.batches(self.size, [*read, VECTOR])
-        for batch in progress(batches, -(-len(self.keys) // self.size), "indexing"):
+        parts = sum(-(-pq.read_metadata(file).num_rows // self.size) for file in self.embeddings.files())
+        for batch in progress(batches, parts, "indexing"):
             columns = {name: batch[name].to_pylist() for name in read}
             if LABEL in self.columns:
                 labels = columns.get(LABEL, [None] * len(batch))
