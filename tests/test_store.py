@@ -19,9 +19,11 @@ from ssl_lab.embedding.embedding_set import KEY, EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.folder import FORMAT
 from ssl_lab.vectors import connection
-from ssl_lab.vectors.base import recall
+from ssl_lab.vectors.collection import SLOTS
 from ssl_lab.vectors.exact import Exact
+from ssl_lab.vectors.keys import keys
 from ssl_lab.vectors.milvus import Milvus
+from ssl_lab.vectors.recall import parts_of, recall
 
 ROWS, WIDTH = 300, 16
 SERVER = Path(__file__).parents[1] / ".milvus" / "bin" / "milvus-server"
@@ -32,14 +34,15 @@ def vectors(rows=ROWS, seed=0):
     return np.random.default_rng(seed).standard_normal((rows, WIDTH)).astype(np.float32)
 
 
-def made(folder, ids=None, values=None, weights="a", key="k"):
-    """An embedding set of one split, written by hand."""
+def made(folder, ids=None, values=None, weights="a", key="k", columns=None, **facts):
+    """An embedding set of one split, written by hand; `facts`: other ones than usual on its card."""
     values = vectors() if values is None else values
     ids = list(range(len(values))) if ids is None else ids
     folder.mkdir(parents=True)
     table = pa.table({
         "id": ids, "split": ["train"] * len(ids),
         "label": [i % 5 for i in range(len(ids))], "odd": [i % 2 == 1 for i in range(len(ids))],
+        **(columns or {}),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), WIDTH),
     })  # fmt: skip
     pq.write_table(table.replace_schema_metadata({KEY: key}), folder / "train-00000-of-00001.parquet")
@@ -48,7 +51,7 @@ def made(folder, ids=None, values=None, weights="a", key="k"):
         "splits": {"bank": "train"}, "classes": list("abcde"), "config": {}, "stored": {}, "data_fingerprint": "f",
         "date": "today",
     }  # fmt: skip
-    (folder / "card.json").write_text(json.dumps(card | FORMAT))
+    (folder / "card.json").write_text(json.dumps(card | FORMAT | facts))
     return EmbeddingSet(folder)
 
 
@@ -81,8 +84,12 @@ def up(uri):
     pytest.skip("the Milvus server does not come up")
 
 
+def lite_in(folder):
+    return Milvus(str(folder / "vectors.db"), "test")
+
+
 def lite(request):
-    return Milvus(str(request.getfixturevalue("tmp_path") / "vectors.db"), "test")
+    return lite_in(request.getfixturevalue("tmp_path"))
 
 
 def remote(request):
@@ -91,7 +98,10 @@ def remote(request):
     monkeypatch.setenv("MILVUS_URI", uri)
     monkeypatch.setenv("MILVUS_TOKEN", TOKEN)
     store = Milvus(uri, "test")
-    store.client.drop_collection("test")
+    if store.client.has_collection("test"):
+        store.client.drop_alias("test")
+    for slot in SLOTS:
+        store.client.drop_collection("test" + slot)
     return store
 
 
@@ -172,8 +182,8 @@ def test_ids_may_be_texts(store, tmp_path):
 def test_a_collection_of_another_model_is_left_alone(kind, request, tmp_path):
     store = kind(request)
     store.fill(made(tmp_path / "set"))
-    with pytest.raises(UserError, match=r"was made by another model \(a\): .* choose another name="):
-        store.fill(made(tmp_path / "other", weights="b", key="k2"))
+    with pytest.raises(UserError, match=r"weights a\), those of the set of .*weights b\).* choose another name="):
+        store.create(made(tmp_path / "other", weights="b", key="k2"))
     assert len(store) == ROWS
 
 
@@ -183,7 +193,7 @@ def test_filling_again_sends_nothing(kind, request, tmp_path, monkeypatch, capfd
     store = kind(request)
     store.fill(found)
     store.keep_recall(10, 0.75)
-    monkeypatch.setattr(store.client, "upsert", lambda *_: pytest.fail("rows are sent again"))
+    monkeypatch.setattr(store.client, "insert", lambda *_: pytest.fail("rows are sent again"))
     store.fill(found)
     assert "has this set already" in capfd.readouterr().err
     assert Milvus(store.uri, "test").recall(10) == 0.75  # kept with the collection
@@ -200,17 +210,22 @@ def test_filling_again_sends_nothing(kind, request, tmp_path, monkeypatch, capfd
 )
 def test_recall_is_that_of_the_built_index(index, build, search, low, high, tmp_path):
     found = made(tmp_path / "set", values=vectors(5000))
-    store, exact = Milvus(str(tmp_path / "x.db"), "test", index, build, search), Exact()
-    exact.fill(found)
+    store = Milvus(str(tmp_path / "x.db"), "test", index, build, search)
     store.fill(found)
-    assert low <= recall(store, exact, torch.from_numpy(vectors(50, seed=3)), k=10) <= high
+    queries = vectors(50, seed=3)
+    measured = recall(store, torch.from_numpy(queries), parts_of(found, keys(found)), k=10)
+    assert low <= measured <= high
+    truth, _ = nearest(queries, vectors(5000), 10)
+    hits = store.search(torch.from_numpy(queries), 10)
+    shares = [len({hit.id for hit in one} & set(rows)) / 10 for one, rows in zip(hits, truth.tolist(), strict=True)]
+    assert measured == pytest.approx(np.mean(shares), abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", [lite, remote])
 def test_an_indexing_that_was_killed_is_not_searched_and_can_be_repeated(kind, request, tmp_path, monkeypatch):
     store, embeddings = kind(request), made(tmp_path / "set")
     monkeypatch.setattr(store, "batch_size", 100)
-    real, calls = store.client.upsert, []
+    real, calls = store.client.insert, []
 
     def killed(*arguments, **options):
         calls.append(1)
@@ -218,7 +233,7 @@ def test_an_indexing_that_was_killed_is_not_searched_and_can_be_repeated(kind, r
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(store.client, "upsert", killed)
+    monkeypatch.setattr(store.client, "insert", killed)
     with pytest.raises(KeyboardInterrupt):
         store.fill(embeddings)
     with pytest.raises(UserError, match="was not filled to its end: the same ssl-lab index goes on"):
@@ -227,6 +242,164 @@ def test_an_indexing_that_was_killed_is_not_searched_and_can_be_repeated(kind, r
     assert len(store) == ROWS
     (hits,) = store.search(torch.from_numpy(vectors()[7:8]), 1)
     assert hits[0].id == 7
+
+
+def photos(folder, numbers, other=(), start=0, key="k", **facts):
+    """A set of photos 0.jpg, 1.jpg …; those in `other` are not the photos that they were."""
+    values = vectors(1000)[numbers]
+    values[np.isin(numbers, other)] *= -1
+    files = [f"/photos/{i}.jpg" for i in numbers]
+    digests = [int(i) + 10**6 * (i in other) for i in numbers]
+    return made(folder, None, values, key=key, columns={"file": files, "digest": digests}, **facts)
+
+
+def found(store, values, k=1):
+    """The files of the hits."""
+    return [[hit.columns["file"] for hit in hits] for hits in store.search(torch.from_numpy(values), k)]
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_a_collection_grows(kind, request, tmp_path, monkeypatch, capfd):
+    store = kind(request)
+    store.create(photos(tmp_path / "a", range(100)))
+    more = photos(tmp_path / "b", range(80, 130), other=[99], key="b", classes=list("xedcb"))
+    store.add(more)
+    assert "31 new items, 19 in the place of the same ones" in capfd.readouterr().err  # 99.jpg is another photo now
+
+    values = np.concatenate([vectors(1000)[:130], -vectors(1000)[99:100]])
+    names = [f"/photos/{i}.jpg" for i in [*range(130), 99]]
+    queries = vectors(20, seed=1)
+    rows, _ = nearest(queries, values, 10)
+    assert found(store, queries, 10) == [[names[row] for row in one] for one in rows]
+    assert len(store) == 131
+    (hits,) = store.search(torch.from_numpy(vectors(1000)[85:86]), 1)
+    assert hits[0].id == 5  # in the set that it was put in with last
+    assert hits[0].card["key"] == "b"
+    assert store.card["classes"] == list("abcdex")
+    assert store.card["classes"][hits[0].columns["label"]] == "x"
+    assert len(store.search(torch.from_numpy(queries[:1]), 131, "label == 5")[0]) == 10  # x, of the second set alone
+
+    assert recall(store, torch.from_numpy(queries), store.parts(), 10) == 1.0
+    for call in ("insert", "upsert", "delete"):
+        monkeypatch.setattr(store.client, call, lambda *_, **__: pytest.fail("something is sent"))
+    store.add(more)
+    assert "has this set already" in capfd.readouterr().err
+    with pytest.raises(UserError, match=r"is there already, with 131 rows .* choose mode=add, mode=replace"):
+        store.create(more)
+    monkeypatch.undo()
+
+    with pytest.raises(UserError, match="there is no id 4711, 12345 in the collection"):
+        store.delete(["5", "4711", "12345"])
+    with pytest.raises(UserError, match=r"the id 5 stands in 2 sets .* by its key, \d+ \(/photos/8?5.jpg\) or \d+"):
+        store.delete(["5"])
+    assert len(store) == 131
+    store.delete([str(hits[0].key), "79"])
+    assert len(store) == 129
+    assert found(store, vectors(1000)[85:86])[0] != ["/photos/85.jpg"]
+    store.add(more)  # brings it back
+    assert len(store) == 130
+    assert found(store, vectors(1000)[[84, 85, 86]]) == [[f"/photos/{i}.jpg"] for i in (84, 85, 86)]
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_a_search_meanwhile_is_answered_from_the_last_whole_state(kind, request, tmp_path, monkeypatch):
+    store = kind(request)
+    store.create(photos(tmp_path / "a", range(100)))
+    other = store if kind is lite else Milvus(store.uri, "test")  # as another process has it
+    queries, real = vectors(1000)[[3, 103, 203]], store.client.insert
+    seen = []
+
+    def watched(*arguments):
+        real(*arguments)
+        seen.append(found(other, queries))
+
+    monkeypatch.setattr(store.client, "insert", watched)
+    monkeypatch.setattr(store, "batch_size", 30)
+    before, expected = found(other, queries), [[f"/photos/{i}.jpg"] for i in (3, 103, 203)]
+    store.add(photos(tmp_path / "b", range(50, 150), key="b"))
+    after = found(other, queries)
+    assert seen == [before] * 3  # of the first batch of 30 nothing is new
+    assert after[:2] == expected[:2] != before[:2]
+    seen.clear()
+    store.fill(photos(tmp_path / "c", range(200, 300), weights="b", key="c"))
+    assert seen == [after] * 4
+    assert found(other, queries)[2] == expected[2]
+    assert len(other) == 100
+    assert [one for one in store.client.list_collections() if one.startswith("test")] in (["test__a"], ["test__b"])
+
+
+@pytest.mark.parametrize("kind", [lite, remote])
+def test_an_addition_that_was_killed(kind, request, tmp_path, monkeypatch, capfd):
+    store = kind(request)
+    store.create(photos(tmp_path / "a", range(100)))
+    added = photos(tmp_path / "b", range(90, 190), key="b")
+    monkeypatch.setattr(store, "batch_size", 40)
+
+    def killed(real, times):
+        def call(*arguments):
+            nonlocal times
+            times -= 1
+            if times < 0:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        return call
+
+    def add_and_be_killed(embeddings, call, times):
+        with monkeypatch.context() as patch:
+            patch.setattr(store.client, call, killed(getattr(store.client, call), times))
+            store.add(embeddings)
+
+    for call, times, rows in (("insert", 1, 100), ("upsert", 0, 190)):
+        with pytest.raises(KeyboardInterrupt):
+            add_and_be_killed(added, call, times)
+        assert len(store) == rows
+        assert found(store, vectors(1000)[91:92]) == [["/photos/91.jpg"]]
+    store.add(added)
+    assert len(store) == 190
+    assert found(store, vectors(1000)[85:190]) == [[f"/photos/{i}.jpg"] for i in range(85, 190)]
+
+    with pytest.raises(KeyboardInterrupt):
+        add_and_be_killed(photos(tmp_path / "c", range(300, 400), key="c"), "insert", 1)
+    store.add(photos(tmp_path / "d", range(500, 510), key="d"))
+    assert "taking out what is there of a set that was not added to its end" in capfd.readouterr().err
+    assert len(store) == 200
+    assert store.client.query("test", filter="", output_fields=["count(*)"])[0]["count(*)"] == 200
+
+
+@pytest.mark.parametrize(
+    ("facts", "columns", "message"),
+    [
+        (
+            {"weights": "b", "run": "runs/2"},
+            {"speaker": "x"},
+            r"of runs/1 \(weights a\), those .* of runs/2 \(weights b\)",
+        ),
+        ({"config": {"views": {"size": 32}}}, {"speaker": "x"}, r"views.size=64 \(runs/1\), those .* views.size=32"),
+        ({"classes": None}, {"speaker": "x"}, "the labels of the set have no names, and those of the collection have"),
+        ({}, {}, "the set has no column 'speaker', and the collection 'test' at .* has it as VARCHAR"),
+        ({}, {"speaker": 5}, "the set has 'speaker' as INT64"),
+    ],
+)
+def test_sets_that_do_not_fit(facts, columns, message, tmp_path):
+    store = lite_in(tmp_path)
+    own = {"run": "runs/1", "config": {"views": {"size": 64}}}
+    store.create(made(tmp_path / "a", columns={"speaker": ["eva"] * ROWS}, **own))
+    columns = {name: [value] * ROWS for name, value in columns.items()}
+    with pytest.raises(UserError, match=message):
+        store.add(made(tmp_path / "b", values=vectors(seed=1), key="b", columns=columns, **own | facts))
+    assert len(store) == ROWS
+
+
+@pytest.mark.parametrize(("kind", "high"), [(lite, 0.95), pytest.param(remote, 0.5, marks=pytest.mark.slow)])
+def test_an_index_is_that_of_all_rows_after_an_addition(kind, high, request, tmp_path):
+    """Before, Milvus compares each of the new rows: recall is 0.96 in a file, 0.69 on a server."""
+    store = kind(request)
+    store.index = {"index": "HNSW", "build": {"M": 4, "efConstruction": 8}, "search": {"ef": 10}}
+    store.create(made(tmp_path / "a", values=vectors(3000)))
+    store.add(made(tmp_path / "b", values=vectors(3000, seed=1), key="b"))
+    assert store.recall(10) is None
+    assert 0.2 < recall(store, torch.from_numpy(vectors(50, seed=3)), store.parts(), 10) < high
 
 
 def test_a_file_in_use_names_its_holder(tmp_path):
@@ -329,15 +502,13 @@ def test_searches_that_cannot_be(digits, arguments, message, code, monkeypatch, 
 
 def test_rows_that_are_equally_near_count_alike():
     """Two of each vector: any index may find the other one."""
-    values = np.repeat(vectors(30), 2, axis=0)
+    values = torch.from_numpy(np.repeat(vectors(30), 2, axis=0))
 
-    def found(order):
+    def measured(ids, k):
         store = Exact()
-        store.vectors, store.columns = torch.nn.functional.normalize(torch.from_numpy(values[order])), {"id": order}
-        return store
+        store.vectors, store.columns, store._card = torch.nn.functional.normalize(values), {"id": ids}, {}
+        return recall(store, values, [(np.arange(60)[part], values[part]) for part in (slice(25), slice(25, 60))], k)
 
-    exact, other = found(np.arange(60)), found(np.arange(60)[::-1].copy())
-    assert recall(other, exact, exact.vectors, k=1) == recall(other, exact, exact.vectors, k=3) == 1.0
-    far = found(np.arange(60))
-    far.columns = {"id": np.roll(np.arange(60), 30)}
-    assert recall(far, exact, exact.vectors, k=1) == 0.0
+    others = np.arange(60).reshape(30, 2)[:, ::-1].ravel()
+    assert measured(np.arange(60), 1) == measured(others, 1) == measured(others, 3) == 1.0
+    assert measured(np.roll(np.arange(60), 30), 1) == 0.0

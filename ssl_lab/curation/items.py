@@ -41,7 +41,7 @@ def write_page(
 ) -> None:
     """Under each heading, items by their columns, each with a caption."""
     rows = [row for section in sections.values() for row, _ in section]
-    shown = iter(hits.items([Hit(row["id"], 0.0, dict(row)) for row in rows], embeddings.card))
+    shown = iter(hits.items([Hit(row["id"], 0.0, dict(row), embeddings.card) for row in rows]))
     parts = []
     for heading, section in sections.items():
         pairs = zip(section, shown, strict=False)  # `shown` goes on to the next section

@@ -76,13 +76,13 @@ def cached(kind: str, key: list[Any], write: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Other processes that come here for the same folder wait meanwhile."""
+def alone(folder: Path, doing: str = "") -> Iterator[None]:
+    """Other processes that come here for the same folder wait meanwhile; `doing`: what, if it is not made."""
     lock = FileLock(locks() / folder.name)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"waiting for another process, which is making {folder} …")
+        say(f"waiting for another process, which is {doing or f'making {folder}'} …")
         lock.acquire()
     try:
         yield

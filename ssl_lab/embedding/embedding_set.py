@@ -7,6 +7,7 @@ as it is. `card.json` says how many rows there are and where they come from; it 
 
 import glob
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,6 +113,11 @@ class EmbeddingSet:
                 "embed again, with a model whose training did not diverge"
             )
         return vectors
+
+    def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of all rows, in their order, at most so many rows at a time; memory is that of these."""
+        for file in self.files():
+            yield from pq.ParquetFile(file).iter_batches(rows, columns=list(columns))
 
     def column(self, name: str, split: str | None = None) -> np.ndarray:
         """One value a row. Raises UserError where there is no such column."""

@@ -34,17 +34,20 @@ def search(config: DictConfig, folder: Path) -> None:
     asked = {"query": name} if query else {}  # without a path that may name people
     open_folder(folder, {**plain(config), **asked}, {"collection": store.card})
     listed = [
-        {"id": hit.id, "label": hit.columns.get("label"), "similarity": hit.similarity, "from": origin(hit.columns)}
+        {
+            "id": hit.id, **({} if hit.key is None else {"key": str(hit.key)}), "label": hit.columns.get("label"),
+            "similarity": hit.similarity, "from": origin(hit.columns),
+        }
         for hit in hits
-    ]
+    ]  # fmt: skip
     text = json.dumps(listed)
     write_text(folder / "hits.json", text + "\n")
     if config.output == "json":
         print(text)
-    previews, classes = shown.items(hits, store.card), store.card["classes"]
+    previews = shown.items(hits)
     if config.output == "table":
-        say(shown.table(hits, classes, previews))
-    shown.write(folder / "hits.html", name, query, hits, previews, classes)
+        say(shown.table(hits, previews))
+    shown.write(folder / "hits.html", name, query, hits, previews)
 
 
 def _query(query: Any, store: Store) -> tuple[Tensor, Preview | None, str]:

@@ -4,25 +4,31 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
+from ssl_lab.config import Config
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UserError
-from ssl_lab.randomness import generator
-
-TIE = 1e-5  # cosines that differ less are equal: float32 of two implementations
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A row that is near a query; `similarity` is the cosine."""
+    """A row that is near a query; `similarity` is the cosine.
+
+    `id` is that in its set, whose `card` comes with it; `key` is its own in a collection, which can have several sets.
+    """
 
     id: int | str
     similarity: float
     columns: dict[str, Any]
+    card: Config
+    key: int | None = None
+
+    @property
+    def name(self) -> int | str:
+        """What no other row of the store has."""
+        return self.id if self.key is None else self.key
 
 
 class Store(ABC):
@@ -43,7 +49,11 @@ class Store(ABC):
 
     @abstractmethod
     def fill(self, embeddings: EmbeddingSet) -> None:
-        """Puts the rows of a set in, instead of those that were there. Raises UserError for another model's set."""
+        """Puts the rows of a set in, instead of those that were there."""
+
+    def create(self, embeddings: EmbeddingSet) -> None:
+        """Fills what is empty. Raises UserError where other rows are there."""
+        self.fill(embeddings)
 
     @abstractmethod
     def search(self, queries: Float[Tensor, "q d"], k: int, filter: str = "") -> list[list[Hit]]:
@@ -64,23 +74,6 @@ class Store(ABC):
     @abstractmethod
     def vector(self, id: str) -> Float[Tensor, " d"]:
         """Raises UserError where there is no such id."""
-
-
-def recall(
-    store: Store, exact: Store, vectors: Float[Tensor, "n d"], k: int, queries: int = 100, seed: int = 0
-) -> float:
-    """recall@k: the share of `k` hits of `store` that are as near as the k-th truly nearest row, over some of its rows.
-
-    So rows that are equally near count alike: whichever of them an index finds is right.
-    """
-    chosen = vectors[torch.randperm(len(vectors), generator=generator(seed))[:queries]]
-    shares = []
-    for query, hits, truth in zip(chosen, store.search(chosen, k), exact.search(chosen, k), strict=True):
-        nearest = {hit.id for hit in truth}
-        others = [exact.vector(str(hit.id)) for hit in hits if hit.id not in nearest]
-        equal = sum(float(F.cosine_similarity(query, other, 0)) >= truth[-1].similarity - TIE for other in others)
-        shares.append((len(hits) - len(others) + equal) / len(truth))
-    return sum(shares) / len(shares)
 
 
 def check_k(k: int, rows: int) -> None:

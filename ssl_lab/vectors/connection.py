@@ -18,7 +18,7 @@ def connect(uri: str) -> Any:
         from pymilvus import MilvusClient, MilvusException
     except ImportError as error:
         raise UserError("vectors in Milvus need pymilvus: pip install 'ssl-lab[milvus]'") from error
-    for name in ("pymilvus", "milvus_lite"):  # what they log is raised too
+    for name in ("pymilvus", "milvus_lite", "grpc._server"):  # what they log is raised too, or is gone on from
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if "://" not in uri and not uri.endswith(".db"):
         raise UsageError(f"vectors.uri={uri} is neither a file NAME.db nor an address http://HOST:PORT")

@@ -82,4 +82,4 @@ class Exact(Store):
 
     def _hit(self, row: int, similarity: float) -> Hit:
         values = {name: column[row : row + 1].tolist()[0] for name, column in self.columns.items()}
-        return Hit(values.pop("id"), similarity, values)
+        return Hit(values.pop("id"), similarity, values, self._card)

@@ -1,6 +1,6 @@
 """The hits of a search as a table, and as a page that opens offline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ssl_lab.config import Config, build
@@ -19,37 +19,47 @@ main:has(q) { grid-template-columns: minmax(auto, 80ch) } q { display: block }
 """
 
 
-def table(hits: Sequence[Hit], classes: list[str] | None, shown: Sequence[Preview | None]) -> str:
+def table(hits: Sequence[Hit], shown: Sequence[Preview | None]) -> str:
     """A line for each hit, with its text, where it has one."""
-    rows = [("id", "label", "similarity", "from")]
-    rows += [(str(hit.id), label(hit, classes), f"{hit.similarity:.4f}", origin(hit.columns)) for hit in hits]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = ["  ".join([*map(str.rjust, row[:3], widths), row[3]]) for row in rows]
+    keys = [str(hit.key) for hit in hits if hit.key is not None]
+    rows = [("id", *["key"] * bool(keys), "label", "similarity", "from")]
+    for hit in hits:
+        key = [] if hit.key is None else [str(hit.key)]
+        rows.append((str(hit.id), *key, label(hit), f"{hit.similarity:.4f}", origin(hit.columns)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    lines = ["  ".join([*map(str.rjust, row[:-1], widths), row[-1]]) for row in rows]
     return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(lines, ["", *map(_line, shown)], strict=True))
 
 
-def label(hit: Hit, classes: list[str] | None) -> str:
-    number = hit.columns.get("label")
+def label(hit: Hit) -> str:
+    number, classes = hit.columns.get("label"), hit.card["classes"]
     if number is None or number < 0:
         return ""
     return classes[number] if classes and 0 <= number < len(classes) else str(number)
 
 
-def items(hits: Sequence[Hit], card: Config) -> list[Preview | None]:
+def items(hits: Sequence[Hit]) -> list[Preview | None]:
     """What people look at of each hit; None where it cannot be had. Nothing but these items is read.
 
     Where a split is another than when it was embedded, an item is shown if its file has what was read then.
     """
+    cards = {hit.card["key"]: hit.card for hit in hits}
+    shown = {key: _of_set([hit for hit in hits if hit.card["key"] == key], card) for key, card in cards.items()}
+    return [next(shown[hit.card["key"]]) for hit in hits]
+
+
+def _of_set(hits: Sequence[Hit], card: Config) -> Iterator[Preview | None]:
+    """Of hits from one set."""
     try:
         data = build(card["config"]["data"], Data, Source)
         changed = {name for name, identity in card["stored"].items() if data.split_of(name).identity != identity}
         shown = [_item(hit, data, hit.columns["split"] in changed) for hit in hits]
     except UserError as error:
         say(f"the items themselves cannot be shown: {error}")
-        return [None] * len(hits)
+        return iter([None] * len(hits))
     if gone := shown.count(None):
         say(f"{gone} of the {len(hits)} items cannot be shown: they have changed since they were embedded, or are gone")
-    return shown
+    return iter(shown)
 
 
 def _item(hit: Hit, data: Data, changed: bool) -> Preview | None:
@@ -71,12 +81,11 @@ def write(
     query: Preview | None,
     hits: Sequence[Hit],
     previews: Sequence[Preview | None],
-    classes: list[str] | None,
 ) -> None:
     """`name`: of the query, in words."""
     parts = [] if query is None else [item(query.html, "the query")]
     for hit, one in zip(hits, previews, strict=True):
-        words = label(hit, classes), str(hit.id), f"{hit.similarity:.3f}", origin(hit.columns)
+        words = label(hit), str(hit.id), f"{hit.similarity:.3f}", origin(hit.columns)
         parts.append(item(one.html if one else "", " · ".join(filter(None, words))))
     write_text(file, page(f"nearest to {name}", f"<main>{''.join(parts)}</main>", STYLE))
     say(f"as a page: {file}")
