@@ -82,7 +82,7 @@ def plot(scores: dict[str, dict[tuple[str, int], Score]]) -> go.Figure:
                 showlegend=column == 1,
             )  # fmt: skip
             figure.add_trace(line, 1, column)
-    return figure.update_xaxes(type="log", title="labels").update_yaxes(title="accuracy")
+    return figure.update_xaxes(type="log", tickvals=BUDGETS, title="labels").update_yaxes(title="accuracy")
 
 
 if __name__ == "__main__":
