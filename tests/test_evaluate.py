@@ -57,6 +57,7 @@ def test_every_score_has_protocol_interval_and_both_controls(evaluated):
 
 def test_summary_is_flat_and_says_what_vectors_save(evaluated):
     summary = read(evaluated[0], "summary.json")
+    assert summary.pop("checkpoint") == "checkpoints/last.ckpt"
     assert all(isinstance(value, int | float) for value in summary.values())
     assert summary["bytes_vectors"] == 1797 * 16 * 4
     assert summary["bytes_raw"] == 1797 * 64

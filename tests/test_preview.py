@@ -107,7 +107,7 @@ def test_a_hit_shows_the_very_item_and_reads_no_other(tmp_path, monkeypatch):
     store.fill(embedded(model, model.data))
     monkeypatch.setattr("ssl_lab.data.base.Data.setup", lambda *_: pytest.fail("everything is read"))
     (found,) = store.search(store.vectors[:1], len(store))
-    shown = hits.items(found, store.card)
+    shown = hits.items(found)
     assert len(shown) == 19
     for hit, preview in zip(found, shown, strict=True):
         number = int(hit.columns["file"][-6:-4])
@@ -117,14 +117,14 @@ def test_a_hit_shows_the_very_item_and_reads_no_other(tmp_path, monkeypatch):
 
 
 def test_items_that_have_changed_since_are_not_shown(capfd):
-    card = {"config": {"data": composed("data=digits")["data"]}, "stored": {"train": "another"}}
-    assert hits.items([Hit(0, 1.0, {"split": "train", "row": 0})], card) == [None]
+    card = {"key": "a", "config": {"data": composed("data=digits")["data"]}, "stored": {"train": "another"}}
+    assert hits.items([Hit(0, 1.0, {"split": "train", "row": 0}, card)]) == [None]
     assert "1 of the 1 items cannot be shown: they have changed since they were embedded" in capfd.readouterr().err
 
 
 def test_the_page_of_hits_escapes_names_of_classes(tmp_path):
-    found = [Hit(0, 0.5, {"label": 0})]
-    hits.write(tmp_path / "hits.html", EVIL, TextPreview(EVIL), found, [None], [EVIL])
+    found = [Hit(0, 0.5, {"label": 0}, {"classes": [EVIL]})]
+    hits.write(tmp_path / "hits.html", EVIL, TextPreview(EVIL), found, [None])
     tags = [tag for tag, _ in Tags((tmp_path / "hits.html").read_text()).found]
     assert "script" not in tags
     assert "img" not in tags
