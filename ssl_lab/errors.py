@@ -1,7 +1,8 @@
 """What goes wrong on the user's side: one clear line, no traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 
 class UserError(Exception):
@@ -22,6 +23,17 @@ class Stopped(BaseException):
     def __init__(self, number: int, message: str):
         super().__init__(message)
         self.code = 128 + number
+
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def one_of(key: str, value: str, choices: Sequence[Choice]) -> Choice:
+    """The choice that `key=value` names. Raises UsageError where it names none."""
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise UsageError(f"{key}={value}: choose {', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

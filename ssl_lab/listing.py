@@ -6,18 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from ssl_lab.errors import UsageError
-
 Output = Literal["table", "json", "csv"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 Row = Mapping[str, str | int]
-
-
-def check_output(output: str) -> Output:
-    """Raises UsageError where there is no such form."""
-    for known in get_args(Output):
-        if output == known:
-            return known
-    raise UsageError(f"output={output}: choose {', '.join(get_args(Output)[:-1])} or {get_args(Output)[-1]}")
 
 
 def listing(columns: Sequence[str], rows: Sequence[Row], output: Output) -> str:

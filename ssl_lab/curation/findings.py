@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from ssl_lab.curation.doubts import Doubts, Duplicates, K, doubts, duplicates, near, unlike
-from ssl_lab.curation.items import caption, columns_of, named
+from ssl_lab.curation.items import caption, columns_of
 from ssl_lab.data.groups import GROUP
+from ssl_lab.data.labels import named
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UserError
 from ssl_lab.progress import say
@@ -33,7 +35,7 @@ class Findings:
     labelled: Int[Tensor, " m"]
     doubts: Doubts | None
 
-    @property
+    @cached_property
     def across(self) -> Bool[Tensor, " n"]:
         """Which items have a near-duplicate in another split."""
         number = torch.from_numpy(np.unique(self.splits, return_inverse=True)[1])
@@ -43,7 +45,7 @@ class Findings:
         most = empty.scatter_reduce(0, group + 1, number, "amax", include_self=False)
         return (group >= 0) & (least != most)[group + 1]
 
-    @property
+    @cached_property
     def wrong(self) -> Bool[Tensor, " n"]:
         """Whose label is likely wrong."""
         made = torch.zeros(len(self.ids), dtype=torch.bool)
@@ -67,7 +69,7 @@ class Findings:
             margin, agree = np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32)
             margin[self.labelled], agree[self.labelled] = self.doubts.margin.numpy(), self.doubts.agree.numpy()
             for i, number in zip(self.labelled.tolist(), self.doubts.suggested.tolist(), strict=True):
-                suggested[i] = classes[number] if classes else str(number)
+                suggested[i] = named(number, classes)
             columns |= {"suggested": suggested, "margin": margin, "neighbours_agree": agree}
         return pa.table(columns)
 
@@ -89,10 +91,10 @@ class Findings:
             name = "labels that are likely wrong → and likelier ones"
             found[name] = self.labelled[by_margin]
             numbers = self.doubts.suggested[by_margin].tolist()
-            words[name] = [f"→ {classes[i] if classes else i}" for i in numbers]
+            words[name] = [f"→ {named(number, classes)}" for number in numbers]
         return {
             f"{name} ({len(places):,})": [
-                (row, caption(row, f"{named(row, classes)} {word}".strip()))
+                (row, caption(row, f"{named(row.get('label'), classes)} {word}".strip()))
                 for row, word in zip(columns_of(embeddings, self.ids[places[:most].numpy()]), words[name], strict=False)
             ]
             for name, places in found.items()
@@ -110,20 +112,28 @@ def findings(embeddings: EmbeddingSet, threshold: float, seed: int) -> Findings:
     labels = _labels(embeddings)
     labelled = (labels >= 0).nonzero()[:, 0]
     few = len(labelled) <= K or len(labels[labelled].unique()) < 2
+    found = None
     if few:
         say("labels are not looked at: it takes some of two classes")
-    found = None if few else _doubts(embeddings, vectors[labelled], labels[labelled], labelled, seed)
+    else:
+        among = place if len(labelled) == len(ids) else near(vectors[labelled])[1]
+        found = _doubts(embeddings, vectors[labelled], labels[labelled], labelled, among, seed)
     return Findings(ids, splits, duplicates(cosine, place, threshold), distance, far, labelled, found)
 
 
 def _doubts(
-    embeddings: EmbeddingSet, vectors: Float[Tensor, "m d"], labels: Int[Tensor, " m"], at: Int[Tensor, " m"], seed: int
+    embeddings: EmbeddingSet,
+    vectors: Float[Tensor, "m d"],
+    labels: Int[Tensor, " m"],
+    at: Int[Tensor, " m"],
+    place: Int[Tensor, "m k"],
+    seed: int,
 ) -> Doubts:
     groups = None
     if all(GROUP in embeddings.columns(name) for name in embeddings.sizes):
         groups = torch.from_numpy(embeddings.column(GROUP))[at]
     classes = len(embeddings.classes) if embeddings.classes else int(labels.max()) + 1
-    return doubts(vectors, labels, near(vectors)[1], classes, groups, seed)
+    return doubts(vectors, labels, place, classes, groups, seed)
 
 
 def _labels(embeddings: EmbeddingSet) -> Int[Tensor, " n"]:

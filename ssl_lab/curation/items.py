@@ -24,16 +24,10 @@ def columns_of(embeddings: EmbeddingSet, ids: Int[ndarray, " n"]) -> list[dict[s
     """All columns but the vector, and what a column lacks in a split; in the order of `ids`."""
     tables = [pq.read_table(file, columns=_columns(file)) for file in embeddings.files()]
     table = pa.concat_tables(tables, promote_options="default")
-    place = np.argsort(table["id"].to_numpy())[np.searchsorted(np.sort(table["id"].to_numpy()), ids)]
+    known = table["id"].to_numpy()
+    order = known.argsort()
+    place = order[np.searchsorted(known, ids, sorter=order)]
     return [{key: value for key, value in row.items() if value is not None} for row in table.take(place).to_pylist()]
-
-
-def named(row: Mapping[str, Any], classes: list[str] | None) -> str:
-    """The name of its label, if it has one."""
-    number = row.get("label")
-    if number is None or number < 0:
-        return ""
-    return classes[number] if classes else str(number)
 
 
 def write_page(

@@ -385,6 +385,12 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """Where items of these numbers stand among the rows of a role."""
         return torch.searchsorted(self.rows[role].index.to(index.device), index)
 
+    def origin_of(self, role: str, place: int) -> str:
+        """Where the row at a place among those of a role comes from."""
+        rows = self.rows[role]
+        number = int(rows.index[place])
+        return origin({"split": self.splits[role]} | {name: values[number] for name, values in rows.columns.items()})
+
     def _batches(self, items: Items, order: Order | EpochOrder) -> Batches:
         return Batches(items, order, items.workers)
 

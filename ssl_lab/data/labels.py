@@ -75,3 +75,10 @@ def _plain(value: Any, where: str) -> int | str | None:
 def _order(found: set[str]) -> Any:
     """Numbers as numbers, where all are."""
     return int if all(name.removeprefix("-").isdecimal() for name in found) else str
+
+
+def named(number: int | None, classes: Sequence[str] | None) -> str:
+    """The name of a class, or its number where it has none; nothing for a row without a label."""
+    if number is None or number < 0:
+        return ""
+    return classes[number] if classes and number < len(classes) else str(number)

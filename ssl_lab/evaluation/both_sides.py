@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_lab.data.base import Batch, Data, origin
+from ssl_lab.data.base import Batch, Data
 from ssl_lab.data.caching import cached
 from ssl_lab.embedding.embed import in_order
 from ssl_lab.evaluation.controls import key
@@ -130,7 +130,7 @@ def _pairs(
     best = near.gather(1, which[:, None])[:, 0]
     for i in (cosine >= THRESHOLD).nonzero()[:, 0].tolist():
         row, other = int(test[i]), int(best[i])
-        origins = _origin(data, "test", row), _origin(data, "bank", other)
+        origins = data.origin_of("test", row), data.origin_of("bank", other)
         yield Pair(row, other, round(float(cosine[i]), 6), bool((others[i] == digests[i]).any()), origins)
 
 
@@ -141,9 +141,3 @@ def _unit(raw: Float[Tensor, "b d"], middle: Float[Tensor, " d"]) -> Float[Tenso
 
 def _batches(data: Data, role: str, places: Int[Tensor, " n"], size: int = 256) -> list[Batch]:
     return [data.rows[role][part] for part in places.split(size)]
-
-
-def _origin(data: Data, role: str, place: int) -> str:
-    rows = data.rows[role]
-    number = int(rows.index[place])
-    return origin({"split": data.splits[role]} | {name: values[number] for name, values in rows.columns.items()})

@@ -15,9 +15,9 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from ssl_lab.data.base import DIGEST, Data
+from ssl_lab.data.labels import named
 from ssl_lab.embedding.embedded_words import embedded_words
 from ssl_lab.embedding.embedding_set import EmbeddingSet, vectors_of
-from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.predictions import class_metrics
 from ssl_lab.evaluation.scores import accuracy
 from ssl_lab.evaluation.spans import span_f1
@@ -26,6 +26,7 @@ from ssl_lab.progress import progress, say
 from ssl_lab.runfolder.files import replace
 
 Output = Literal["parquet", "csv"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 FAR = 0.99  # farther than this share of the training items: counted as something else
 FILE = "predictions"
 
@@ -96,8 +97,7 @@ def as_table(shard: pa.Table, made: Predictions, classes: list[str] | None) -> p
     """A shard of an embedding set without its vectors, with what was predicted."""
     kept = {name: shard[name] for name in shard.column_names if name not in ("vector", "label", DIGEST)}
     if "label" in shard.column_names:
-        numbers = shard["label"].to_pylist()
-        given = [None if i is None or i < 0 else classes[i] if classes else str(i) for i in numbers]
+        given = [named(number, classes) or None for number in shard["label"].to_pylist()]
         kept["given_label"] = pa.array(given, pa.string())
     top = made.probabilities.max(1)
     by_class = {f"p_{name}": made.probabilities[:, i] for i, name in enumerate(made.classes)}
@@ -124,14 +124,6 @@ def predict_tags(probe: Probe, data: Data, file: Path) -> dict[str, float]:
     score = span_f1(truth, predicted)
     counted = {"rows": len(sentences), "words": sum(map(len, sentences))}
     return counted | {"span_f1": score.value, "span_f1_low": score.low, "span_f1_high": score.high}
-
-
-def check_output(output: str) -> Output:
-    """Raises UsageError for another one."""
-    for known in get_args(Output):
-        if output == known:
-            return known
-    raise UsageError(f"output={output}: choose {' or '.join(get_args(Output))}")
 
 
 def _write(file: Path, tables: Iterable[pa.Table], output: Output) -> None:

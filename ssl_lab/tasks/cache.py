@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 from ssl_lab.data.caching import cache as cache_folder
 from ssl_lab.data.pruning import Entry, discard_rests, due, entries, limit, remove
 from ssl_lab.domains import valid
-from ssl_lab.listing import Row, check_output, listing
+from ssl_lab.errors import one_of
+from ssl_lab.listing import OUTPUTS, Row, listing
 from ssl_lab.progress import say
 
 COLUMNS = ("kind", "bytes", "made", "used", "state", "key", "by")
@@ -17,7 +18,7 @@ TIMES = ((24 * 60, "d"), (60, "h"), (1, "min"))  # minutes
 
 def cache(config: DictConfig) -> None:
     """Prints the entries, and says which of them went. It makes no run folder."""
-    output, dry = check_output(config.output), valid(bool, config.dry_run, "dry_run")
+    output, dry = one_of("output", config.output, OUTPUTS), valid(bool, config.dry_run, "dry_run")
     until, now = limit(str(config.prune)) if config.prune is not None else None, datetime.now(UTC)
     if not dry:
         discard_rests()

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from ssl_lab.config import build, plain
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.errors import UsageError
+from ssl_lab.errors import UsageError, one_of
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
@@ -40,8 +40,7 @@ def index(config: DictConfig, folder: Path) -> None:
 
 def _check(config: DictConfig) -> None:
     """Raises UsageError where the options do not belong together."""
-    if config.mode not in MODES:
-        raise UsageError(f"mode={config.mode}: choose {', '.join(MODES[:-1])} or {MODES[-1]}")
+    one_of("mode", config.mode, MODES)
     needs = {
         "embeddings": config.mode != "delete",
         "ids": config.mode == "delete",

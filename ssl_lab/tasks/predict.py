@@ -7,11 +7,11 @@ from omegaconf import DictConfig
 
 from ssl_lab.config import plain
 from ssl_lab.embedding.embedded import embedded
-from ssl_lab.errors import UsageError, UserError
+from ssl_lab.errors import UsageError, UserError, one_of
 from ssl_lab.hardware import quiet
 from ssl_lab.model.loading import give_data, is_probe, load_probe
 from ssl_lab.model.probe import CARD, Probe
-from ssl_lab.probing.prediction import FAR, FILE, Output, check_output, predict_items, predict_tags
+from ssl_lab.probing.prediction import FAR, FILE, OUTPUTS, Output, predict_items, predict_tags
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
@@ -23,7 +23,7 @@ TOP = 5  # classes that are printed for a text
 def predict(config: DictConfig, folder: Path) -> None:
     """Writes predictions.parquet (csv, conll) and summary.json; of one text, the summary alone."""
     quiet()
-    output, options = check_output(config.output), plain(config)
+    output, options = one_of("output", config.output, OUTPUTS), plain(config)
     if not is_probe(config.run):
         raise UserError(f"{config.run} is no probe: it has no {CARD} (ssl-lab probe run=… head=linear makes one)")
     if (config.text is None) == ("data" not in config):

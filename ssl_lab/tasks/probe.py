@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import Config, build, plain
-from ssl_lab.data.base import DIGEST, origin
+from ssl_lab.data.base import DIGEST
 from ssl_lab.data.few import numbers
 from ssl_lab.domains import Count, Seed, valid
 from ssl_lab.embedding.embedded import embedded
@@ -141,10 +141,6 @@ def keep(
 def training_items(model: Model, problem: Problem, known: Examples) -> TrainingItems:
     """Of examples of the bank."""
     digests = embedded(model, problem.data).column(DIGEST, problem.data.splits["bank"])
-    rows = problem.data.rows["bank"]
-    places = rows.index[known.item].numpy()
-    columns = {name: values[places] for name, values in rows.columns.items()}
-    of_split = {"split": problem.data.splits["bank"]}
-    names = [origin(of_split | {name: values[i] for name, values in columns.items()}) for i in range(len(places))]
+    names = [problem.data.origin_of("bank", place) for place in known.item.tolist()]
     labels = [problem.classes[i] for i in known.targets.tolist()]
     return TrainingItems(names, labels, known.vectors, digests[known.item])

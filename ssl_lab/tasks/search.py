@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_lab.config import plain
 from ssl_lab.data.base import origin
-from ssl_lab.errors import UsageError
+from ssl_lab.errors import UsageError, one_of
 from ssl_lab.hardware import quiet
 from ssl_lab.model.loading import model_of
 from ssl_lab.preview import Preview
@@ -24,8 +24,7 @@ from ssl_lab.vectors.opening import open_store
 def search(config: DictConfig, folder: Path) -> None:
     """Prints the hits, and writes them to hits.json and, as a page with the items, to hits.html."""
     quiet()
-    if config.output not in ("table", "json"):
-        raise UsageError(f"output={config.output}: choose table or json")
+    one_of("output", config.output, ("table", "json"))
     store = open_store(config.collection, config.vectors.uri)
     vector, query, name = _query(config.query, store)
     (hits,) = store.search(vector[None], config.k, config.filter)

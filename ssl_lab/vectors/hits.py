@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ssl_lab.config import Config, build
 from ssl_lab.data.base import DIGEST, ROW, Data, Source, origin
+from ssl_lab.data.labels import named
 from ssl_lab.errors import UserError
 from ssl_lab.preview import Preview, item, page
 from ssl_lab.progress import say
@@ -32,10 +33,7 @@ def table(hits: Sequence[Hit], shown: Sequence[Preview | None]) -> str:
 
 
 def label(hit: Hit) -> str:
-    number, classes = hit.columns.get("label"), hit.card["classes"]
-    if number is None or number < 0:
-        return ""
-    return classes[number] if classes and 0 <= number < len(classes) else str(number)
+    return named(hit.columns.get("label"), hit.card["classes"])
 
 
 def items(hits: Sequence[Hit]) -> list[Preview | None]:
