@@ -166,8 +166,19 @@ def test_the_card_has_the_scores_and_what_it_was_made_from(runs):
     card = (export(run, "safetensors") / "model" / "README.md").read_text()
     knn = next(line for line in json.loads((run / "scores.json").read_text()) if line["metric"] == "knn")
     assert f"| knn/{knn['protocol']} | {knn['value']:.4f} [{knn['low']:.3f}, {knn['high']:.3f}] |" in card
-    for text in (load(run).weights, "data_fingerprint", "SimCLR", "raw input"):
+    for text in (load(run).weights, "data_fingerprint", "SimCLR", "raw input", "images", "license:"):
         assert text in card
+
+
+def test_an_export_names_no_place_and_no_account(texts, tmp_path):
+    account = ["logger=wandb", "logger.wandb.project=somebody", "trainer.max_steps=1"]
+    options = [option.replace("*.txt", str(texts)) for option in TEXT if not option.startswith("logger")]
+    run = ssl_lab("pretrain", *options, *account, folder=tmp_path).folder
+    folder = export(run, "safetensors")
+    files = list((folder / "model").iterdir())
+    assert len(files) == 4
+    for file in files:
+        assert not any(name.encode() in file.read_bytes() for name in (str(texts), str(tmp_path), "somebody")), file
 
 
 def test_what_is_exported_names_only_what_is_allowed(runs, tmp_path):

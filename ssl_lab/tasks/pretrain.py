@@ -118,7 +118,11 @@ def begin(
     earlier: Model | None,
 ) -> None:
     """Says and writes down what is about to happen, `done` steps after the beginning; `earlier`: its first weights."""
-    facts = {**provenance(data), "overrides": list(HydraConfig.get().overrides.task)}
+    facts = {
+        **provenance(data),
+        "data_description": data.description,
+        "overrides": list(HydraConfig.get().overrides.task),
+    }
     if earlier:
         facts |= {"init": {"run": earlier.run, "weights": earlier.weights}}
         say(f"the encoder starts from {earlier.run}, weights {earlier.weights}")

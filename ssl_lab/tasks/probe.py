@@ -55,7 +55,8 @@ def probe(config: DictConfig, folder: Path) -> None:
         by_number = {len(labelled): [labelled] * len(seeds)}
     metrics = chosen(options["metrics"], problem)
     budget = valid(Budget, options["from_scratch"], "from_scratch")
-    open_folder(folder, resolved, {**model.source, **provenance(model.data)})
+    facts = {**model.source, **provenance(model.data), "data_description": model.data.description}
+    open_folder(folder, resolved, facts)
     subjects = subjects_of(options, folder, model, problem, head, metrics, budget)
     points: list[Point] = []
     for count, draws in by_number.items():
