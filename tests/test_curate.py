@@ -86,10 +86,20 @@ def test_planted_labels_and_items_are_found():
     assert len(wrong) > len(turned) / 3  # an item of a class has more than the mean of its class, or less
     assert all(found.suggested[i] == truth[i] for i in wrong)
     assert float(found.agree[turned].max()) < 0.2 < float(found.agree.median())
-    distance, far = unlike(near(vectors)[0])
+    distance, far = unlike(vectors)
     assert far[100]
-    assert int(far.sum()) < 5
+    assert int(far.sum()) < 20
     assert int(distance.argmax()) == 100
+
+
+def test_strangers_that_are_near_to_each_other_are_unlike_all_others():
+    vectors, _ = blobs([1000, 1000], spread=0.2)
+    strangers = torch.randn(15, vectors.shape[1], generator=torch.Generator().manual_seed(0)) / 100 - 1
+    distance, far = unlike(torch.cat([vectors, strangers]))
+    assert set(range(2000, 2015)) == set(distance.argsort(descending=True)[:15].tolist())
+    assert far[2000:].all()
+    finder = NearestNeighbors(n_neighbors=20).fit(torch.nn.functional.normalize(torch.cat([vectors, strangers])))
+    np.testing.assert_allclose(distance, finder.kneighbors()[0][:, -1], atol=1e-3)
 
 
 @pytest.fixture(scope="module")

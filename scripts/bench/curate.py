@@ -65,10 +65,13 @@ def main() -> None:
     for threshold in THRESHOLDS:
         found = duplicates(cosine, place, threshold)
         print(row(f"{COPIES} copies, cosine ≥ {threshold}", found.group >= 0, pairs, found.similarity))
-    distance, far = unlike(cosine)
     stranger = torch.arange(n) >= ITEMS + COPIES
+    distance, far = unlike(vectors)
     print(row(f"{ELSE} images of something else", far, stranger, distance))
     real = ~stranger
+    noise = torch.from_numpy(model.embed(list(draw.integers(0, 256, (ELSE, *own[0].size, 3), np.uint8))))
+    distance, far = unlike(torch.cat([vectors[real], noise]))
+    print(row(f"{ELSE} images of noise", far, stranger, distance))
     found_labels = doubts(vectors[real], given[real], near(vectors[real])[1], classes, None, 0)
     what = f"{WRONG:.0%} of the labels turned"
     print(row(f"{what}: confident learning", found_labels.margin < 0, turned[real], -found_labels.margin))

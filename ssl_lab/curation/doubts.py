@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.evaluation.folds import out_of_fold
-from ssl_lab.evaluation.knn import neighbours
+from ssl_lab.evaluation.knn import neighbours, similarities
 from ssl_lab.evaluation.linear import linear_probe
 
 K = 10  # neighbours
-FENCE = 3.0  # interquartile ranges beyond the third quartile: "far out" (Tukey 1977, Exploratory Data Analysis, 2C)
+FENCE = 1.5  # interquartile ranges beyond the third quartile: outside (Tukey 1977, Exploratory Data Analysis, 2D)
+CROWD, MOST = 0.01, 1000
+"""the share of all items, and the number, that a group of strangers has to be smaller than to be seen"""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,16 @@ def duplicates(cosine: Float[Tensor, "n k"], place: Int[Tensor, "n k"], threshol
     return Duplicates(renumbered[number], cosine[:, 0])
 
 
-def unlike(cosine: Float[Tensor, "n k"]) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-    """The distance to the K-th nearest (Sun et al. 2022, arXiv 2204.06507), and whether it is far out."""
-    distance = (2 - 2 * cosine[:, -1]).clamp(min=0).sqrt()
+def unlike(vectors: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+    """The distance to the k-th nearest (Sun et al. 2022, arXiv 2204.06507), and whether it is outside.
+
+    k is a hundredth of the items: strangers come in groups, and are near to each other. Vectors are not centred: what a
+    net knows nothing of lies near their mean, from where all directions are alike.
+    """
+    k = max(K, min(round(CROWD * len(vectors)), MOST))
+    parts = similarities(vectors, vectors)
+    cosine = torch.cat([part.topk(k + 1, dim=1).values[:, -1] for part in parts])  # the first is the item itself
+    distance = (2 - 2 * cosine).clamp(min=0).sqrt()
     first, third = distance.quantile(torch.tensor([0.25, 0.75])).tolist()
     return distance, distance > third + FENCE * (third - first)
 

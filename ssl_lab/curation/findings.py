@@ -107,7 +107,7 @@ def findings(embeddings: EmbeddingSet, threshold: float, seed: int) -> Findings:
     if len(ids) <= K:
         raise UserError(f"{embeddings.folder} has {len(ids)} items: it takes more than {K} to compare them")
     cosine, place = near(vectors)
-    distance, far = unlike(cosine)
+    distance, far = unlike(vectors)
     splits = np.concatenate([np.full(size, name, object) for name, size in embeddings.sizes.items()])
     labels = _labels(embeddings)
     labelled = (labels >= 0).nonzero()[:, 0]
