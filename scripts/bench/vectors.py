@@ -5,7 +5,6 @@
 Each stage runs in a process of its own; the peak is its resident memory above that of the imports.
 """
 
-import json
 import multiprocessing
 import resource
 import sys
@@ -15,21 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from synthetic import write_set
 
-from ssl_lab.embedding.embedded import SHARD_ROWS
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.embedding.shards import Shard
 from ssl_lab.vectors.exact import Exact
-
-
-def write(folder: Path, rows: int, width: int) -> None:
-    starts = range(0, rows, SHARD_ROWS)
-    for number, start in enumerate(starts):
-        file = folder / f"train-{number:05}-of-{len(starts):05}.parquet"
-        part = range(start, min(start + SHARD_ROWS, rows))
-        Shard(file, "train", "train", part, first=0).write(torch.randn(len(part), width), {}, None)
-    card = {"width": width, "sizes": {"train": rows}, "splits": {"train": "train"}, "classes": None}
-    (folder / "card.json").write_text(json.dumps({**card, "key": folder.name}))
 
 
 def open_only(folder: Path, rows: int, width: int) -> None:
@@ -61,9 +49,9 @@ def main() -> None:
     rows, width = (int(value) for value in (*sys.argv[1:], *("1000000", "256")[len(sys.argv) - 1 :]))
     print(f"{rows:,} vectors of width {width} ({rows * width * 4 / 2**20:,.0f} MB), {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory(dir=".") as name:
-        for stage in (write, open_only, read, fill_and_search):
+        for stage in (write_set, open_only, read, fill_and_search):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                seconds, megabytes = pool.apply(measure, (stage, Path(name).resolve(), rows, width))
+                seconds, megabytes = pool.apply(measure, (stage, Path(name).resolve() / "set", rows, width))
             print(f"{stage.__name__:16}{seconds:8.2f} s{megabytes:10,.0f} MB")
 
 
