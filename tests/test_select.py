@@ -2,12 +2,15 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from command import ssl_lab
+from PIL import Image
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 import ssl_lab as package
@@ -142,6 +145,42 @@ def test_what_people_label_is_what_a_probe_knows(workplace, embedded):
     assert dict(zip(known.names, known.labels, strict=True)) == given
     done = ssl_lab("select", f"embeddings={embedded}", "n=5", "how=centres", "labelled=my labels.csv", folder=workplace)
     assert not {row["id"] for row in rows_of(done.folder)} & {row["id"] for row in rows}
+
+
+def test_photos_without_any_label_are_labelled_and_a_part_of_these_is_scored_on(workplace):
+    digits = load_digits()
+    (workplace / "photos").mkdir()
+    for i in range(200):
+        pixels = (digits.images[i] * 15.9).astype(np.uint8)
+        Image.fromarray(pixels).save(workplace / "photos" / f"{i:03}.png")
+    data = ["data=image_folder", "data.path=photos", "data.size=8", "data.channels=1", "data.mean=[0.3]"]
+    model = [*data, "data.std=[0.4]", "backbone=convnet", "backbone.widths=[8,16]", "trainer=cpu"]
+    photos = ssl_lab("embed", *model, folder=workplace).folder
+    done = ssl_lab("select", f"embeddings={photos}", "n=80", folder=workplace).folder
+    rows = rows_of(done)
+    truth = {f"{i:03}.png": "even" if digits.target[i] % 2 == 0 else "odd" for i in range(200)}
+    labelled = [{**row, "label": truth[Path(row["file"]).name]} for row in rows]
+
+    def written(some):
+        with (workplace / "labelled.csv").open("w") as out:
+            writer = csv.DictWriter(out, rows[0])
+            writer.writeheader()
+            writer.writerows(some)
+        return ["labels=labelled.csv", "data.holdout=0.25", "seed=3"]
+
+    probe = ssl_lab("probe", *model, *written(labelled), folder=workplace)
+    assert "20 of the 80 labels of labelled.csv are kept to be scored on (data.holdout)" in probe.err
+    made, curve = package.load(probe.folder), json.loads((probe.folder / "curve.json").read_text())
+    assert (curve["bank"], curve["test"]) == (60, 20)
+    assert made.card.classes == ["even", "odd"]
+    known = {name.split("/")[-1] for name in made.items.names}
+    assert len(known) == 60
+    scored = [Path(row["file"]).name for row in labelled if Path(row["file"]).name not in known]
+    found = made.predict([workplace / "photos" / name for name in scored]).labels
+    right = np.mean([label == truth[name] for label, name in zip(found, scored, strict=True)])
+    assert json.loads((probe.folder / "summary.json").read_text())["score"] == pytest.approx(right)
+    failed = ssl_lab("probe", *model, *written(labelled[:4]), folder=workplace, code=1).err
+    assert "25% of the 4 labels is too little: give more labels, or a greater data.holdout" in failed
 
 
 def test_labels_that_do_not_fit_are_named(workplace):

@@ -36,7 +36,7 @@ def numbered(columns: Mapping[str, Column | None]) -> tuple[dict[str, Int[Tensor
     known = {split: names for split, names in named.items() if any(name is not None for name in names)}
     given = dict.fromkeys(str(name) for split in known for name in columns[split].names or ())  # type: ignore[union-attr]
     found = {name for names in known.values() for name in names if name is not None}
-    classes = [*given, *sorted(found - given.keys(), key=_order(found))]
+    classes = [*given, *ordered(found - given.keys())]
     number = {name: i for i, name in enumerate(classes)} | {None: NONE}
     labels = {split: torch.tensor([number[name] for name in names]) for split, names in known.items()}
     return {split: labels.get(split) for split in columns}, classes if known else None
@@ -72,9 +72,9 @@ def _plain(value: Any, where: str) -> int | str | None:
     )
 
 
-def _order(found: set[str]) -> Any:
+def ordered(found: set[str]) -> list[str]:
     """Numbers as numbers, where all are."""
-    return int if all(name.removeprefix("-").isdecimal() for name in found) else str
+    return sorted(found, key=int if all(name.removeprefix("-").isdecimal() for name in found) else str)
 
 
 def named(number: int | None, classes: Sequence[str] | None) -> str:

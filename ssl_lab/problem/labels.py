@@ -10,8 +10,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ssl_lab.backbone.base import Backbone
-from ssl_lab.data.base import Batch
+from ssl_lab.data.base import Batch, Data
 from ssl_lab.embedding.embedded import embedded
+from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.predictions import class_metrics, resampled
@@ -26,6 +27,12 @@ class Labels(Problem):
     metric = "accuracy"
     control_name = "raw input"
 
+    def __init__(self, data: Data):
+        super().__init__(data)
+        self._sets: dict[
+            Encoder, EmbeddingSet
+        ] = {}  # opened once: its shards are read through to see that they are whole
+
     def names(self) -> list[str]:
         if not self.data.labelled:
             raise UsageError("the data have no labels to learn and to score: choose data=… with labels")
@@ -37,7 +44,7 @@ class Labels(Problem):
 
     def examples(self, model: Encoder, role: str, cached: bool = True) -> Examples:
         if cached:
-            embeddings = embedded(model, self.data)
+            embeddings = self._sets[model] = self._sets.get(model) or embedded(model, self.data)
             vectors = embeddings.vectors(embeddings.splits[role])
         else:
             vectors = model.encode(self.data.loader(role))

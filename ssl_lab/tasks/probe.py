@@ -46,7 +46,7 @@ def probe(config: DictConfig, folder: Path) -> None:
     model, resolved = resolve(options)
     head = build(options["head"], Head)
     file = str(options["labels"]) if str(options["labels"]).endswith(SUFFIX) else None
-    labelled = None if file is None else given(Path(file).expanduser(), model.data)
+    labelled = None if file is None else given(Path(file).expanduser(), model.data, config.seed)
     problem = head.problem(model.data)
     bank = int((problem.strata() >= 0).sum())
     if labelled is None:
