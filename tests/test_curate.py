@@ -60,19 +60,31 @@ def test_each_item_is_predicted_by_what_did_not_know_it():
 def test_neighbours_are_others_of_the_centred_vectors():
     vectors = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)) + 3
     vectors[10:25] = vectors[9]  # more copies than neighbours
-    cosine, place = near(vectors)
-    assert (place != torch.arange(200)[:, None]).all()
+    found = near(vectors)
+    assert (found.place != torch.arange(200)[:, None]).all()
     finder = NearestNeighbors(n_neighbors=K, metric="cosine").fit(vectors - vectors.mean(0))
-    np.testing.assert_allclose(cosine, 1 - finder.kneighbors()[0], atol=1e-5)
+    np.testing.assert_allclose(found.cosine, 1 - finder.kneighbors()[0], atol=1e-5)
 
 
 def test_what_is_alike_is_joined():
     vectors, _ = blobs([20] * 4, spread=0.4)
     vectors[3], vectors[33], vectors[70] = vectors[5], vectors[5], vectors[50]
-    found = duplicates(*near(vectors), 0.99999)
+    found = duplicates(near(vectors), 0.01)
     groups = [sorted((found.group == g).nonzero()[:, 0].tolist()) for g in range(int(found.group.max()) + 1)]
     assert sorted(groups) == [[3, 5, 33], [50, 70]]
     assert int((found.group < 0).sum()) == 75
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0])
+def test_copies_are_found_however_close_together_all_items_are(spread):
+    draw = torch.Generator().manual_seed(0)
+    vectors = torch.ones(20) + spread * torch.randn(2000, 20, generator=draw)
+    copies = vectors[:15] + 0.1 * spread * torch.randn(15, 20, generator=draw)
+    of_one = vectors[20] + 0.05 * spread * torch.randn(12, 20, generator=draw)  # more than K
+    found = duplicates(near(torch.cat([vectors, copies, of_one])), 0.3).group
+    assert (found[:15] == found[2000:2015]).all()
+    assert (found[2015:] == found[20]).all()
+    assert int((found >= 0).sum()) == 15 + 15 + 1 + 12
 
 
 def test_planted_labels_and_items_are_found():
@@ -80,7 +92,7 @@ def test_planted_labels_and_items_are_found():
     labels, turned = truth.clone(), torch.arange(0, 450, 33)
     labels[turned] = (labels[turned] + 1) % 3
     vectors[100] = -torch.ones(5) / 5**0.5
-    found = doubts(vectors, labels, near(vectors)[1], 3, None, 0)
+    found = doubts(vectors, labels, near(vectors).place, 3, None, 0)
     wrong = set((found.margin < 0).nonzero()[:, 0].tolist()) - {100}
     assert wrong <= set(turned.tolist())
     assert len(wrong) > len(turned) / 3  # an item of a class has more than the mean of its class, or less
@@ -122,7 +134,7 @@ def workplace(tmp_path_factory):
 def test_a_set_is_curated_and_nothing_is_deleted(workplace):
     (embedded,) = (workplace / "runs" / "embed" / "set").iterdir()
     before = sorted(path.stat().st_mtime_ns for path in embedded.rglob("*"))
-    done = ssl_lab("curate", f"embeddings={embedded}", "duplicates=0.99999", folder=workplace)
+    done = ssl_lab("curate", f"embeddings={embedded}", "duplicates=0.01", folder=workplace)
     assert sorted(path.stat().st_mtime_ns for path in embedded.rglob("*")) == before
     rows = pq.read_table(done.folder / "curated.parquet").to_pandas()
     summary = json.loads((done.folder / "summary.json").read_text())

@@ -20,10 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 import ssl_lab
-from ssl_lab.curation.doubts import doubts, duplicates, near, unlike
+from ssl_lab.curation.doubts import distance, doubts, duplicates, near, unlike
 
 ITEMS, WRONG, COPIES, ELSE = 10_000, 0.03, 200, 50
-THRESHOLDS = (0.98, 0.99, 0.995, 0.999)
+RATIOS = (0.2, 0.25, 0.3, 0.35)
 
 
 def images(folder: str, rows: int) -> tuple[list[Image.Image], list[int]]:
@@ -58,21 +58,22 @@ def main() -> None:
     turned = torch.zeros(n, dtype=torch.bool)
     turned[draw.choice(ITEMS, round(WRONG * ITEMS), replace=False)] = True
     given[turned] = (given[turned] + torch.from_numpy(draw.integers(1, classes, int(turned.sum())))) % classes
-    cosine, place = near(vectors)
+    others = near(vectors)
     print("| planted | precision of what is marked | recall | precision of the first |\n|---|---|---|---|")
     pairs = torch.zeros(n, dtype=torch.bool)
     pairs[torch.from_numpy(copied)] = pairs[ITEMS : ITEMS + COPIES] = True
-    for threshold in THRESHOLDS:
-        found = duplicates(cosine, place, threshold)
-        print(row(f"{COPIES} copies, cosine ≥ {threshold}", found.group >= 0, pairs, found.similarity))
+    for ratio in RATIOS:
+        found = duplicates(others, ratio)
+        nearness = -distance(others.cosine[:, 0]) / distance(others.edge)
+        print(row(f"{COPIES} copies, duplicates={ratio}", found.group >= 0, pairs, nearness))
     stranger = torch.arange(n) >= ITEMS + COPIES
-    distance, far = unlike(vectors)
-    print(row(f"{ELSE} images of something else", far, stranger, distance))
+    away, far = unlike(vectors)
+    print(row(f"{ELSE} images of something else", far, stranger, away))
     real = ~stranger
     noise = torch.from_numpy(model.embed(list(draw.integers(0, 256, (ELSE, *own[0].size, 3), np.uint8))))
-    distance, far = unlike(torch.cat([vectors[real], noise]))
-    print(row(f"{ELSE} images of noise", far, stranger, distance))
-    found_labels = doubts(vectors[real], given[real], near(vectors[real])[1], classes, None, 0)
+    away, far = unlike(torch.cat([vectors[real], noise]))
+    print(row(f"{ELSE} images of noise", far, stranger, away))
+    found_labels = doubts(vectors[real], given[real], near(vectors[real]).place, classes, None, 0)
     what = f"{WRONG:.0%} of the labels turned"
     print(row(f"{what}: confident learning", found_labels.margin < 0, turned[real], -found_labels.margin))
     print(row(f"{what}: neighbours", found_labels.agree < 0.1, turned[real], -found_labels.agree))

@@ -7,16 +7,28 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
-from torch.nn import functional as F
 
 from ssl_lab.evaluation.folds import out_of_fold
-from ssl_lab.evaluation.knn import neighbours, similarities
+from ssl_lab.evaluation.knn import similarities
 from ssl_lab.evaluation.linear import linear_probe
 
 K = 10  # neighbours
 FENCE = 1.5  # interquartile ranges beyond the third quartile: outside (Tukey 1977, Exploratory Data Analysis, 2D)
 CROWD, MOST = 0.01, 1000
-"""the share of all items, and the number, that a group of strangers has to be smaller than to be seen"""
+"""the share of all items, and the number, that a group of copies or of strangers has to be smaller than to be seen"""
+SAME = 1e-3  # a distance that rounding makes of none
+
+
+@dataclass(frozen=True)
+class Near:
+    """Of vectors less their mean: the `cosine`s, falling, and the `place`s of the K others that are nearest.
+
+    `edge`: the cosine of the last of the `crowd`.
+    """
+
+    cosine: Float[Tensor, "n k"]
+    place: Int[Tensor, "n k"]
+    edge: Float[Tensor, " n"]
 
 
 @dataclass(frozen=True)
@@ -40,40 +52,56 @@ class Doubts:
     agree: Float[Tensor, " n"]
 
 
-def near(vectors: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
-    """The cosines, falling, and the places of the K others that are nearest, of vectors less their mean."""
-    centred = F.normalize(vectors - vectors.mean(0), dim=1)
-    cosine, place = neighbours(centred, centred, K + 1)
+def crowd(n: int) -> int:
+    """How many neighbours of an item are taken for its surroundings: a hundredth of all n items, K to MOST of them."""
+    return max(K, min(round(CROWD * n), MOST))
+
+
+def near(vectors: Float[Tensor, "n d"]) -> Near:
+    centred = vectors - vectors.mean(0)
+    parts, edges = [], []
+    for part in similarities(centred, centred):
+        top = part.topk(crowd(len(vectors)) + 1, dim=1)
+        parts.append((top.values[:, : K + 1], top.indices[:, : K + 1]))
+        edges.append(top.values[:, -1])
+    cosine, place = map(torch.cat, zip(*parts, strict=True))
     own = place == torch.arange(len(vectors))[:, None]
     own[~own.any(1), -1] = True  # of copies it may not be among them: the farthest is left out
     keep = (~own).nonzero()[:, 1].view(len(vectors), -1)
-    return cosine.gather(1, keep), place.gather(1, keep)
+    return Near(cosine.gather(1, keep), place.gather(1, keep), torch.cat(edges))
 
 
-def duplicates(cosine: Float[Tensor, "n k"], place: Int[Tensor, "n k"], threshold: float) -> Duplicates:
-    """Items are joined that have a cosine of `threshold` or more, and what is joined to these."""
-    n = len(cosine)
-    item, other = (cosine >= threshold).nonzero(as_tuple=True)
-    pairs = (item.numpy(), place[item, other].numpy())
+def duplicates(found: Near, ratio: float) -> Duplicates:
+    """Items are joined whose distance is at most `ratio` of that to the edge of the surroundings of one of them (as of
+    a match to the next best one: Lowe 2004, section 7.1), and what is joined to these.
+
+    So it does not matter how close together a run puts all items.
+    """
+    n = len(found.edge)
+    item, other = (distance(found.cosine) <= ratio * distance(found.edge)[:, None] + SAME).nonzero(as_tuple=True)
+    pairs = (item.numpy(), found.place[item, other].numpy())
     joined = coo_array(([1] * len(item), pairs), shape=(n, n))
     number = torch.from_numpy(connected_components(joined, directed=False)[1]).long()
     several = number.bincount() > 1
     renumbered = torch.where(several, several.cumsum(0) - 1, -1)
-    return Duplicates(renumbered[number], cosine[:, 0])
+    return Duplicates(renumbered[number], found.cosine[:, 0])
 
 
 def unlike(vectors: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-    """The distance to the k-th nearest (Sun et al. 2022, arXiv 2204.06507), and whether it is outside.
+    """The distance to the edge of the surroundings (Sun et al. 2022, arXiv 2204.06507), and whether it is outside.
 
-    k is a hundredth of the items: strangers come in groups, and are near to each other. Vectors are not centred: what a
-    net knows nothing of lies near their mean, from where all directions are alike.
+    Vectors are not centred: what a net knows nothing of lies near their mean, from where all directions are alike.
     """
-    k = max(K, min(round(CROWD * len(vectors)), MOST))
     parts = similarities(vectors, vectors)
-    cosine = torch.cat([part.topk(k + 1, dim=1).values[:, -1] for part in parts])  # the first is the item itself
-    distance = (2 - 2 * cosine).clamp(min=0).sqrt()
-    first, third = distance.quantile(torch.tensor([0.25, 0.75])).tolist()
-    return distance, distance > third + FENCE * (third - first)
+    k = crowd(len(vectors)) + 1  # the first is the item itself
+    found = distance(torch.cat([part.topk(k, dim=1).values[:, -1] for part in parts]))
+    first, third = found.quantile(torch.tensor([0.25, 0.75])).tolist()
+    return found, found > third + FENCE * (third - first)
+
+
+def distance(cosine: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Between vectors of length 1."""
+    return (2 - 2 * cosine).clamp(min=0).sqrt()
 
 
 def doubts(

@@ -101,12 +101,12 @@ class Findings:
         }
 
 
-def findings(embeddings: EmbeddingSet, threshold: float, seed: int) -> Findings:
+def findings(embeddings: EmbeddingSet, ratio: float, seed: int) -> Findings:
     """Raises UserError for a set that is too small."""
     vectors, ids = embeddings.vectors(), embeddings.column("id")
     if len(ids) <= K:
         raise UserError(f"{embeddings.folder} has {len(ids)} items: it takes more than {K} to compare them")
-    cosine, place = near(vectors)
+    others = near(vectors)
     distance, far = unlike(vectors)
     splits = np.concatenate([np.full(size, name, object) for name, size in embeddings.sizes.items()])
     labels = _labels(embeddings)
@@ -116,9 +116,9 @@ def findings(embeddings: EmbeddingSet, threshold: float, seed: int) -> Findings:
     if few:
         say("labels are not looked at: it takes some of two classes")
     else:
-        among = place if len(labelled) == len(ids) else near(vectors[labelled])[1]
-        found = _doubts(embeddings, vectors[labelled], labels[labelled], labelled, among, seed)
-    return Findings(ids, splits, duplicates(cosine, place, threshold), distance, far, labelled, found)
+        among = others if len(labelled) == len(ids) else near(vectors[labelled])
+        found = _doubts(embeddings, vectors[labelled], labels[labelled], labelled, among.place, seed)
+    return Findings(ids, splits, duplicates(others, ratio), distance, far, labelled, found)
 
 
 def _doubts(
