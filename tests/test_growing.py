@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,8 +105,8 @@ def test_what_cannot_be_indexed_so(arguments, message):
     assert message in ssl_lab("index", *arguments, code=None).err
 
 
-def test_a_process_that_is_killed_in_the_middle_of_an_addition(made, tmp_path):
-    """It is another process, which the system kills, with the file in its hands."""
+def test_a_process_that_is_killed_in_the_middle_of_an_addition(made, tmp_path, capfd):
+    """It is another process, which the system kills, with the file in its hands, and an index that is half-written."""
     code = f"""
 import os, signal
 from ssl_lab.embedding.embedding_set import EmbeddingSet
@@ -123,7 +124,10 @@ store.add(EmbeddingSet({str(made["more"])!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
+    for file in Path("x.db").glob("**/indexes/*"):
+        file.write_bytes(file.read_bytes()[:-40])
     store = open_store("photos", "x.db")
+    assert "a process was killed while it wrote the index, which is made again" in capfd.readouterr().err
     assert len(store) == 40
     assert store.client.query("photos__a", filter="", output_fields=["count(*)"])[0]["count(*)"] > 40
     more = EmbeddingSet(made["more"])

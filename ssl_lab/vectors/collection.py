@@ -11,12 +11,14 @@ from pathlib import Path
 from ssl_lab.credentials import address_of
 from ssl_lab.data.caching import alone, key_of
 from ssl_lab.errors import UsageError, UserError
+from ssl_lab.progress import say
 from ssl_lab.vectors import facts
 from ssl_lab.vectors.connection import connect, message
 from ssl_lab.vectors.facts import Facts
 from ssl_lab.vectors.table import Table
 
 PROPERTY = "ssl_lab"  # of each of Milvus's: its `Facts`
+SIDECARS = "collections/*/partitions/*/indexes/*"  # in what Lite calls a file
 SLOTS = ("__a", "__b")  # after the name: the two of which one bears it
 
 
@@ -34,7 +36,25 @@ class Collection:
         self.client = connect(self.uri if self.lite else uri)
         with self.clear():
             if self.client.has_collection(name):
-                self.client.load_collection(name)  # Lite has a file's collections at rest
+                self._load()
+
+    def _load(self) -> None:
+        """Lite has a file's collections at rest.
+
+        Of what it keeps, only an index can be half-written, where a process was killed: it is made again.
+        """
+        from pymilvus import MilvusException
+
+        try:
+            self.client.load_collection(self.name)
+        except MilvusException:
+            written = list(Path(self.uri).glob(SIDECARS)) if self.lite else []
+            if not written:
+                raise
+            for file in written:
+                file.unlink()
+            say(f"{self.place}: a process was killed while it wrote the index, which is made again")
+            self.client.load_collection(self.name)
 
     def table(self) -> Table | None:
         """Milvus's collection that bears the name."""
