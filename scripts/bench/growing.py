@@ -7,6 +7,7 @@ fifth, a half and four fifths of its rows, and is run again; the fourth run ends
 Printed are the seconds and the peak memory of the fourth, what the searches saw, and whether each row is there once.
 """
 
+import os
 import re
 import resource
 import signal
@@ -26,6 +27,7 @@ from ssl_lab.vectors.base import Store
 from ssl_lab.vectors.keys import keys
 from ssl_lab.vectors.opening import open_collection, open_store
 
+NAME = f"grown_{os.getpid()}"
 KILLED_AT = (0.2, 0.5, 0.8)  # of the rows
 FLAT = {"_target_": "ssl_lab.vectors.milvus.Milvus", "uri": None}
 SSL_LAB = [str(Path(sys.executable).with_name("ssl-lab")), "index"]
@@ -70,7 +72,7 @@ def main() -> None:
         write_set(few, rows // 10, width)
         write_set(all_of_them, rows, width)
         where = uri if "://" in uri else str(folder / uri)
-        creating = [*SSL_LAB, f"embeddings={few}", "name=grown", f"vectors.uri={where}"]
+        creating = [*SSL_LAB, f"embeddings={few}", f"name={NAME}", f"vectors.uri={where}"]
         made = subprocess.run(creating, capture_output=True, text=True, check=True, cwd=folder)
         collection = str(folder / made.stdout.strip().splitlines()[-1])
         store = open_store(collection) if "://" in uri else None

@@ -9,13 +9,14 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ssl_lab.evaluation.folds import out_of_fold
-from ssl_lab.evaluation.knn import similarities
+from ssl_lab.evaluation.knn import neighbours, similarities
 from ssl_lab.evaluation.linear import linear_probe
+from ssl_lab.randomness import generator
 
 K = 10  # neighbours
 FENCE = 1.5  # interquartile ranges beyond the third quartile: outside (Tukey 1977, Exploratory Data Analysis, 2D)
-CROWD, MOST = 0.01, 1000
-"""the share of all items, and the number, that a group of copies or of strangers has to be smaller than to be seen"""
+CROWD = 0.01  # the share of all items that a group of copies or of strangers has to be smaller than, to be seen
+MANY = 20_000  # items among which such a share is sought
 SAME = 1e-3  # a distance that rounding makes of none
 
 
@@ -23,7 +24,7 @@ SAME = 1e-3  # a distance that rounding makes of none
 class Near:
     """Of vectors less their mean: the `cosine`s, falling, and the `place`s of the K others that are nearest.
 
-    `edge`: the cosine of the last of the `crowd`.
+    `edge`: the cosine of the last of the surroundings (see `edge`).
     """
 
     cosine: Float[Tensor, "n k"]
@@ -52,23 +53,25 @@ class Doubts:
     agree: Float[Tensor, " n"]
 
 
-def crowd(n: int) -> int:
-    """How many neighbours of an item are taken for its surroundings: a hundredth of all n items, K to MOST of them."""
-    return max(K, min(round(CROWD * n), MOST))
-
-
 def near(vectors: Float[Tensor, "n d"]) -> Near:
     centred = vectors - vectors.mean(0)
-    parts, edges = [], []
-    for part in similarities(centred, centred):
-        top = part.topk(crowd(len(vectors)) + 1, dim=1)
-        parts.append((top.values[:, : K + 1], top.indices[:, : K + 1]))
-        edges.append(top.values[:, -1])
-    cosine, place = map(torch.cat, zip(*parts, strict=True))
+    cosine, place = neighbours(centred, centred, K + 1)
     own = place == torch.arange(len(vectors))[:, None]
     own[~own.any(1), -1] = True  # of copies it may not be among them: the farthest is left out
     keep = (~own).nonzero()[:, 1].view(len(vectors), -1)
-    return Near(cosine.gather(1, keep), place.gather(1, keep), torch.cat(edges))
+    return Near(cosine.gather(1, keep), place.gather(1, keep), edge(centred))
+
+
+def edge(vectors: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """The cosine of each to the last of its surroundings: of a hundredth of all items, or K where that is less.
+
+    Of more than `MANY` items, so many, drawn at random, stand for all.
+    """
+    few = len(vectors) <= MANY
+    some = vectors if few else vectors[torch.randperm(len(vectors), generator=generator(0))[:MANY]]
+    k = max(K, round(CROWD * len(some)))
+    parts = similarities(some, vectors)  # of the nearest k + 1, the first is the item itself, or a copy of it
+    return torch.cat([part.topk(k + few, dim=1).values[:, -1] for part in parts])
 
 
 def duplicates(found: Near, ratio: float) -> Duplicates:
@@ -92,9 +95,7 @@ def unlike(vectors: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Bool[Ten
 
     Vectors are not centred: what a net knows nothing of lies near their mean, from where all directions are alike.
     """
-    parts = similarities(vectors, vectors)
-    k = crowd(len(vectors)) + 1  # the first is the item itself
-    found = distance(torch.cat([part.topk(k, dim=1).values[:, -1] for part in parts]))
+    found = distance(edge(vectors))
     first, third = found.quantile(torch.tensor([0.25, 0.75])).tolist()
     return found, found > third + FENCE * (third - first)
 
