@@ -108,6 +108,7 @@ PARTS: dict[str, dict[str, Part]] = {
         "audio_waves": Part((*AUDIO, "backbone=hub_audio", "backbone.name=x")),
         "grey_crops": Part(),
         "mask_tokens": Part(("data=text_files", *TEXT.needs)),
+        "text_pairs": Part(("data=text_files", "data.pack=false", "objective=simclr", *TEXT.needs[1:])),
         "two_crops": Part(),
         "xray_crops": Part(),
     },

@@ -182,9 +182,9 @@ def test_a_file_of_ones_own_joins_by_the_folder_that_the_environment_names(monke
          "objective MLM needs tokens, words of the backbone, and ConvNet gives vector: choose backbone=hub_text or "
          "backbone=text_base or backbone=text_small or backbone=text_tiny, with data of tokens"),
         (["objective=simclr", *TEXT.needs[1:], "data=text_files"],
-         "objective SimCLR needs views, and views MaskTokens give hidden, masked: choose views=audio_byola "
-         "or views=audio_crops or views=audio_segments or views=audio_waves or views=grey_crops or views=two_crops or "
-         "views=xray_crops, with data of image or wave"),
+         "objective SimCLR needs views, and views MaskTokens give hidden, masked: choose views=text_pairs"),
+        (["objective=simclr", *TEXT.needs[1:], "data=text_files", "views=text_pairs"],
+         "views TextPairs shows one text a row, and the data pack several: set data.pack=false"),
         (["data=text_files", "data.path=PATH", "data.tokenizer.size=300", "backbone=convnet", "backbone.channels=1"],
          "backbone ConvNet reads image, and the views give tokens: choose backbone=hub_text or"),
         (["data=digits", "views=mask_tokens"], "views MaskTokens reads tokens, and the data give image: choose views="),

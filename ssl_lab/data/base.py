@@ -235,6 +235,11 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         return {}
 
     @property
+    def packed(self) -> bool:
+        """Whether several items share a row in training."""
+        return False
+
+    @property
     def description(self) -> str:
         raise NotImplementedError
 

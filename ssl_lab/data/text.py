@@ -258,6 +258,10 @@ class Text(Data[TextSplit, Texts]):
         return [*super().identity, self.length, digest([self.tokenizer.identity])]
 
     @property
+    def packed(self) -> bool:
+        return self.pack
+
+    @property
     def description(self) -> str:
         rows, texts = self.training(), self.rows["train"]
         kept = len(self.packable.get("validation", ()))
@@ -276,9 +280,9 @@ class Text(Data[TextSplit, Texts]):
         return {"padding": self.training().padding}
 
     def unseen(self, role: str) -> Batches | None:
-        return self.packed(role) if role in self.packable else None
+        return self.packed_batches(role) if role in self.packable else None
 
-    def packed(self, role: str) -> Batches:
+    def packed_batches(self, role: str) -> Batches:
         """The packed rows of "train", "bank", "test" or "validation" in their order, for evaluation."""
         rows = self.packed_rows(role)
         return Batches(rows, InOrder(range(len(rows)), ROWS))
@@ -330,7 +334,8 @@ class Text(Data[TextSplit, Texts]):
         ordinary = (~self.tokenizer.special).nonzero()[:, 0]
         rows = ordinary[torch.arange(items * (self.length - self.tokenizer.frame)) % len(ordinary)].view(items, -1)
         tokens = self.tokenizer.padded([self.tokenizer.framed(row.tolist()) for row in rows])
-        return {"tokens": tokens, "document": torch.zeros_like(tokens), "index": torch.arange(items)}
+        document = {"document": torch.zeros_like(tokens)} if self.pack else {}
+        return {"tokens": tokens, "index": torch.arange(items), **document}
 
     def show(self, batch: Batch) -> list[TextPreview]:
         """As the tokenizer spells them."""

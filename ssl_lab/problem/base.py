@@ -48,6 +48,9 @@ class Problem(ABC):
 
     control_name: ClassVar[str]
 
+    needs_of_backbone: ClassVar[frozenset[str]] = frozenset({"vector"})
+    """what the backbone must give"""
+
     of_words: ClassVar[bool] = False
     """whether each word of an item has a target, or the item itself"""
 

@@ -31,6 +31,7 @@ class Tags(Problem):
 
     metric = "span_f1"
     control_name = "word identity"
+    needs_of_backbone = frozenset({"tokens", "words"})
     of_words = True
 
     def names(self) -> list[str]:

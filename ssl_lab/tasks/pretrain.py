@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from ssl_lab.callbacks.health import log_health, warn_of_collapse
-from ssl_lab.config import build, offered, plain
+from ssl_lab.config import build, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.data.caching import check_writable
 from ssl_lab.domains import Count, Limit, Several, valid
@@ -31,7 +31,8 @@ from ssl_lab.runfolder.metrics import cut_back
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.runfolder.reading import Schema
 from ssl_lab.trainer import make_trainer
-from ssl_lab.training.compose import RunConfig, compose
+from ssl_lab.training.compose import RunConfig, classes, compose
+from ssl_lab.training.fitting import check_parts
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.training.progress import SayCost, SayJump, Speed, progress_bar
 from ssl_lab.training.steps import total_steps
@@ -70,7 +71,9 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     done = read_checkpoint(resumed)["global_step"] if resumed else 0
     if 0 < config.trainer.max_steps < done:
         raise UsageError(f"trainer.max_steps={config.trainer.max_steps}: the run has done {done:,} steps already")
-    kind = offered(config.data._target_, Data)
+    chosen = classes(plain(config), "data", "views", "backbone", "objective")
+    check_parts(chosen)
+    kind = chosen["data"]
     data = build(kind.restored(plain(config.data), folder), Data, Source)
     data.setup()
     earlier = load_model(run_of(config.init), checkpoint_of(config.init)) if config.init and not resumed else None

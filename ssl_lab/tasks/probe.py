@@ -31,6 +31,7 @@ from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder, without_passwords
 from ssl_lab.runfolder.metrics import JsonlLogger
 from ssl_lab.runfolder.provenance import provenance
+from ssl_lab.training.fitting import check_parts
 
 
 def probe(config: DictConfig, folder: Path) -> None:
@@ -45,6 +46,7 @@ def probe(config: DictConfig, folder: Path) -> None:
         raise UsageError("calibrate=true is for a frozen backbone, whose head can be fitted to a part of the labels")
     model, resolved = resolve(options)
     head = build(options["head"], Head)
+    check_parts({"backbone": type(model.backbone), "head": type(head)})
     file = str(options["labels"]) if str(options["labels"]).endswith(SUFFIX) else None
     labelled = None if file is None else given(Path(file).expanduser(), model.data, config.seed)
     problem = head.problem(model.data)

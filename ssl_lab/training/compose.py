@@ -1,13 +1,14 @@
 """From a config to what is trained: the objective around its backbone, the views, the optimizer and the schedule."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ssl_lab.backbone.base import Backbone
-from ssl_lab.config import Config, bound, build, offered, options
+from ssl_lab.config import Config, bound, build, offered
 from ssl_lab.data.base import Data
 from ssl_lab.domains import NotNegative, Positive, Seed
 from ssl_lab.errors import UsageError
@@ -15,10 +16,9 @@ from ssl_lab.objective.base import Objective
 from ssl_lab.runfolder.checkpoint import check_fit
 from ssl_lab.runfolder.reading import Schema
 from ssl_lab.schedule.base import Schedule
+from ssl_lab.training.fitting import GROUPS, check_parts, listed
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.views.base import Views
-
-Reader = type[Backbone] | type[Views]
 
 
 class PartConfig(Schema):
@@ -54,8 +54,10 @@ def compose(config: Config, data: Data, start: Mapping[str, Tensor] | None = Non
     if config["lr_for_batch"]:
         batch_size = config["data"]["batch_size"] * config["trainer"]["accumulate_grad_batches"]
         scale = batch_size / config["lr_for_batch"]
+    chosen = classes(config, "views", "backbone", "objective")
+    check_parts({"data": type(data), **chosen})
     backbone, views = input_parts(config, data)
-    _check(offered(config["objective"]["_target_"], Objective), backbone, views)
+    _check_made(chosen["objective"], views)
     if start:
         check_fit(backbone.state_dict(), start, backbone.state_dict(), f"init={config['init']}")
         backbone.load_state_dict(start)
@@ -79,44 +81,22 @@ def compose(config: Config, data: Data, start: Mapping[str, Tensor] | None = Non
 
 def input_parts(config: Config, data: Data) -> tuple[Backbone, Views]:
     """What items pass first. Raises UsageError where a part does not read what the one before gives."""
-    views = offered(config["views"]["_target_"], Views)
-    _check_reads("views", views, Views, data.key, "data")
-    _check_reads("backbone", offered(config["backbone"]["_target_"], Backbone), Backbone, views.shows, "views")
+    views, backbone = classes(config, "views", "backbone").values()
+    check_parts({"data": type(data), "views": views, "backbone": backbone})
+    if data.packed and not views.reads_packed:
+        raise UsageError(f"views {views.__name__} shows one text a row, and the data pack several: set data.pack=false")
     return build(config["backbone"], Backbone, **data.context), build(config["views"], Views, **data.context)
 
 
-def _check_reads(group: str, part: Reader, base: Reader, given: str, by: str) -> None:
-    if part.reads != given:
-        fit = [name for name, one in options(group, base).items() if one.reads == given]
-        raise UsageError(
-            f"{group} {part.__name__} reads {part.reads}, and the {by} give {given}: {_choice(group, fit)}"
-        )
+def classes(config: Config, *groups: str) -> dict[str, Any]:
+    """The class that a config names for each of these groups."""
+    return {group: offered(config[group]["_target_"], GROUPS[group]) for group in groups}
 
 
-def _check(objective: type[Objective], backbone: Backbone, views: Views) -> None:
-    if lacking := objective.needs_of_backbone - backbone.gives:
-        fit = {
-            name: one for name, one in options("backbone", Backbone).items() if objective.needs_of_backbone <= one.gives
-        }
-        reads = " or ".join(sorted({one.reads for one in fit.values()}))
-        raise UsageError(
-            f"objective {objective.__name__} needs {_listed(lacking)} of the backbone, and {type(backbone).__name__} "
-            f"gives {_listed(backbone.gives)}: {_choice('backbone', fit)}, with data of {reads}"
-        )
+def _check_made(objective: type[Objective], views: Views) -> None:
+    """As they were made, views may give less than they can."""
     if lacking := objective.needs - views.gives:
-        makes = {name: one for name, one in options("views", Views).items() if objective.needs <= one.makes}
-        of_these = {name: one for name, one in makes.items() if one.reads == views.reads}
-        other = "" if of_these else f", with data of {' or '.join(sorted({one.reads for one in makes.values()}))}"
         raise UsageError(
-            f"objective {objective.__name__} needs {_listed(lacking)}, and views {type(views).__name__} give "
-            f"{_listed(views.gives)}: {_choice('views', of_these or makes)}{other}"
+            f"objective {objective.__name__} needs {listed(lacking)}, and views {type(views).__name__} give "
+            f"{listed(views.gives)} by these options"
         )
-
-
-def _listed(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _choice(group: str, names: Iterable[str]) -> str:
-    fit = " or ".join(f"{group}={name}" for name in names)
-    return f"choose {fit}" if fit else f"no {group} would do: choose another objective=…"

@@ -27,6 +27,9 @@ class Views(nn.Module):
     makes: ClassVar[frozenset[str]]
     """the keys that it can add to a batch"""
 
+    reads_packed: ClassVar[bool] = True
+    """whether several texts may share a row"""
+
     @property
     def gives(self) -> frozenset[str]:
         """Those that it adds, as it was made."""
