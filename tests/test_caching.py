@@ -77,7 +77,7 @@ def test_what_is_damaged_is_made_again_and_that_is_said(damage, capfd):
     assert "damaged: made again" in capfd.readouterr().err
 
 
-PROTOCOL = Protocol([5], [0.07], [1], draws=2, starts=2, queries=20, sample=10, items=10, views=2)
+PROTOCOL = Protocol([5], [0.07], [1], draws=2, starts=2, queries=20, sample=10, items=10, robustness=False, views=2)
 VIEWS = Views()
 
 

@@ -16,6 +16,7 @@ from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.sheet import Protocol, Vectors, sheet
 from ssl_lab.randomness import Draw
 from ssl_lab.views import perturb
+from ssl_lab.views.images import ImageViews
 
 SMALL = ["protocol.items=60", "protocol.views=3", "protocol.few_labels=[1,5]", "logger=none"]
 PRETRAIN = ["data=digits", "trainer=cpu", "trainer.precision=32", "trainer.max_epochs=2", "backbone.widths=[8,16]"]
@@ -50,7 +51,7 @@ def test_every_score_has_protocol_interval_and_both_controls(evaluated):
     assert all(line["low"] <= line["high"] for line in lines)
     metrics = {line["metric"] for line in lines}
     assert {"knn", "linear", "class_mean", "few_label_5", "nmi", "recall_at_10", "map", "rankme", "lidar"} <= metrics
-    assert {f"invariance_{name}" for name in perturb.IMAGES} | {"shape_over_texture", "alpha_req"} <= metrics
+    assert {f"invariance_{name}" for name in perturb.IMAGES if name != "grey"} | {"alpha_req"} <= metrics
     for line in lines:
         assert f"{line['metric']}/{line['protocol']}" in evaluated[1]
 
@@ -107,6 +108,9 @@ def images(b=4, c=3, side=32):
 @pytest.mark.parametrize("name", perturb.IMAGES)
 @pytest.mark.parametrize(("channels", "side"), [(3, 32), (1, 28), (1, 8)])
 def test_changes_keep_the_shape_and_grow_with_their_strength(name, channels, side):
+    if name not in ImageViews([0.5] * channels, [0.5] * channels).perturbations:
+        assert (name, channels) == ("grey", 1)
+        return
     change, batch = perturb.IMAGES[name], {"image": images(40, channels, side), "index": torch.arange(40)}
     made = [change.apply(batch, strength, Draw(0, 0)) for strength in change.strengths]
     assert all(one["image"].shape == batch["image"].shape and one["image"].dtype == torch.uint8 for one in made)
@@ -152,9 +156,7 @@ def test_an_embedding_of_colour_sees_shuffles_as_the_same_and_one_of_shape_does_
     of_colour, of_shape = (of_changes(encode, kept, batches, 1, 0, {}) for encode in (colour, shape))
     assert of_colour["invariance_shuffle/auc_2"].value > 0.99
     assert of_colour["invariance_flip/auc_mean_1"].value > 0.99
-    assert of_colour["shape_over_texture/colour0.8_shuffle4"].value < 0.1
     assert of_shape["invariance_shuffle/auc_2"].value < 0.8
-    assert of_shape["shape_over_texture/colour0.8_shuffle4"].value > 0.9
     assert "lidar" not in str(list(of_shape))
 
 
@@ -199,7 +201,7 @@ def test_a_score_that_cannot_be_taken_is_left_out_with_its_reason(counts, left_o
 def test_labels_of_one_class_are_not_scored():
     vectors = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
     zeros = torch.zeros(20, dtype=torch.int64)
-    protocol = Protocol([5], [0.07], [1], draws=2, starts=2, queries=20, sample=4, items=10, views=2)
+    protocol = Protocol([5], [0.07], [1], draws=2, starts=2, queries=20, sample=4, items=10, robustness=False, views=2)
     made = sheet(Vectors(vectors[:20], zeros, vectors[20:], zeros), protocol, 0)
     assert made.left_out == {"scores of labels": "all items whose labels are known are of one class"}
     assert not [name for name in made.scores if name.startswith(("knn", "linear", "nmi"))]

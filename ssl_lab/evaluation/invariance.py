@@ -1,8 +1,8 @@
 """What an embedding overlooks: is a changed view of an item still nearer to it than other items are?
 
 For each item, the AUC of the cosine with its own view against the cosines with all other items: 1 where the change does
-not matter, 1/2 where the view is any item. What must be kept (patches shuffled: the shape is gone, the texture is left)
-shall move away, what is superficial (colours) shall not: after Geirhos et al. 2019, arXiv 1811.12231.
+not matter, 1/2 where the view is any item. It says what is overlooked, and not what is known: raw pixels find a
+recoloured image as well as any net (see `robustness.py` for what classes make of it).
 """
 
 import functools
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ssl_lab.data.base import Batch
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples, share, take
+from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples, take
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 
@@ -35,9 +35,12 @@ def aucs(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Float[Tensor, 
     return ((own > others).float() + 0.5 * (own == others).float()).mean(1)
 
 
-def prefers(x: Float[Tensor, "n d"], kept: Float[Tensor, "n d"], broken: Float[Tensor, "n d"]) -> Score:
-    """The share of items that lie nearer to one view than to another: to a recoloured than to a shuffled one."""
-    return share(F.cosine_similarity(x, kept) > F.cosine_similarity(x, broken))
+def changed(
+    encode: Encoder, change: Perturbation, strength: float, batches: list[Batch], seed: int, number: int = 0
+) -> Float[Tensor, "n d"]:
+    """The vectors of changed items; `number`: which draw of the change."""
+    draws = (Draw(seed, len(batches) * number + i) for i in range(len(batches)))
+    return encode([change.apply(batch, strength, draw) for batch, draw in zip(batches, draws, strict=True)])
 
 
 def of_changes(
@@ -57,26 +60,18 @@ def of_changes(
         left_out["scores of changed items"] = "there is no other item to compare with"
         return {}
 
-    def changed(name: str, strength: float, number: int = 0) -> Tensor:
-        draws = (Draw(seed, len(batches) * number + i) for i in range(len(batches)))
-        return encode([perturbations[name].apply(b, strength, d) for b, d in zip(batches, draws, strict=True)])
-
-    made = {(name, s): changed(name, s) for name, change in perturbations.items() for s in change.strengths}
     scores = {}
     for name, change in perturbations.items():
-        curve = torch.stack([aucs(x, made[name, s]) for s in change.strengths])  # (strengths, n)
+        made = (changed(encode, change, s, batches, seed) for s in change.strengths)
+        curve = torch.stack([aucs(x, views_of) for views_of in made])  # (strengths, n)
         strengths = [f"{s:g}" for s in change.strengths]
         scores[f"invariance_{name}/auc_mean_{'_'.join(strengths)}"] = mean(curve.mean(0), SHARE)
         if len(strengths) > 1:
             scores |= {f"invariance_{name}/auc_{s}": mean(row, SHARE) for s, row in zip(strengths, curve, strict=True)}
-    strongest = {change.shape: (name, change.strengths[-1]) for name, change in perturbations.items()}
-    if "kept" in strongest and "broken" in strongest:
-        kept, broken = strongest["kept"], strongest["broken"]
-        which = "_".join(f"{name}{strength:g}" for name, strength in (kept, broken))
-        scores[f"shape_over_texture/{which}"] = prefers(x, made[kept], made[broken])
-    for name in (name for name, change in perturbations.items() if change.drawn):
-        strength = perturbations[name].strengths[-1]
-        drawn = torch.stack([changed(name, strength, number) for number in range(views)], 1)
+    for change in (change for change in perturbations.values() if change.drawn):
+        strength = change.strengths[-1]
+        numbers = range(views)
+        drawn = torch.stack([changed(encode, change, strength, batches, seed, number) for number in numbers], 1)
         scores |= take(functools.partial(of_views, drawn), "alignment and LiDAR", left_out)
     return scores
 

@@ -12,7 +12,7 @@ Line = dict[str, Any]
 
 HIGHER = (
     "knn", "linear", "class_mean", "few_label", "nmi", "ari", "cluster_accuracy", "recall", "map", "rankme", "lidar",
-    "shape_over_texture", "masked_accuracy", "sense_", "wordnet_", "river_bank", "simlex", "wordsim", "accuracy",
+    "masked_accuracy", "sense_", "wordnet_", "river_bank", "simlex", "wordsim", "accuracy",
     "balanced_accuracy", "macro_f1", "auroc", "span_f1",
 )  # fmt: skip
 LOWER = ("perplexity", "uniformity", "alignment", "calibration_error")

@@ -5,8 +5,9 @@ Which scores are taken, and how closely, stands in a `Protocol`. The first proto
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,7 +16,7 @@ from ssl_lab.domains import Count, Counts, Several, Temperatures
 from ssl_lab.evaluation import geometry
 from ssl_lab.evaluation.class_mean import centred, class_mean, few_label_curve
 from ssl_lab.evaluation.cluster import clustering
-from ssl_lab.evaluation.knn import knn_sweep
+from ssl_lab.evaluation.knn import knn, knn_sweep
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.retrieval import retrieval
 from ssl_lab.evaluation.scores import Groups, Range, Score, accuracy, over_samples, take
@@ -35,6 +36,7 @@ class Protocol:
     queries: Count | None
     sample: Count
     items: Count
+    robustness: bool
     views: Several
 
 
@@ -70,7 +72,8 @@ class Vectors:
 
 @dataclass
 class Sheet:
-    """Scores by name; the linear probe's answers, and the seconds it took to fit, where there are labels.
+    """Scores by name; where there are labels, the linear probe's answers, the seconds it took to fit, and classifiers
+    of further vectors, by name.
 
     `left_out` says why others could not be taken.
     """
@@ -79,6 +82,7 @@ class Sheet:
     left_out: dict[str, str] = field(default_factory=dict)
     predicted: Int[Tensor, " m"] | None = None
     seconds: float = 0.0
+    classifiers: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
 
 def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
@@ -116,7 +120,8 @@ def classification(
     predicted = probe(test)
     seconds = time.perf_counter() - start
     scores[LINEAR] = accuracy(predicted, test_labels, probe.note, test_groups)
-    return Sheet(scores, predicted=predicted, seconds=seconds)
+    nearest = partial(knn, bank, bank_labels, k=k[0], temperature=temperature[0])
+    return Sheet(scores, predicted=predicted, seconds=seconds, classifiers={"linear": probe, "knn": nearest})
 
 
 def of_labels(

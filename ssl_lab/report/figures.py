@@ -23,6 +23,7 @@ NAME = 24  # letters of a class beside an axis or in a legend
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 DASHES = ("solid", "dash", "dashdot", "longdash")
 SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
+BELOW = (-0.2, 1.1)
 WHOLE = (0, 1.03)  # of what lies between 0 and 1: cut to its values, a small change looks like a collapse
 GREY = "#888888"
 
@@ -42,6 +43,16 @@ def invariance(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
     metrics = dict.fromkeys(line["metric"] for run in runs for line in run.lines if "invariance_" in line["metric"])
     names = {metric.removeprefix("invariance_"): metric for metric in metrics}
     return _with_controls(runs, names, "strength", "AUC")
+
+
+def robustness(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
+    """One for each classifier and change that has several strengths; below 0 it is worse than chance."""
+    metrics = dict.fromkeys(line["metric"] for run in runs for line in run.lines if line["metric"].startswith("kept_"))
+    names = {metric.removeprefix("kept_").replace("_", ", "): metric for metric in metrics}
+    return {
+        name: figure.update_yaxes(range=BELOW)
+        for name, figure in _with_controls(runs, names, "strength", "share kept").items()
+    }
 
 
 def confusion(run: Gathered) -> go.Figure:
@@ -140,7 +151,8 @@ def _with_controls(
 def _numbered(lines: list[Line], prefix: str) -> dict[float, Line]:
     by_end = {}
     for line in lines:
-        end = line["protocol"].removeprefix("auc_") if line["metric"] == prefix else line["metric"].removeprefix(prefix)
+        how = line["protocol"].removeprefix("auc_").removeprefix("above_chance_")
+        end = how if line["metric"] == prefix else line["metric"].removeprefix(prefix)
         if line["metric"].startswith(prefix) and _is_number(end):
             by_end[float(end)] = line
     return by_end

@@ -33,7 +33,8 @@ def report(config: DictConfig, folder: Path) -> None:
     runs = distinct([gather(one, config.sample) for one in folders if not probed.is_probe(one)])
     shown = [*runs, *probes]
     open_folder(folder, plain(config), {"runs": [str(run.folder.resolve()) for run in shown]})
-    curves, few, changes = figures.training(runs), figures.few_labels(runs), figures.invariance(runs)
+    curves, few = figures.training(runs), figures.few_labels(runs)
+    changes, kept = figures.invariance(runs), figures.robustness(runs)
     maps = [
         {
             name: figures.points(run, name, where)
@@ -53,6 +54,7 @@ def report(config: DictConfig, folder: Path) -> None:
         "Map": page.per_run(runs, lambda run, i: page.mapped(run, maps[i], i)),
         "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, config.queries, config.seed)),
         "What it overlooks": page.figures(changes),
+        "What classifiers keep on changed items": page.figures(kept),
         "Confusions of the linear probe": page.per_run(runs, lambda run, i: page.figures(confusions[i], wide=True)),
         "Hidden words": page.per_run(runs, lambda run, i: page.filled(run)),
         "“bank” in twenty sentences": page.per_run(runs, lambda run, i: page.figures(banks[i], wide=True)),
@@ -63,7 +65,7 @@ def report(config: DictConfig, folder: Path) -> None:
     write_text(folder / "report.html", page.page(shown, sections))
     items = len(runs[0].sample.looks) if runs else 0
     write_json(folder / "summary.json", {"runs": len(runs), "probes": len(probes), "items": items})
-    made = {**curves, **few, **changes}
+    made = {**curves, **few, **changes, **kept}
     made |= {f"probe_{i}_{name}": one for i, parts in enumerate(probe_curves) for name, one in parts.items()}
     for i, parts in enumerate(zip(maps, confusions, banks, strict=True)):
         made |= {f"{name}_{i}": figure for part in parts for name, figure in part.items()}

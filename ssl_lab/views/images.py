@@ -28,9 +28,8 @@ class ImageViews(Views):
 
     @property
     def perturbations(self) -> Mapping[str, perturb.Perturbation]:
-        if len(self.mean) in (1, 3):
-            return perturb.IMAGES
-        return {name: change for name, change in perturb.IMAGES.items() if name != "colour"}
+        without = {3: (), 1: ("grey",)}.get(len(self.mean), ("grey", "colour"))
+        return {name: change for name, change in perturb.IMAGES.items() if name not in without}
 
     def plain(self, batch: Batch) -> Batch:
         """`input` (b, c, h, w): the images as they are, normalised as the views are."""

@@ -5,11 +5,11 @@ A change goes from a raw batch to a raw batch, so that everything that takes ite
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from ssl_lab.data.base import Batch
 from ssl_lab.data.pixels import stored, unit
@@ -21,14 +21,12 @@ from ssl_lab.views import colour, geometry
 class Perturbation:
     """`apply(batch, strength, draw)` gives the changed batch; `unit` says what the strengths, weakest first, count.
 
-    `shape` says of some whether they leave the item's shape as it is, and change its looks alone, or break it. `drawn`
-    is a view as an objective learns from: several are drawn of each item, to see how far apart they lie.
+    `drawn` is a view as an objective learns from: several are drawn of each item, to see how far apart they lie.
     """
 
     apply: Callable[[Batch, float, Draw], Batch]
     strengths: tuple[float, ...]
     unit: str
-    shape: Literal["kept", "broken"] | None = None
     drawn: bool = False
 
 
@@ -74,6 +72,28 @@ def recolour(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> F
     return colour.apply(matrix, images)
 
 
+def grey(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """The mean of the channels in each."""
+    return images.mean(1, keepdim=True).expand_as(images)
+
+
+def invert(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """As a negative."""
+    return 1 - images
+
+
+def shift(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
+    """By `strength` of the side along each axis, to one of four corners; what comes in repeats the edge."""
+    height, width = images.shape[2:]
+    by, to = (round(strength * side) for side in (height, width))
+    padded = F.pad(images, (to, to, by, by), mode="replicate")
+    down, right = (draw.uniform(len(images), 2) < 0.5).long().unbind(1)
+    rows = 2 * by * down[:, None] + torch.arange(height, device=images.device)  # (b, h)
+    columns = 2 * to * right[:, None] + torch.arange(width, device=images.device)  # (b, w)
+    moved = padded.gather(2, rows[:, None, :, None].expand(-1, images.shape[1], -1, padded.shape[3]))
+    return moved.gather(3, columns[:, None, None, :].expand(-1, images.shape[1], height, -1))
+
+
 def blur(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
     """Gaussian, with a sigma of `strength` of the image's side."""
     height, width = images.shape[2:]
@@ -114,7 +134,10 @@ IMAGES: Mapping[str, Perturbation] = {
     "crop": Perturbation(on_images(crop), (0.2, 0.4, 0.6, 0.8), "share of the area cut away"),
     "rotation": Perturbation(on_images(rotate), (10, 20, 45, 90), "degrees"),
     "flip": Perturbation(on_images(flip), (1,), "left for right"),
-    "colour": Perturbation(on_images(recolour), (0.2, 0.4, 0.6, 0.8), "strength of the jitter", "kept"),
+    "colour": Perturbation(on_images(recolour), (0.2, 0.4, 0.6, 0.8), "strength of the jitter"),
+    "grey": Perturbation(on_images(grey), (1,), "without colours"),
+    "inverted": Perturbation(on_images(invert), (1,), "light for dark"),
+    "shift": Perturbation(on_images(shift), (0.0625, 0.125), "share of the side"),
     "blur": Perturbation(on_images(blur), (0.02, 0.04, 0.08), "sigma as a share of the side"),
-    "shuffle": Perturbation(on_images(shuffle_patches), (2, 4), "patches a side", "broken"),
+    "shuffle": Perturbation(on_images(shuffle_patches), (2, 4), "patches a side"),
 }

@@ -18,11 +18,12 @@ PIECE = 0.05  # seconds of a recording that change places
 def sounds(rate: int) -> Mapping[str, Perturbation]:
     """Those of waves of `rate` samples a second."""
     return {
-        "gain": Perturbation(gain, (6, 12, 20), "decibels up or down", "kept"),
+        "gain": Perturbation(gain, (6, 12, 20), "decibels up or down"),
         "noise": Perturbation(noise, (20, 10, 0), "decibels of the sound above white noise"),
+        "tilt": Perturbation(tilt, (10, 20, 40), "decibels from the lowest to the highest frequency"),
         "shift": Perturbation(shift, (0.1, 0.2, 0.4), "share of the clip cut away"),
         "shuffle": Perturbation(
-            lambda batch, strength, draw: shuffle(batch, strength, draw, rate), (2, 8), "pieces a clip", "broken"
+            lambda batch, strength, draw: shuffle(batch, strength, draw, rate), (2, 8), "pieces a clip"
         ),
     }
 
@@ -32,6 +33,16 @@ def gain(batch: Batch, strength: float, draw: Draw) -> Batch:
     waves = batch["wave"]
     sign = torch.where(draw.uniform(len(waves)) < 0.5, -1.0, 1.0).to(waves)
     return {**batch, "wave": waves * 10 ** (strength * sign / 20)[:, None]}
+
+
+def tilt(batch: Batch, strength: float, draw: Draw) -> Batch:
+    """Equalised: so many decibels more, or less, at the highest frequency than at the lowest."""
+    waves, length = batch["wave"], batch["length"]
+    sign = torch.where(draw.uniform(len(waves)) < 0.5, -1.0, 1.0).to(waves)
+    spectrum = torch.fft.rfft(waves)
+    place = torch.linspace(-0.5, 0.5, spectrum.shape[1], device=waves.device)
+    factor = 10 ** (strength * sign[:, None] * place / 20)
+    return {**batch, "wave": ended(torch.fft.irfft(spectrum * factor, n=waves.shape[1]), length)}
 
 
 def noise(batch: Batch, strength: float, draw: Draw) -> Batch:
