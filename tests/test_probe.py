@@ -352,4 +352,4 @@ def test_the_head_that_the_readme_shows(tmp_path, monkeypatch, probe):
 def test_heads_that_do_not_fit_the_data_are_named(monkeypatch, capfd):
     code, out, err = ssl_lab("probe", "data=digits", "backbone=convnet", "head=tagger", code=None)
     assert (code, out) == (2, "")
-    assert "these data have no tagged words: choose data=wnut17" in err
+    assert "head Tagger needs tokens, words of the backbone, and ConvNet gives vector: choose head=linear or" in err
