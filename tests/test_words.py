@@ -5,9 +5,9 @@ import pytest
 import torch
 from texts import encoder, text
 
-from ssl_lab.callbacks.word_vectors import cooccurrence, ppmi_svd
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
+from ssl_lab.evaluation.corpus_vectors import cooccurrence, ppmi_svd
 from ssl_lab.views.mask_tokens import MaskTokens
 
 

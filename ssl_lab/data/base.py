@@ -260,6 +260,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """The config with what was saved in `folder`, wherever that has been moved since."""
         return dict(config)
 
+    def texts(self, role: str) -> Iterator[str]:
+        """Those of a role's rows; none of what is no text."""
+        return iter(())
+
     def words(self, role: str) -> list[list[str]]:
         """The words of the texts of a role. Raises UserError where they did not come split into words."""
         raise UsageError(NO_WORDS)

@@ -292,6 +292,10 @@ class Text(Data[TextSplit, Texts]):
             self._packed[role] = PackedTexts(self.packable[role], self.length)
         return self._packed[role]
 
+    def texts(self, role: str) -> Iterator[str]:
+        stored = self.split_of(self.splits[role]).texts
+        return (stored[i] for i in self.rows[role].index.tolist())
+
     def words(self, role: str) -> list[list[str]]:
         return self._known(role, self.split_of(self.splits[role]).words)
 

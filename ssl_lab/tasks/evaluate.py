@@ -4,13 +4,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from jaxtyping import Float
+from numpy import ndarray
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
 from ssl_lab.domains import Seed, Several, valid
 from ssl_lab.embedding.embedding_set import EmbeddingSet
+from ssl_lab.embedding.words import split_words
 from ssl_lab.errors import UsageError
+from ssl_lab.evaluation import in_text
 from ssl_lab.evaluation.controls import key, remembered
+from ssl_lab.evaluation.corpus_vectors import cooccurrence, ppmi_svd
 from ssl_lab.evaluation.lines import Line, beside, flat, table
 from ssl_lab.evaluation.meaning import meaning
 from ssl_lab.evaluation.meaning import table as meaning_table
@@ -19,7 +24,9 @@ from ssl_lab.evaluation.river_bank import text as bank_table
 from ssl_lab.evaluation.score_sheet import Scored, details, publish, score_sheet
 from ssl_lab.evaluation.scores import say_left_out
 from ssl_lab.evaluation.sheet import Protocol, sheet
+from ssl_lab.evaluation.similarity import read_rated
 from ssl_lab.evaluation.subject import vectors_of
+from ssl_lab.evaluation.wordnet import read_synsets, read_tagged, synonyms
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
@@ -31,6 +38,7 @@ from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.runfolder.provenance import provenance
 
+WINDOW = 5  # of the co-occurrences of SVD vectors: that of conf/callbacks/word_vectors.yaml
 SAVINGS = (
     "the same linear probe took {seconds_vectors:.1f} s on cached vectors ({bytes_vectors:,.0f} bytes) and "
     "{seconds_raw:.1f} s on raw input ({bytes_raw:,.0f} bytes); through the backbone, each pass over raw input takes "
@@ -77,7 +85,7 @@ def _of_model(config: DictConfig, folder: Path, protocol: Protocol) -> Scored:
     data = model.data
     open_folder(folder, resolved, {**model.source, **provenance(data)})
     before = untrained(model, config.seed)
-    first = [*beside(model.held_out(), {}, config.seed), *_meaning(config, model, before)]
+    first = [*beside(model.held_out(), {}, config.seed), *_meaning(config, model, before), *_in_text(config, model)]
     scored = score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
     return replace(scored, summary={**model.which, **scored.summary})
 
@@ -109,3 +117,32 @@ def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
         for row in rows
         for line in beside({row.metric: row.score}, {}, config.seed)
     ]
+
+
+def _in_text(config: DictConfig, model: Model) -> list[Line]:
+    """Words that are asked about alone, by their contexts in the training text."""
+    similarity = {name: read_rated(Path(file)) for name, file in plain(config.meaning.similarity).items() if file}
+    if not config.meaning.in_text or "words" not in model.backbone.gives:
+        return []
+    if not similarity:
+        raise UsageError("meaning.in_text=true needs pairs to choose a layer by: meaning.similarity.simlex999=FILE")
+    wordnet = Path(config.meaning.wordnet) if config.meaning.wordnet else None
+    pairs = synonyms(read_synsets(wordnet), read_tagged(wordnet)) if wordnet and wordnet.is_dir() else []
+    texts = [split_words(text) for text in model.data.texts("train")]
+    asked = {word.lower() for rated in similarity.values() for word in (*rated.first, *rated.second)}
+    common = in_text.frequent(texts)
+    found = in_text.occurrences(texts, asked | {word for pair in pairs for word in pair} | {*common}, config.seed)
+    say(f"{len(found):,} words in {sum(map(len, found.values())):,} contexts of the training text …")
+    known = in_text.means(model.embed_in_layers, found, common)
+    start = in_text.alike(_of_corpus(model, list(found)), common)
+    scored = in_text.scores(known, start, similarity, pairs)
+    own, controls = ({name: pair[i] for name, pair in scored.items()} for i in (0, 1))
+    return beside(own, {"raw": controls}, config.seed)
+
+
+def _of_corpus(model: Model, words: list[str]) -> dict[str, Float[ndarray, " d"]]:
+    """The mean of the SVD vectors of each word's pieces, by the tokenizer and the training texts of the model."""
+    rows, tokenizer = model.data.rows["train"], model.data.context["tokenizer"]
+    near = cooccurrence([rows.tokens[i] for i in rows.index.tolist()], tokenizer.size, WINDOW)
+    vectors = ppmi_svd(near, model.width, 0).numpy()
+    return {word: vectors[ids].mean(0) for word, ids in zip(words, tokenizer.encode(words), strict=True) if ids}
