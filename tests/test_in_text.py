@@ -47,10 +47,10 @@ def known_means():
     truth = np.random.default_rng(1).standard_normal((60, 8))
     noise, scale = np.random.default_rng(2), np.array([1, 1, 1, 1, 1, 1, 1, 300.0])
 
-    def layers(sentences, positions):
-        own = np.stack([truth[int(words[i][1:])] for words, i in zip(sentences, positions, strict=True)])
+    def layers(sentences, positions, whole):
+        own = np.stack([truth[int(words[i][1:])] for words, (i,) in zip(sentences, positions, strict=True)])
         drawn = noise.standard_normal((3, len(own), 8))
-        return np.stack([9 * drawn[0], (own + 0.5 * drawn[1]) * scale + 50, own + 9 * drawn[2]], 1)
+        return np.stack([9 * drawn[0], (own + 0.5 * drawn[1]) * scale + 50, own + 9 * drawn[2]], 1)[:, None]
 
     return truth, means(layers, occurrences(TEXTS, WORDS, 0), WORDS)
 
@@ -99,7 +99,7 @@ def test_a_run_is_asked_beside_vectors_of_its_text(corpus, tmp_path):
     common = in_text.frequent(split_words(text) for text in ENGLISH[:12])[:40]
     pairs = [f"{a}\t{b}\t{i % 7}" for i, (a, b) in enumerate(pairwise(common))]
     (tmp_path / "pairs.tsv").write_text("\n".join(pairs))
-    asked = ["meaning.in_text=true", "meaning.wordnet=null", "logger=none", "protocol.items=4"]
+    asked = ["meaning.layers=true", "meaning.wordnet=null", "logger=none", "protocol.items=4"]
     options = [f"run={made}", *asked]
     done = ssl_lab("evaluate", *options, "meaning.similarity.simlex999=pairs.tsv", folder=tmp_path)
     line = next(
@@ -109,14 +109,18 @@ def test_a_run_is_asked_beside_vectors_of_its_text(corpus, tmp_path):
     assert line["n"] == 19  # the other half
     assert line["protocol"].startswith("spearman_layers")
     assert "chosen on every other pair of simlex999; the control, SVD vectors of the text, layers0_of" in line["note"]
-    refused = ssl_lab("evaluate", *options, folder=tmp_path, code=2).err
-    assert "meaning.in_text=true needs pairs to choose a layer by" in refused
     model = load(made)
     sentences, places = [["The", "import", "statement"], ["a", "module"]], [1, 1]
-    found = model.embed_in_layers(sentences, places)
-    assert found.shape == (2, 3, 128)
-    np.testing.assert_allclose(found[:, 2], model.embed_words(sentences, places), atol=1e-6)
-    np.testing.assert_allclose(found[:, 0], model.embed_words(sentences, places, contextual=False), atol=1e-6)
+    found = model.embed_in_layers(sentences, [[1, 0, 2], [1, 0, 2]], whole=True)
+    assert found.shape == (2, 4, 3, 128)
+    np.testing.assert_allclose(found[:, 0, 2], model.embed_words(sentences, places), atol=1e-6)
+    np.testing.assert_allclose(found[:, 0, 0], model.embed_words(sentences, places, contextual=False), atol=1e-6)
+    assert (found[1, 2] == 0).all()  # beyond the end
+    one = (
+        model.embed_words(sentences[1:], [0], contextual=False),
+        model.embed_words(sentences[1:], [1], contextual=False),
+    )
+    np.testing.assert_allclose(found[1, 3, 0], np.mean(one, 0)[0], atol=1e-6)
 
 
 def test_layers_are_those_of_the_encoder(words):
@@ -124,12 +128,12 @@ def test_layers_are_those_of_the_encoder(words):
     net = TextEncoder(words, 16, 3, 2, 16, 64, "mean").eval()
     tokens = words.padded([words.framed(ids) for ids in words.encode([ENGLISH[0][:60], "a module"])])
     with torch.no_grad():
-        found = in_layers(net)(tokens).unflatten(2, (4, 16))
+        found = in_layers(net, tokens)
         assert torch.equal(found[:, :, 0], net.words(tokens))
         assert torch.equal(found[:, :, 3], net.tokens(tokens))
         net.layers = net.layers[:2]
-        shorter = in_layers(net)(tokens).unflatten(2, (3, 16))
+        shorter = in_layers(net, tokens)
         assert torch.equal(net.norm(found[:, :, 2]), shorter[:, :, 2])
         net.length = 5
-        assert torch.equal(in_layers(net)(tokens)[:, :, -16:], net.tokens(tokens))
+        assert torch.equal(in_layers(net, tokens)[:, :, -1], net.tokens(tokens))
     assert not net.layers[0]._forward_hooks

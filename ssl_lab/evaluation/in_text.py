@@ -7,7 +7,7 @@ and the leading principal components are taken out (Mu & Viswanath 2018, arXiv 1
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from ssl_lab.evaluation.ranking import cosine, spearman
 from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.sense_layers import Layers
 from ssl_lab.evaluation.similarity import Rated
 from ssl_lab.evaluation.word_sense import Words
 from ssl_lab.evaluation.wordnet import synonym_score
@@ -28,9 +29,6 @@ TAKEN_OUT = (None, 0, 2)  # None: vectors as they are; else standardised, withou
 
 Place = tuple[list[str], int]
 """words, and the position of one among them"""
-
-Layers = Callable[[list[list[str]], list[int]], Float[ndarray, "n l d"]]
-"""vectors of words in each layer: of each sentence, a list of words, the one at its position"""
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ def occurrences(texts: Iterable[Sequence[str]], words: Collection[str], seed: in
 def means(layers: Layers, found: dict[str, list[Place]], common: Sequence[str]) -> Means:
     """`common`: words of `found` by which vectors are standardised."""
     sentences = [words for places in found.values() for words, _ in places]
-    positions = [position for places in found.values() for _, position in places]
-    vectors = layers(sentences, positions)  # (n, l, d)
+    positions = [[position] for places in found.values() for _, position in places]
+    vectors = layers(sentences, positions, False)[:, 0]  # (n, l, d)
     starts = np.cumsum([0, *(len(places) for places in found.values())])
     of = {
         count: {

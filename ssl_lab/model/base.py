@@ -6,13 +6,14 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Data
 from ssl_lab.embedding.encoder import Encoder
-from ssl_lab.embedding.layers import in_layers
+from ssl_lab.embedding.layers import words_in_layers
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.scores import Score, say_left_out, take
@@ -74,13 +75,15 @@ class Model(Encoder):
         return word_vectors(net, self.views, self.data.prepare(sentences), word, self.device).numpy()
 
     def embed_in_layers(
-        self, sentences: Sequence[Sequence[str]], positions: Sequence[int]
-    ) -> Float[ndarray, "n layers width"]:
-        """The vector of the word at a position of each sentence of words, in each layer: the first is the input
-        embedding, the last that of `embed_words`."""
+        self, sentences: Sequence[Sequence[str]], positions: Sequence[Sequence[int]], whole: bool = False
+    ) -> Float[ndarray, "n places layers width"]:
+        """The vectors of the words at so many positions of each sentence of words; with `whole`, its mean besides.
+
+        The first layer is the input embedding, the last that of `embed_words`.
+        """
+        places = torch.tensor(positions)
         prepared = self.data.prepare(sentences)
-        vectors = word_vectors(in_layers(self.backbone), self.views, prepared, positions, self.device)
-        return vectors.unflatten(1, (-1, self.width)).numpy()
+        return words_in_layers(self.backbone, self.views, prepared, places, whole, self.device).numpy()
 
     def held_out(self) -> dict[str, Score]:
         """The objective's own scores on the test rows of the data, which are set up."""
