@@ -4,6 +4,8 @@ They are the leading singular vectors of positive pointwise mutual information, 
 Levy, Goldberg & Dagan 2015 (TACL 3, sections 3.1 to 3.3).
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -11,8 +13,19 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
+from ssl_lab.data.base import Data
+
 SMOOTHING = 0.75  # the exponent on how often a context occurs
 WEIGHT = 0.5  # and that on singular values
+WINDOW = 5  # tokens on each side, as in conf/callbacks/word_vectors.yaml
+
+
+def of_words(data: Data, words: Collection[str], width: int) -> dict[str, Float[np.ndarray, " {width}"]]:
+    """The mean of the vectors of each word's pieces, by tokenizer and training texts of data that are set up."""
+    rows, tokenizer = data.rows["train"], data.context["tokenizer"]
+    near = cooccurrence([rows.tokens[i] for i in rows.index.tolist()], tokenizer.size, WINDOW)
+    vectors, named = ppmi_svd(near, width, 0).numpy(), sorted(words)
+    return {word: vectors[ids].mean(0) for word, ids in zip(named, tokenizer.encode(named), strict=True) if ids}
 
 
 def cooccurrence(texts: list[Int[np.ndarray, " _"]], size: int, window: int) -> sparse.csr_array:

@@ -37,7 +37,7 @@ class Way:
 
     @property
     def name(self) -> str:
-        parts = {"word": self.word, f"beside{self.reach}": self.beside, "sentence": self.sentence}
+        parts = {"word": self.word, f"beside{self.reach}_": self.beside, "sentence": self.sentence}
         return "_".join(f"{part}{'+'.join(map(str, layers))}" for part, layers in parts.items() if layers)
 
     def features(self, seen: Float[Tensor, "n k l d"]) -> Float[Tensor, "n f"]:
@@ -50,7 +50,7 @@ class Way:
 def ways(layers: int) -> list[Way]:
     """Those that are tried. Layer 0 is the input embedding, which for the word itself is the same in all contexts."""
     last, contextual = (layers - 1,), tuple(range(1, layers))
-    words, sentences = dict.fromkeys([last, contextual]), [(), (0,)]
+    words, sentences = dict.fromkeys([last, contextual or last]), [(), (0,)]
     return [
         Way(word, beside, reach, sentence)
         for word, sentence in product(words, sentences)

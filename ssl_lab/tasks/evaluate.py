@@ -1,12 +1,9 @@
 """`ssl-lab evaluate`: a run or an embedding set → the score sheet, every score beside its controls."""
 
-from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jaxtyping import Float
-from numpy import ndarray
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
@@ -14,9 +11,9 @@ from ssl_lab.domains import Seed, Several, valid
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.embedding.words import split_words
 from ssl_lab.errors import UsageError
-from ssl_lab.evaluation import in_text, sense_layers
 from ssl_lab.evaluation.controls import key, remembered
-from ssl_lab.evaluation.corpus_vectors import cooccurrence, ppmi_svd
+from ssl_lab.evaluation.corpus_vectors import of_words
+from ssl_lab.evaluation.from_layers import senses_from_layers, words_from_layers
 from ssl_lab.evaluation.lines import Line, beside, flat, table
 from ssl_lab.evaluation.meaning import meaning
 from ssl_lab.evaluation.meaning import table as meaning_table
@@ -25,10 +22,7 @@ from ssl_lab.evaluation.river_bank import text as bank_table
 from ssl_lab.evaluation.score_sheet import Scored, details, publish, score_sheet
 from ssl_lab.evaluation.scores import say_left_out
 from ssl_lab.evaluation.sheet import Protocol, sheet
-from ssl_lab.evaluation.similarity import read_rated
 from ssl_lab.evaluation.subject import vectors_of
-from ssl_lab.evaluation.word_sense import read_contexts, sense_controls
-from ssl_lab.evaluation.wordnet import read_synsets, read_tagged, synonyms
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
@@ -40,9 +34,6 @@ from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.runfolder.provenance import provenance
 
-Vectors = dict[str, Float[ndarray, " d"]]
-
-WINDOW = 5  # of the co-occurrences of SVD vectors: that of conf/callbacks/word_vectors.yaml
 SAVINGS = (
     "the same linear probe took {seconds_vectors:.1f} s on cached vectors ({bytes_vectors:,.0f} bytes) and "
     "{seconds_raw:.1f} s on raw input ({bytes_raw:,.0f} bytes); through the backbone, each pass over raw input takes "
@@ -124,52 +115,12 @@ def _meaning(config: DictConfig, model: Model, before: Model) -> list[Line]:
 
 
 def _from_layers(config: DictConfig, model: Model) -> list[Line]:
-    """Words by their contexts in the training text, and senses by all that the model has of a context.
-
-    Both beside SVD vectors of the same text, senses also beside a bag of words.
-    """
+    """What its layers know of words and senses, beside SVD vectors of the training texts."""
     if not config.meaning.layers or "words" not in model.backbone.gives:
         return []
     texts = [split_words(text) for text in model.data.texts("train")]
-    vectors = _of_corpus(model, {word.lower() for words in texts for word in words})
-    return [*_words(config, model, texts, vectors), *_senses(config, model, vectors)]
-
-
-def _words(config: DictConfig, model: Model, texts: list[list[str]], vectors: Vectors) -> list[Line]:
-    similarity = {name: read_rated(Path(file)) for name, file in plain(config.meaning.similarity).items() if file}
-    if not similarity:
-        return []
-    wordnet = Path(config.meaning.wordnet) if config.meaning.wordnet else None
-    pairs = synonyms(read_synsets(wordnet), read_tagged(wordnet)) if wordnet and wordnet.is_dir() else []
-    asked = {word.lower() for rated in similarity.values() for word in (*rated.first, *rated.second)}
-    common = in_text.frequent(texts)
-    found = in_text.occurrences(texts, asked | {word for pair in pairs for word in pair} | {*common}, config.seed)
-    say(f"{len(found):,} words in {sum(map(len, found.values())):,} contexts of the training text …")
-    known = in_text.means(model.embed_in_layers, found, common)
-    start = in_text.alike({word: vectors[word] for word in found}, common)
-    scored = in_text.scores(known, start, similarity, pairs)
-    own, controls = ({name: pair[i] for name, pair in scored.items()} for i in (0, 1))
-    return beside(own, {"raw": controls}, config.seed)
-
-
-def _senses(config: DictConfig, model: Model, vectors: Vectors) -> list[Line]:
-    if not config.meaning.senses:
-        return []
-    sets = read_contexts(Path(config.meaning.senses))
-    say("senses by layers and surroundings …")
-    way, score = sense_layers.sense_in_layers(sets, model.embed_in_layers)
-    static, start = sense_layers.sense_in_layers(sets, sense_layers.alike(vectors))
-    controls = {**sense_controls(sets), f"SVD vectors of the text, {static}": start}
-    name, best = max(controls.items(), key=lambda control: control[1].value)
-    metric = f"sense_in_layers/{way}"
-    own = replace(score, note=f"chosen on training contexts; the control: {name.replace('_', ' ')}")
-    return beside({metric: own}, {"raw": {metric: best}}, config.seed)
-
-
-def _of_corpus(model: Model, words: Collection[str]) -> Vectors:
-    """The mean of the SVD vectors of each word's pieces, by the tokenizer and the training texts of the model."""
-    rows, tokenizer = model.data.rows["train"], model.data.context["tokenizer"]
-    near = cooccurrence([rows.tokens[i] for i in rows.index.tolist()], tokenizer.size, WINDOW)
-    vectors = ppmi_svd(near, model.width, 0).numpy()
-    named = sorted(words)
-    return {word: vectors[ids].mean(0) for word, ids in zip(named, tokenizer.encode(named), strict=True) if ids}
+    vectors = of_words(model.data, {word.lower() for words in texts for word in words}, model.width)
+    similarity = {name: file for name, file in plain(config.meaning.similarity).items() if file}
+    asked, senses = config.meaning, config.meaning.senses
+    lines = words_from_layers(model.embed_in_layers, vectors, texts, similarity, asked.wordnet, config.seed)
+    return lines + (senses_from_layers(model.embed_in_layers, vectors, senses, config.seed) if senses else [])
