@@ -1,0 +1,211 @@
+"""What is said of embeddings, each claim in a line: its score, its controls, its interval, and whether it is shown.
+
+    scripts/claims DATA [--quick] [--folder FOLDER]
+
+DATA has the folders cifar10, brown, movie_reviews, sst2, wnut17, word_senses, words and spoken_digits; Fashion-MNIST is
+where `ssl-lab pretrain` finds it. Three seeds, or one with --quick. Every training and every evaluation is a step; the
+folders of those that are done stand in steps.json, so that the same command goes on where it was stopped.
+
+A claim is shown where the run is above every control: for one seed by the 95 % interval of its score (of a probe: of
+the paired margin), for several by Student's interval of the margins over the best control. Nothing else decides.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ssl_lab.evaluation.scores import mean
+from ssl_lab.progress import say
+
+SSL_LAB = str(Path(sys.executable).with_name("ssl-lab"))
+SEEDS = (0, 1, 2)
+FEW = (50, 100, 300)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value, the best control with its name, and whether the one is above the other by the interval of this seed."""
+
+    value: float
+    control: float
+    name: str
+    above: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`of` reads what it says from the folder of the step of a seed."""
+
+    text: str
+    step: str
+    of: Callable[[Path], Found]
+
+
+def steps(data: Path, seed: int) -> dict[str, list[str]]:
+    """The commands, in their order; {name} is the folder of an earlier one."""
+    text = f"data.path=[{data / 'brown'},{data / 'movie_reviews'}]"
+    words = {name: next((data / "words").glob(f"{name}*")) for name in ("simlex999", "wordsim353")}
+    rated = [f"meaning.similarity.{name}={file}" for name, file in words.items()]
+    quiet, senses = [f"seed={seed}", "logger=none"], f"meaning.senses={data / 'word_senses'}"
+    full = ["evaluate", "protocol=full", *quiet]
+    made = {
+        "cifar10": ["pretrain", "data=cifar10", f"data.path={data / 'cifar10'}", "trainer.max_epochs=12", *quiet],
+        "cifar10_full": [*full, "run={cifar10}"],
+        "fashion": ["pretrain", *quiet],
+        "fashion_full": [*full, "run={fashion}"],
+        "digits": ["pretrain", "recipe=simclr_spoken_digits", f"data.path={data / 'spoken_digits'}", *quiet],
+        "digits_full": [*full, "run={digits}"],
+        "text": ["pretrain", "recipe=mlm_brown", text, *quiet],
+        "words": ["evaluate", "run={text}", "meaning.layers=true", senses, *rated, *quiet],
+        "sst2": ["probe", "run={text}", "data=sst2", f"data.path={data / 'sst2'}", f"labels={list(FEW)}", "seeds=10"],
+        "wnut17": ["probe", "run={text}", "data=wnut17", f"data.path={data / 'wnut17'}", "head=tagger", "seeds=3",
+                   f"labels={[*FEW, 1000]}"],
+    }  # fmt: skip
+    return {name: [*command, f"name=claims_{name}_{seed}"] for name, command in made.items()}
+
+
+def score(metric: str) -> Callable[[Path], Found]:
+    """The first line of scores.json whose metric it is, beside the better of its controls."""
+
+    def of(folder: Path) -> Found:
+        lines = json.loads((folder / "scores.json").read_text())
+        line = next(line for line in lines if line["metric"] == metric)
+        controls = {
+            name: line[f"control_{name}"] for name in ("untrained", "raw") if line[f"control_{name}"] is not None
+        }
+        name, control = max(controls.items(), key=lambda item: item[1])
+        return Found(line["value"], control, name, line["low"] > control)
+
+    return of
+
+
+def above_within(metric: str, other: str) -> Callable[[Path], Found]:
+    """One score of a run above another of the same run: the second stands as the control."""
+
+    def of(folder: Path) -> Found:
+        lines = {line["metric"]: line for line in reversed(json.loads((folder / "scores.json").read_text()))}
+        one, two = lines[metric], lines[other]
+        return Found(one["value"], two["value"], other, one["low"] > two["high"])
+
+    return of
+
+
+def curve(labels: int) -> Callable[[Path], Found]:
+    """A probe with so many labels, beside the best of its controls, by the paired margin."""
+
+    def of(folder: Path) -> Found:
+        points = json.loads((folder / "curve.json").read_text())
+        rows = [p for p in points["points"] if p["labels"] == labels and p["metric"] == points["metric"]]
+        own = next(p for p in rows if p["subject"] == "own")
+        best = max((p for p in rows if p["subject"] != "own"), key=lambda p: p["mean"])
+        return Found(own["mean"], best["mean"], best["subject"], best["margin_low"] > 0)
+
+    return of
+
+
+def cheaper(folder: Path) -> Found:
+    """Seconds of the linear probe on raw input and on vectors: how many times less."""
+    summary = json.loads((folder / "summary.json").read_text())
+    times = summary["seconds_raw"] / summary["seconds_vectors"]
+    return Found(times, 1.0, "raw input", times > 1)
+
+
+VIEWS = "two views of an image are nearer to each other than to others"
+KEPT = "what a probe knows is kept when items are"
+CLAIMS = [
+    Claim(f"{VIEWS} (CIFAR-10)", "cifar10_full", score("invariance_views")),
+    Claim(f"{KEPT} recoloured (CIFAR-10)", "cifar10_full", score("kept_linear_colour")),
+    Claim(f"{KEPT} without colours (CIFAR-10)", "cifar10_full", score("kept_linear_grey")),
+    Claim(f"{KEPT} recoloured (Fashion-MNIST)", "fashion_full", score("kept_linear_colour")),
+    Claim(
+        "… recoloured, and not when patches are shuffled (CIFAR-10)",
+        "cifar10_full",
+        above_within("kept_linear_colour", "kept_linear_shuffle"),
+    ),
+    Claim(f"{KEPT} noisy (spoken digits)", "digits_full", score("kept_linear_noise")),
+    Claim("frozen vectors serve classification (CIFAR-10, linear)", "cifar10_full", score("linear")),
+    Claim("… with ten labels a class (CIFAR-10)", "cifar10_full", score("few_label_10")),
+    Claim("… of sounds (spoken digits, linear)", "digits_full", score("linear")),
+    Claim("… clustering (Fashion-MNIST, NMI)", "fashion_full", score("nmi")),
+    Claim("… and retrieval (CIFAR-10, mAP)", "cifar10_full", score("map")),
+    Claim("a word's vector depends on its context (senses of four words)", "words", score("sense_in_layers")),
+    Claim("… river bank and bank account", "words", score("river_bank")),
+    Claim("similar words are near (WordSim-353)", "words", score("wordsim353_in_text")),
+    Claim("… (SimLex-999)", "words", score("simlex999_in_text")),
+    Claim("synonyms are near (WordNet)", "words", score("wordnet_synonyms_in_text")),
+    *(Claim(f"sentiment with {n} labels (SST-2)", "sst2", curve(n)) for n in FEW),
+    *(Claim(f"named entities with {n:,} sentences (WNUT-17)", "wnut17", curve(n)) for n in (*FEW, 1000)),
+    Claim("a linear probe takes less time on vectors than on pixels (CIFAR-10, times)", "cifar10_full", cheaper),
+]
+
+
+def run(name: str, command: list[str], done: dict[str, str], kept: Path) -> None:
+    if Path(done.get(name, ""), "summary.json").is_file() and name in done:
+        return
+    say(f"{name}: ssl-lab {' '.join(command)}")
+    start = time.monotonic()
+    made = subprocess.run([SSL_LAB, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if made.returncode:
+        sys.exit(f"{name} failed: ssl-lab {' '.join(command)}")
+    done[name] = str(Path(made.stdout.strip().splitlines()[-1]).resolve())
+    kept.write_text(json.dumps(done, indent=1))
+    say(f"{name}: {time.monotonic() - start:.0f} s")
+
+
+def row(claim: Claim, done: dict[str, str], seeds: tuple[int, ...]) -> str:
+    """Of the seeds whose step is done."""
+    folders = [Path(done[f"{claim.step}_{seed}"]) for seed in seeds if f"{claim.step}_{seed}" in done]
+    if not folders:
+        return f"| {claim.text} | not measured | | | |"
+    found = [claim.of(folder) for folder in folders]
+    margins = mean(torch.tensor([one.value - one.control for one in found]), (-math.inf, math.inf))
+    shown = margins.low > 0 if len(found) > 1 else found[0].above
+    between = f" [{margins.low:+.3f}, {margins.high:+.3f}]" if len(found) > 1 else ""
+    values, controls = (
+        ", ".join(f"{x:.3f}" for x in some) for some in zip(*((f.value, f.control) for f in found), strict=True)
+    )
+    names, verdict = (
+        ", ".join(dict.fromkeys(f.name.replace("_", " ") for f in found)),
+        "shown" if shown else "not shown",
+    )
+    return f"| {claim.text} | {values} | {controls} ({names}) | {margins.value:+.3f}{between} | {verdict} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path("claims"))
+    given = parser.parse_args()
+    seeds, kept = SEEDS[:1] if given.quick else SEEDS, given.folder / "steps.json"
+    given.folder.mkdir(exist_ok=True)
+    done: dict[str, str] = json.loads(kept.read_text()) if kept.is_file() else {}
+    for seed in seeds:
+        for name, command in steps(given.data.resolve(), seed).items():
+            places = {key.removesuffix(f"_{seed}"): folder for key, folder in done.items() if key.endswith(f"_{seed}")}
+            run(
+                f"{name}_{seed}",
+                [argument.format(**places) if "{" in argument else argument for argument in command],
+                done,
+                kept,
+            )
+    lines = [
+        "| claim | score | best control | margin | |",
+        "|---|---|---|---|---|",
+        *(row(claim, done, seeds) for claim in CLAIMS),
+    ]
+    table = "\n".join(lines)
+    (given.folder / "claims.md").write_text(table + "\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
