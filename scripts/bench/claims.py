@@ -64,7 +64,7 @@ def steps(data: Path, seed: int) -> dict[str, list[str]]:
         "digits": ["pretrain", "recipe=simclr_spoken_digits", f"data.path={data / 'spoken_digits'}", *quiet],
         "digits_full": [*full, "run={digits}"],
         "text": ["pretrain", "recipe=mlm_brown", text, *quiet],
-        "words": ["evaluate", "run={text}", "meaning.layers=true", senses, *rated, *quiet],
+        "words": ["evaluate", "run={text}", "rows=60", "protocol.items=100", "meaning.layers=true", senses, *rated, *quiet],
         "sst2": ["probe", "run={text}", "data=sst2", f"data.path={data / 'sst2'}", f"labels={list(FEW)}", "seeds=10"],
         "wnut17": ["probe", "run={text}", "data=wnut17", f"data.path={data / 'wnut17'}", "head=tagger", "seeds=3",
                    f"labels={[*FEW, 1000]}"],
