@@ -55,7 +55,7 @@ def steps(data: Path, seed: int) -> dict[str, list[str]]:
     words = {name: next((data / "words").glob(f"{name}*")) for name in ("simlex999", "wordsim353")}
     rated = [f"meaning.similarity.{name}={file}" for name, file in words.items()]
     quiet, senses = [f"seed={seed}", "logger=none"], f"meaning.senses={data / 'word_senses'}"
-    full = ["evaluate", "protocol=full", *quiet]
+    full, few = ["evaluate", "protocol=full", *quiet], ["rows=60", "protocol.items=100"]  # of whole documents
     made = {
         "cifar10": ["pretrain", "data=cifar10", f"data.path={data / 'cifar10'}", "trainer.max_epochs=12", *quiet],
         "cifar10_full": [*full, "run={cifar10}"],
@@ -64,7 +64,7 @@ def steps(data: Path, seed: int) -> dict[str, list[str]]:
         "digits": ["pretrain", "recipe=simclr_spoken_digits", f"data.path={data / 'spoken_digits'}", *quiet],
         "digits_full": [*full, "run={digits}"],
         "text": ["pretrain", "recipe=mlm_brown", text, *quiet],
-        "words": ["evaluate", "run={text}", "rows=60", "protocol.items=100", "meaning.layers=true", senses, *rated, *quiet],
+        "words": ["evaluate", "run={text}", "meaning.layers=true", senses, *rated, *few, *quiet],
         "sst2": ["probe", "run={text}", "data=sst2", f"data.path={data / 'sst2'}", f"labels={list(FEW)}", "seeds=10"],
         "wnut17": ["probe", "run={text}", "data=wnut17", f"data.path={data / 'wnut17'}", "head=tagger", "seeds=3",
                    f"labels={[*FEW, 1000]}"],
