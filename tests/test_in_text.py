@@ -14,6 +14,7 @@ from test_export import TEXT
 from texts import ENGLISH
 
 from ssl_lab import load
+from ssl_lab.backbone.hub import HubText
 from ssl_lab.backbone.text import TextEncoder
 from ssl_lab.embedding.layers import in_layers
 from ssl_lab.embedding.words import split_words
@@ -137,3 +138,19 @@ def test_layers_are_those_of_the_encoder(words):
         net.length = 5
         assert torch.equal(in_layers(net, tokens)[:, :, -1], net.tokens(tokens))
     assert not net.layers[0]._forward_hooks
+
+
+def test_layers_of_a_model_of_the_hub_are_those_that_transformers_gives(bert, words):
+    from transformers import AutoModel
+
+    net = HubText(str(bert), words).eval()
+    tokens = words.padded([words.framed(ids) for ids in words.encode([ENGLISH[0][:60], "a module"])])
+    with torch.no_grad():
+        found = in_layers(net, tokens)
+        theirs = AutoModel.from_pretrained(bert).eval()(
+            input_ids=tokens, attention_mask=(tokens != words.pad).long(), output_hidden_states=True
+        )
+    assert found.shape[2] == 3
+    for layer in (1, 2):
+        torch.testing.assert_close(found[:, :, layer], theirs.hidden_states[layer], atol=1e-5, rtol=1e-5)
+    assert torch.equal(found[:, :, 0], net.words(tokens))
