@@ -51,7 +51,7 @@ def blobs(n, classes, seed=0, spread=1.0):
 
 
 @pytest.mark.parametrize(
-    ("labels", "count"), [(None, 250), (10, 10), ("10", 10), ("1%", 2), ("2.4 %", 6), ("100%", 250)]
+    ("labels", "count"), [(None, 250), (10, 10), ("10", 10), (" 10", 10), ("1%", 2), ("2.4 %", 6), ("100%", 250)]
 )
 def test_labels_are_a_number_or_a_share(labels, count):
     assert how_many(labels, 250) == count

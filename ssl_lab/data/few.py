@@ -13,10 +13,11 @@ from ssl_lab.randomness import generator
 
 def how_many(labels: float | str | None, rows: int) -> int:
     """A number, a share such as "1%", or all (or None). Raises UsageError for what is none of these."""
-    if labels in (None, "all"):
+    text = "all" if labels is None else str(labels).strip()
+    if text == "all":
         return rows
-    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(labels))
-    count = round(float(share[1]) / 100 * rows) if share else int(labels) if str(labels).isdigit() else 0
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text)
+    count = round(float(share[1]) / 100 * rows) if share else int(text) if text.isdigit() else 0
     if not 2 <= count <= rows:
         raise UsageError(
             f"labels={labels}: give a number from 2 to {rows:,}, the labels there are, a share such as 1%, or all"
