@@ -10,6 +10,7 @@ import torch
 from parts import PARTS
 from test_config import composed
 
+from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
 from ssl_lab.embedding.encoder import Encoder
@@ -19,6 +20,7 @@ from ssl_lab.problem.base import Examples
 from ssl_lab.randomness import Draw
 from ssl_lab.training.compose import compose
 from ssl_lab.training.fitting import GROUPS, check_parts, known
+from ssl_lab.views.base import Views
 
 OPTIONS = {group: dict(known(group)) for group in GROUPS}
 PAIRS = [
@@ -67,6 +69,17 @@ def test_a_pair_of_options_works_or_is_refused_with_what_would(one, other):
     for group, name in named:
         (kept,) = {key: part for key, part in pair.items() if key != group}.values()
         assert frozenset({kept, OPTIONS[group][name]}) in TOGETHER, message
+
+
+def test_parts_of_a_kind_of_ones_own_are_judged_by_each_other_alone():
+    video = {"data": type("Film", (Data,), {"key": "video"}), "views": type("Cuts", (Views,), {})}
+    video["views"].reads, video["views"].shows, video["views"].makes = "video", "clip", frozenset({"views"})
+    video["backbone"] = type("Net", (Backbone,), {"reads": "clip"})
+    check_parts(video)
+    check_parts({"backbone": video["backbone"], "head": OPTIONS["head"]["linear"]})
+    check_parts({**video, "objective": OPTIONS["objective"]["simclr"]})
+    with pytest.raises(UsageError, match="backbone ConvNet reads image, and the views give clip"):
+        check_parts({**video, "backbone": OPTIONS["backbone"]["convnet"]})
 
 
 def covering():

@@ -76,13 +76,23 @@ def check_parts(chosen: Parts) -> None:
     """Raises UsageError where two parts do not go together, whatever is chosen besides, and names what would fit."""
     if rule := _broken(chosen):
         raise UsageError(f"{rule.reason(*(chosen[group] for group in rule.groups))}: {_choice(chosen, rule)}")
-    if next(completions(chosen), None) is None:
+    if not _joined(chosen) and next(completions(chosen), None) is None:
         *_, last = chosen
         kept = {group: part for group, part in chosen.items() if group != last}
         names = " and ".join(f"{group} {part.__name__}" for group, part in chosen.items())
         others = " and ".join(group for group in GROUPS if group not in chosen)
         fit = [name for name, part in known(last).items() if any(completions({**kept, last: part}))]
         raise UsageError(f"{names} do not go together with any {others}: {_listed_options(last, fit)}")
+
+
+def _joined(chosen: Parts) -> bool:
+    """Whether rules lead from each of these groups to all others: then nothing that is not chosen stands between them,
+    and parts of a user's own, of a kind that this package has no option for, are judged by each other alone."""
+    first, *_ = chosen
+    reached = {first}
+    while more := {g for rule in RULES if reached & {*rule.groups} for g in rule.groups if g in chosen} - reached:
+        reached |= more
+    return reached == chosen.keys()
 
 
 def completions(chosen: Parts) -> Iterator[Parts]:
