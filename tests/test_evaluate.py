@@ -10,7 +10,7 @@ from command import ssl_lab
 from PIL import Image
 from torch.nn import functional as F
 
-from ssl_lab.evaluation.invariance import of_changes
+from ssl_lab.evaluation.changes import of_changes
 from ssl_lab.evaluation.lines import beside, flat, headlines, table
 from ssl_lab.evaluation.scores import Score
 from ssl_lab.evaluation.sheet import Protocol, Vectors, sheet

@@ -7,8 +7,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from test_evaluate import images
 
 from ssl_lab.data.pixels import unit
-from ssl_lab.evaluation.invariance import changed
-from ssl_lab.evaluation.robustness import robustness, share_kept
+from ssl_lab.evaluation.apart import other_groups
+from ssl_lab.evaluation.changes import changed, of_changes
+from ssl_lab.evaluation.linear import linear_probe
+from ssl_lab.evaluation.robustness import share_kept
 from ssl_lab.evaluation.scores import NoScore
 from ssl_lab.randomness import Draw
 from ssl_lab.views import perturb, perturb_sounds
@@ -40,7 +42,7 @@ def test_the_share_that_is_kept_is_counted_as_by_hand():
         return torch.from_numpy(theirs.predict(x.numpy()))
 
     changes = {name: perturb.IMAGES[name] for name in ("colour", "shuffle", "inverted")}
-    scores = robustness({"nearest": nearest}, pixels, changes, given, seed=3)
+    scores = of_changes(pixels, changes, given, 1, 3, {}, {"nearest": nearest})
     known = labels[labels >= 0]
     chance = np.bincount(known).max() / len(known)
     for name, change in changes.items():
@@ -76,7 +78,7 @@ def test_colours_are_kept_by_what_sees_shapes_and_shuffles_by_what_sees_colours(
 
     by_colour, by_shape = (lambda x: (x[:, 0] > 0.07).long()), (lambda x: (x[:, 1] > 0).long())
     changes = {name: perturb.IMAGES[name] for name in ("grey", "shuffle", "inverted")}
-    scores = robustness({"colour": by_colour, "shape": by_shape}, encode, changes, given, seed=0)
+    scores = of_changes(encode, changes, given, 1, 0, {}, {"colour": by_colour, "shape": by_shape})
     value = {name.split("/")[0]: score.value for name, score in scores.items() if "_mean_" in name}
     assert value["kept_shape_grey"] == pytest.approx(1, abs=0.01)
     assert value["kept_colour_grey"] == pytest.approx(
@@ -110,3 +112,61 @@ def test_new_changes_are_what_they_say():
     assert levels[:, -2].abs().sub(10).abs().max() < 0.1
     assert (levels[:, 1] + levels[:, -2]).abs().max() < 0.1
     assert len({round(float(level)) for level in levels[:, -2]}) == 2  # some up and some down
+
+
+def test_a_strength_is_encoded_once_for_all_that_judge_it():
+    labels = torch.arange(70) % 3
+    given, encoded = batches(labels), []
+
+    def counted(batches):
+        encoded.append(1)
+        return pixels(batches)
+
+    changes = {name: perturb.IMAGES[name] for name in ("colour", "flip")}
+    alike = {name: linear_probe(pixels(given), labels) for name in ("one", "other")}
+    of_changes(counted, changes, given, 1, 0, {}, alike)
+    assert len(encoded) == 1 + sum(len(change.strengths) for change in changes.values())
+
+
+def test_a_classifier_that_knows_nothing_is_left_out_alone():
+    labels, left_out = torch.arange(70) % 3, {}
+    given = batches(labels)
+    always = {"always": lambda x: torch.zeros(len(x), dtype=torch.long), "fitted": linear_probe(pixels(given), labels)}
+    scores = of_changes(pixels, {"flip": perturb.IMAGES["flip"]}, given, 1, 0, left_out, always)
+    assert {name.split("/")[0] for name in scores} == {"invariance_flip", "kept_fitted_flip"}
+    assert "no better than by chance" in left_out["always of changed items"]
+
+
+def test_what_is_kept_for_other_groups_is_counted_as_by_hand():
+    """Each class sounds different in each of three groups, so that each is a fold of its own."""
+    draw = torch.Generator().manual_seed(0)
+    groups, labels = torch.arange(600) % 3 * 3 + 1, torch.arange(600) // 3 % 4
+    x = 2 * torch.eye(8)[labels] + torch.randn(3, 4, 8, generator=draw)[groups // 3, labels]
+    x += torch.randn(600, 8, generator=draw)
+    bank = torch.arange(600) < 480
+
+    def fit(x, labels, groups):
+        assert len(groups.unique()) == 2
+        known = KNeighborsClassifier(5).fit(x, labels)
+        return lambda queries: torch.from_numpy(known.predict(queries))
+
+    sides = [part[side] for side in (bank, ~bank) for part in (x, labels, groups)]
+    found = other_groups({"nearest": fit}, *sides, seed=1)["kept_nearest_other_groups/above_chance_folds3"]
+
+    known, others = [], []
+    for group in groups.unique():
+        theirs = KNeighborsClassifier(5).fit(x[bank & (groups != group)], labels[bank & (groups != group)])
+        right = torch.from_numpy(theirs.predict(x[~bank])) == labels[~bank]
+        others.append(right[groups[~bank] == group])
+        known.append(right[groups[~bank] != group])
+    chance = np.bincount(labels[~bank]).max() / 120
+    shares = [torch.cat(part).float().mean().item() - chance for part in (others, known)]
+    assert found.value == pytest.approx(shares[0] / shares[1], abs=1e-6)
+    assert found.low < found.value < found.high < 0.9
+    assert "3 groups" in found.note
+
+
+def test_two_groups_are_too_few_to_be_parted():
+    x, labels, groups = torch.randn(20, 3), torch.arange(20) % 2, torch.arange(20) % 2
+    with pytest.raises(NoScore, match="2 groups have test items and reference items"):
+        other_groups({}, x, labels, groups, x, labels, groups, 0)

@@ -5,22 +5,16 @@ not matter, 1/2 where the view is any item. It says what is overlooked, and not 
 recoloured image as well as any net (see `robustness.py` for what classes make of it).
 """
 
-import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_lab.data.base import Batch
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples, take
-from ssl_lab.randomness import Draw
-from ssl_lab.views.perturb import Perturbation
-
-Encoder = Callable[[Iterable[Batch]], Tensor]
+from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples
 
 
 def invariance(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Score:
@@ -35,44 +29,12 @@ def aucs(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Float[Tensor, 
     return ((own > others).float() + 0.5 * (own == others).float()).mean(1)
 
 
-def changed(
-    encode: Encoder, change: Perturbation, strength: float, batches: list[Batch], seed: int, number: int = 0
-) -> Float[Tensor, "n d"]:
-    """The vectors of changed items; `number`: which draw of the change."""
-    draws = (Draw(seed, len(batches) * number + i) for i in range(len(batches)))
-    return encode([change.apply(batch, strength, draw) for batch, draw in zip(batches, draws, strict=True)])
-
-
-def of_changes(
-    encode: Encoder,
-    perturbations: Mapping[str, Perturbation],
-    batches: list[Batch],
-    views: int,
-    seed: int,
-    left_out: dict[str, str],
-) -> dict[str, Score]:
-    """A score for each perturbation, the mean over its strengths, followed by one for each strength.
-
-    Of one that is `drawn`, there are `views` of each item, for alignment and LiDAR.
-    """
-    x = encode(batches)
-    if len(x) < 2:
-        left_out["scores of changed items"] = "there is no other item to compare with"
-        return {}
-
-    scores = {}
-    for name, change in perturbations.items():
-        made = (changed(encode, change, s, batches, seed) for s in change.strengths)
-        curve = torch.stack([aucs(x, views_of) for views_of in made])  # (strengths, n)
-        strengths = [f"{s:g}" for s in change.strengths]
-        scores[f"invariance_{name}/auc_mean_{'_'.join(strengths)}"] = mean(curve.mean(0), SHARE)
-        if len(strengths) > 1:
-            scores |= {f"invariance_{name}/auc_{s}": mean(row, SHARE) for s, row in zip(strengths, curve, strict=True)}
-    for change in (change for change in perturbations.values() if change.drawn):
-        strength = change.strengths[-1]
-        numbers = range(views)
-        drawn = torch.stack([changed(encode, change, strength, batches, seed, number) for number in numbers], 1)
-        scores |= take(functools.partial(of_views, drawn), "alignment and LiDAR", left_out)
+def of_curve(change: str, strengths: Sequence[float], curve: Float[Tensor, "s n"]) -> dict[str, Score]:
+    """The mean over the strengths of a change, followed by each."""
+    names = [f"{strength:g}" for strength in strengths]
+    scores = {f"invariance_{change}/auc_mean_{'_'.join(names)}": mean(curve.mean(0), SHARE)}
+    if len(names) > 1:
+        scores |= {f"invariance_{change}/auc_{s}": mean(row, SHARE) for s, row in zip(names, curve, strict=True)}
     return scores
 
 

@@ -5,73 +5,67 @@ baseline; here they are related to the same classifier's on plain ones. Raw inpu
 it can where an item is sought among others: what is overlooked must not matter to the class, and the rest must.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_lab.data.base import Batch
-from ssl_lab.evaluation.invariance import Encoder, changed
-from ssl_lab.evaluation.scores import NoScore, Score, drawn_groups, percentiles
-from ssl_lab.views.perturb import Perturbation
+from ssl_lab.evaluation.scores import Groups, NoScore, Score, drawn_groups, note_of, percentiles
 
 Classifier = Callable[[Float[Tensor, "n d"]], Int[Tensor, " n"]]
 
 
-def robustness(
-    classifiers: Mapping[str, Classifier],
-    encode: Encoder,
-    perturbations: Mapping[str, Perturbation],
-    batches: list[Batch],
-    seed: int,
-) -> dict[str, Score]:
-    """For each classifier and change the mean over its strengths, followed by a score for each strength.
+class Answers:
+    """Whether a classifier is right about plain items and about changed ones; those without a label are left out.
 
-    Of items without a label nothing is asked. Chance is the share of the commonest class among them.
+    Raises NoScore where no item has a label, or plain ones are told apart no better than by chance, which is the share
+    of the commonest class.
     """
-    labels = torch.cat([batch["label"] for batch in batches])[
-        torch.cat([batch["index"] for batch in batches]).argsort()
-    ]
-    known = labels >= 0
-    if not known.any():
-        raise NoScore("no changed item has a label")
-    chance = float(labels[known].bincount().max() / known.sum())
-    plain = encode(batches)[known]
-    right = {name: classify(plain) == labels[known] for name, classify in classifiers.items()}
-    scores: dict[str, Score] = {}
-    for change, perturbation in perturbations.items():
-        if perturbation.drawn:
-            continue
-        made = {s: changed(encode, perturbation, s, batches, seed)[known] for s in perturbation.strengths}
-        for name, classify in classifiers.items():
-            kept = {s: classify(x) == labels[known] for s, x in made.items()}
-            scores |= _scores(f"kept_{name}_{change}", right[name], kept, chance)
-    return scores
+
+    def __init__(self, name: str, classify: Classifier, plain: Float[Tensor, "n d"], labels: Int[Tensor, " n"]):
+        if not (labels >= 0).any():
+            raise NoScore("no changed item has a label")
+        self.name, self.classify, self.labels = name, classify, labels
+        self.chance, self.plain = chance(labels[labels >= 0]), self.right(plain)
+        check_above(self.plain, self.chance)
+
+    def right(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, " m"]:
+        """1 for a right answer and 0 for a wrong one, of the items that have labels."""
+        known = self.labels >= 0
+        return (self.classify(vectors[known]) == self.labels[known]).float()
+
+    def scores(self, change: str, strengths: Sequence[float], curve: Float[Tensor, "s m"]) -> dict[str, Score]:
+        """The mean over strengths, followed by each."""
+        metric = f"kept_{self.name}_{change}/above_chance"
+        together = "_".join(f"{strength:g}" for strength in strengths)
+        scores = {f"{metric}_mean_{together}": share_kept(self.plain, curve.mean(0), self.chance)}
+        if len(strengths) > 1:
+            rows = zip(strengths, curve, strict=True)
+            scores |= {f"{metric}_{s:g}": share_kept(self.plain, row, self.chance) for s, row in rows}
+        return scores
 
 
-def _scores(
-    metric: str, plain: Bool[Tensor, " n"], kept: Mapping[float, Bool[Tensor, " n"]], chance: float
-) -> dict[str, Score]:
-    answers = torch.stack(list(kept.values())).float()
-    together = "_".join(f"{strength:g}" for strength in kept)
-    scores = {f"{metric}/above_chance_mean_{together}": share_kept(plain.float(), answers.mean(0), chance)}
-    if len(kept) > 1:
-        rows = zip(kept, answers, strict=True)
-        scores |= {f"{metric}/above_chance_{s:g}": share_kept(plain.float(), row, chance) for s, row in rows}
-    return scores
+def chance(labels: Int[Tensor, " n"]) -> float:
+    """The share of the commonest class."""
+    return float(labels.bincount().max() / len(labels))
 
 
-def share_kept(plain: Float[Tensor, " n"], changed: Float[Tensor, " n"], chance: float) -> Score:
-    """Of what the first answers are above chance, the share that the second are; a bootstrap over items.
-
-    `plain` and `changed` are 1 for a right answer to an item and 0 for a wrong one. Raises NoScore where plain items
-    are not told apart better than by chance.
-    """
+def check_above(plain: Float[Tensor, " n"], chance: float) -> None:
     if plain.mean() <= chance:
         raise NoScore("plain items are told apart no better than by chance")
-    times = drawn_groups(len(plain))  # (draws, n)
-    drawn = [times @ answers.numpy() / len(plain) - chance for answers in (plain, changed)]
-    low, high = percentiles(drawn[1] / drawn[0])
+
+
+def share_kept(plain: Float[Tensor, " n"], changed: Float[Tensor, " n"], chance: float, groups: Groups = None) -> Score:
+    """Of what the first answers are above chance, the share that the second are; a bootstrap over items, or groups.
+
+    `plain` and `changed` are 1 for a right answer to an item and 0 for a wrong one, or a mean of these. Raises NoScore
+    where plain items are not told apart better than by chance.
+    """
+    check_above(plain, chance)
+    number = torch.arange(len(plain)) if groups is None else groups.unique(return_inverse=True)[1]
+    sums = [torch.bincount(number, answers.double() - chance).numpy() for answers in (plain, changed)]
+    times = drawn_groups(len(sums[0]))  # (draws, groups)
+    low, high = percentiles((times @ sums[1]) / (times @ sums[0]))
     value = float((changed.mean() - chance) / (plain.mean() - chance))
-    return Score(value, low, high, len(plain))
+    return Score(value, low, high, len(plain), note="" if groups is None else note_of(len(sums[0])))

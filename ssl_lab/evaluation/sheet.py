@@ -14,11 +14,13 @@ from torch import Tensor
 
 from ssl_lab.domains import Count, Counts, Several, Temperatures
 from ssl_lab.evaluation import geometry
+from ssl_lab.evaluation.apart import other_groups
 from ssl_lab.evaluation.class_mean import centred, class_mean, few_label_curve
 from ssl_lab.evaluation.cluster import clustering
 from ssl_lab.evaluation.knn import knn, knn_sweep
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.retrieval import retrieval
+from ssl_lab.evaluation.robustness import Classifier
 from ssl_lab.evaluation.scores import Groups, Range, Score, accuracy, over_samples, take
 
 LINEAR = "linear/lbfgs_standardized"
@@ -82,7 +84,7 @@ class Sheet:
     left_out: dict[str, str] = field(default_factory=dict)
     predicted: Int[Tensor, " m"] | None = None
     seconds: float = 0.0
-    classifiers: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    classifiers: Mapping[str, Classifier] = field(default_factory=dict)
 
 
 def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
@@ -94,6 +96,9 @@ def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
         else:
             made = classification(*labelled, k=protocol.knn_k, temperature=protocol.knn_temperature, seed=seed)
             made.scores |= of_labels(*labelled, protocol, seed, made.left_out)
+            if protocol.robustness:
+                apart = partial(in_other_groups, *labelled, protocol, seed)
+                made.scores |= take(apart, "scores of other groups", made.left_out)
     made.scores |= take(lambda: label_free(vectors.bank, protocol, seed), "label-free scores", made.left_out)
     return made
 
@@ -149,6 +154,30 @@ def of_labels(
     queries = protocol.queries
     retrieved = take(lambda: retrieval(test, test_labels, queries=queries, groups=test_groups), "retrieval", left_out)
     return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in retrieved.items()}
+
+
+def in_other_groups(
+    bank: Float[Tensor, "n d"],
+    bank_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "m d"],
+    test_labels: Int[Tensor, " m"],
+    bank_groups: Groups,
+    test_groups: Groups,
+    protocol: Protocol,
+    seed: int,
+) -> dict[str, Score]:
+    """What the linear probe and kNN, fitted to some groups, keep on the others; nothing without groups."""
+    if bank_groups is None or test_groups is None:
+        return {}
+
+    def linear(x: Tensor, labels: Tensor, groups: Tensor) -> Classifier:
+        return linear_probe(x, labels, seed, groups=groups)
+
+    def nearest(x: Tensor, labels: Tensor, groups: Tensor) -> Classifier:
+        return partial(knn, x, labels, k=protocol.knn_k[0], temperature=protocol.knn_temperature[0])
+
+    fits = {"linear": linear, "knn": nearest}
+    return other_groups(fits, bank, bank_labels, bank_groups, test, test_labels, test_groups, seed)
 
 
 def label_free(x: Float[Tensor, "n d"], protocol: Protocol, seed: int) -> dict[str, Score]:

@@ -9,14 +9,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from ssl_lab.data.base import Data
+from ssl_lab.data.base import Batch, Data
 from ssl_lab.data.few import whole_groups
 from ssl_lab.data.groups import GROUP
 from ssl_lab.embedding.embed import in_order
 from ssl_lab.embedding.embedding_set import EmbeddingSet
-from ssl_lab.evaluation.invariance import Batch, Encoder, of_changes
-from ssl_lab.evaluation.robustness import robustness
-from ssl_lab.evaluation.scores import take
+from ssl_lab.evaluation.changes import Encoder, of_changes
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
 from ssl_lab.randomness import generator
 from ssl_lab.views.base import Views
@@ -73,12 +71,9 @@ def full_sheet(of: Subject, items: list[Batch], views: Views, protocol: Protocol
     """The scores of its vectors, and of those of `items` when these are changed."""
     made = sheet(of.vectors, protocol, seed)
     if views.perturbations:
-        made.scores |= of_changes(of.encode, views.perturbations, items, protocol.views, seed, made.left_out)
-    if views.perturbations and protocol.robustness and made.classifiers:
-        made.scores |= take(
-            lambda: robustness(made.classifiers, of.encode, views.perturbations, items, seed),
-            "scores of classifiers on changed items",
-            made.left_out,
+        classifiers = made.classifiers if protocol.robustness else None
+        made.scores |= of_changes(
+            of.encode, views.perturbations, items, protocol.views, seed, made.left_out, classifiers
         )
     return made
 
