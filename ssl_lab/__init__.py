@@ -20,17 +20,20 @@ CLASSES = {
 }
 
 
-def load(run: str | PathLike[str], checkpoint: str | PathLike[str] = "last") -> "Model":
+def load(run: str | PathLike[str], checkpoint: str | PathLike[str] = "last", standardize: bool = False) -> "Model":
     """The model of a run folder, or of an export, in eval mode: `ssl_lab.load("runs/…").embed(items)`.
 
     Of the folder of a probe it is a `Probe`, which knows classes: `ssl_lab.load("runs/…").predict(items)`.
 
-    `checkpoint`: last, `epoch=N`, `step=N`, best (by the score that callbacks.keep monitors), or a file. Raises
-    UserError where the folder is no run folder, or has no such checkpoint.
+    `checkpoint`: last, `epoch=N`, `step=N`, best (by the score that callbacks.keep monitors), or a file. `standardize`:
+    vectors as `ssl-lab embed standardize=true` makes them, of a run of text. Raises UserError where the folder is no
+    run folder, or has no such checkpoint.
     """
     from ssl_lab.model.loading import load as loaded
+    from ssl_lab.model.standardized import standardized
 
-    return loaded(run, checkpoint)
+    model = loaded(run, checkpoint)
+    return standardized(model, model.run) if standardize else model
 
 
 def run(task: str, *overrides: str) -> "Run":

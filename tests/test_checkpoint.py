@@ -13,7 +13,8 @@ import ssl_lab as package
 from ssl_lab.cli.overrides import literal
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.model.loading import load_model, model_of
+from ssl_lab.model.loading import load_model
+from ssl_lab.model.of_set import model_of
 
 SCORE = "knn_holdout/cosine_k20_t0.07"
 PLANTED = {0: 0.4, 1: 0.9, 2: 0.3}  # by epoch

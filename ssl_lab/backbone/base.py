@@ -17,6 +17,9 @@ class Backbone(nn.Module):
     """besides `vector`: `tokens`, where it has `tokens(items)`, `words`, where it has a table of them, and `patches`,
     where a `projection` makes tokens of these"""
 
+    protocol: ClassVar[str] = ""
+    """what the protocol of a score of its vectors begins with"""
+
     width: int
     length: int
     """the longest text that it reads at once, in tokens"""

@@ -51,6 +51,7 @@ class Card(Schema):
     classes: list[str] | None
     run: str | None
     checkpoint: Checkpoint | None = None
+    standardized: bool = False
     config: dict[str, Any]
     data_fingerprint: str
     date: str

@@ -42,6 +42,11 @@ def beside(scores: Mapping[str, Score], controls: Mapping[str, Mapping[str, Scor
     ]
 
 
+def of_vectors(lines: list[Line], protocol: str) -> list[Line]:
+    """Scores of vectors that were made by a protocol of their own, which comes first in that of the score."""
+    return [line | {"protocol": protocol + line["protocol"]} for line in lines]
+
+
 def flat(lines: list[Line]) -> dict[str, float]:
     """The headlines, for summary.json: `metric`, `metric_untrained`, `metric_raw`."""
     summary: dict[str, float] = {}

@@ -19,7 +19,7 @@ from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.both_sides import both_sides, warning
 from ssl_lab.evaluation.controls import Control, key, scored
-from ssl_lab.evaluation.lines import Line, beside, flat
+from ssl_lab.evaluation.lines import Line, beside, flat, of_vectors
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.evaluation.scores import say_left_out
 from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors
@@ -58,7 +58,8 @@ def score_sheet(
     made = full_sheet(run, items, model.views, protocol, seed)
     say_left_out(made.left_out)
     sheets = {name: scored(one, items, model.views, protocol, seed) for name, one in controls.items()}
-    lines = [*first, *beside(made.scores, {name: sheet.scores for name, (sheet, _) in sheets.items()}, seed)]
+    scored_lines = beside(made.scores, {name: sheet.scores for name, (sheet, _) in sheets.items()}, seed)
+    lines = [*first, *of_vectors(scored_lines, model.backbone.protocol)]
     write_json(folder / "scores.json", lines)
     twice = both_sides(data, rows) if "test" in data.rows else []
     if twice:

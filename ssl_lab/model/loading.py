@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.config import Config, build, flat, nested, offered
 from ssl_lab.data.base import Data, Source
-from ssl_lab.embedding.embedding_set import Card
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.head.base import Head
 from ssl_lab.model import probe
@@ -61,7 +60,7 @@ def load_probe(folder: Path) -> Probe:
 
 def _frozen(card: probe.Card, config: Config, folder: Path) -> Model:
     """The backbone that the head was fitted to. Raises UserError where it has other weights by now."""
-    model = _stood_on(Path(card.run), card.checkpoint) if card.run else build_model(config)
+    model = stood_on(Path(card.run), card.checkpoint) if card.run else build_model(config)
     if model.weights != card.weights:
         what = f"{card.run or 'the backbone'} has other weights than when {folder} was made"
         raise UserError(f"{what}: fit the probe again")
@@ -71,7 +70,7 @@ def _frozen(card: probe.Card, config: Config, folder: Path) -> Model:
     return model
 
 
-def _stood_on(folder: Path, checkpoint: Checkpoint | None) -> Model:
+def stood_on(folder: Path, checkpoint: Checkpoint | None) -> Model:
     """What a frozen head stands on: a run, or a fine-tuned backbone."""
     if not (folder / probe.CARD).is_file():
         return load_model(folder, checkpoint.file if checkpoint else NEWEST)
@@ -143,16 +142,6 @@ def build_model(config: Config) -> Model:
 def parts_of(config: Config) -> dict[str, Any]:
     """What a model is made from."""
     return {part: config[part] for part in ("data", "views", "backbone")}
-
-
-def model_of(card: Config) -> Model:
-    """The model that made an embedding set. Raises UserError where its run has other weights by now."""
-    made = checked(Card, card, "the card of these vectors").checkpoint  # None: of an earlier version
-    model = _stood_on(Path(card["run"]), made) if card["run"] else build_model(card["config"])
-    if model.weights != card["weights"]:
-        made_by = card["run"] or "this backbone"
-        raise UserError(f"{made_by} has other weights than when it made these vectors: embed and index again")
-    return model
 
 
 def untrained(model: Model, seed: int) -> Model:

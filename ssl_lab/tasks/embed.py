@@ -13,6 +13,7 @@ from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import CARD, EmbeddingSet
 from ssl_lab.hardware import quiet
 from ssl_lab.model.loading import resolve
+from ssl_lab.model.standardized import standardized
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import whole_folder, write_json
 from ssl_lab.runfolder.folder import open_folder
@@ -23,12 +24,15 @@ def embed(config: DictConfig, folder: Path) -> None:
     """Writes `embeddings/` into the run folder: a copy of the set in the cache, whose card names this command."""
     quiet()
     model, resolved = resolve(plain(config))
+    if config.standardize:
+        model = standardized(model, config.run)
     start = time.monotonic()
     embeddings = embedded(model, model.data, config.half, config.shard_rows, plain(config.trainer))
     seconds = time.monotonic() - start
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return
-    card = {**embeddings.card, **model.source, **provenance(model.data)}
+    standard = {"standardized": True} if config.standardize else {}
+    card = {**embeddings.card, **model.source, **provenance(model.data), **standard}
     open_folder(folder, resolved, card)
     copy(embeddings, card, folder / "embeddings")
     sizes = ", ".join(f"{size:,} of {split}" for split, size in embeddings.sizes.items())

@@ -14,7 +14,7 @@ from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.controls import key, remembered
 from ssl_lab.evaluation.corpus_vectors import of_words
 from ssl_lab.evaluation.from_layers import senses_from_layers, words_from_layers
-from ssl_lab.evaluation.lines import Line, beside, flat, table
+from ssl_lab.evaluation.lines import Line, beside, flat, of_vectors, table
 from ssl_lab.evaluation.meaning import meaning
 from ssl_lab.evaluation.meaning import table as meaning_table
 from ssl_lab.evaluation.river_bank import river_bank
@@ -28,6 +28,7 @@ from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import resolve, untrained
+from ssl_lab.model.standardized import standardized
 from ssl_lab.progress import say
 from ssl_lab.runfolder.chosen import NEWEST
 from ssl_lab.runfolder.files import write_json
@@ -46,6 +47,8 @@ def evaluate(config: DictConfig, folder: Path) -> None:
     quiet()
     if bool(config.embeddings) == (bool(config.run) or "backbone" in config):
         raise UsageError("choose run=FOLDER or embeddings=FOLDER, what an ssl-lab pretrain or embed has printed")
+    if config.standardize and not config.run:
+        raise UsageError("standardize=true is for a run of text, run=FOLDER: its training texts give the statistics")
     if config.embeddings and config.checkpoint != NEWEST:
         raise UsageError(f"checkpoint={config.checkpoint} is one of a run: run=FOLDER in the place of embeddings")
     valid(Several | None, config.rows, "rows")
@@ -80,7 +83,10 @@ def _of_model(config: DictConfig, folder: Path, protocol: Protocol) -> Scored:
     data = model.data
     open_folder(folder, resolved, {**model.source, **provenance(data)})
     before = untrained(model, config.seed)
-    first = [*beside(model.held_out(), {}, config.seed), *_meaning(config, model, before), *_from_layers(config, model)]
+    first = [*beside(model.held_out(), {}, config.seed), *_from_layers(config, model)]
+    if config.standardize:
+        model, before = (standardized(one, config.run) for one in (model, before))
+    first += of_vectors(_meaning(config, model, before), model.backbone.protocol)
     scored = score_sheet(model, before, data, protocol, config.seed, folder, config.rows, first)
     return replace(scored, summary={**model.which, **scored.summary})
 

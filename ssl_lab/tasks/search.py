@@ -11,7 +11,7 @@ from ssl_lab.config import plain
 from ssl_lab.data.base import origin
 from ssl_lab.errors import UsageError, one_of
 from ssl_lab.hardware import quiet
-from ssl_lab.model.loading import model_of
+from ssl_lab.model.of_set import model_of
 from ssl_lab.preview import Preview
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_text
