@@ -1,5 +1,6 @@
 """The curve of few labels: intervals and margins against SciPy, what its table says, and `ssl-lab probe` with it."""
 
+import json
 import math
 
 import numpy as np
@@ -110,6 +111,25 @@ def test_equal_numbers_of_labels_are_merged_and_it_is_said(capfd):
     assert numbers(None, 787) == [787]
     with pytest.raises(UsageError, match="names no number"):
         numbers([], 787)
+
+
+def test_another_run_gets_the_same_draws_and_a_paired_margin(tmp_path):
+    """Beside itself a run is neither above nor below; beside another each has what it has alone."""
+    trained = ("pretrain", "data=digits", "backbone.widths=[4,6]", "logger=none", "debug=one_batch")
+    runs = [tmp_path / ssl_lab(*trained, f"seed={seed}", folder=tmp_path).folder for seed in (0, 1)]
+
+    def points(run, other):
+        arguments = ("labels=[20,40]", "seeds=3", f"beside={other}")
+        done = ssl_lab("probe", f"run={run}", *arguments, folder=tmp_path)
+        return json.loads((tmp_path / done.folder / "curve.json").read_text())["points"]
+
+    def of(points, subject):
+        return [(point["labels"], point["mean"], point["low"]) for point in points if point["subject"] == subject]
+
+    itself, first, second = (points(runs[a], runs[b]) for a, b in ((0, 0), (0, 1), (1, 0)))
+    assert [p["margin"] for p in itself if p["subject"] == "beside"] == [0, 0]
+    assert of(first, "own") == of(second, "beside") == of(itself, "own")
+    assert of(second, "own") == of(first, "beside") != of(first, "own")
 
 
 def test_more_labels_than_there_are_is_an_error_before_work_begins(tmp_path):

@@ -68,7 +68,7 @@ class Curve(Schema):
 
     def names(self) -> dict[str, str]:
         """What people call the subjects, by subject."""
-        called = {OWN: "this run", "control": self.control}
+        called = {OWN: "this run", "control": self.control, "beside": "other run"}
         return {point.subject: called.get(point.subject, point.subject) for point in self.points}
 
     def rows(self) -> dict[tuple[str, int], dict[str, Point]]:

@@ -31,6 +31,7 @@ STYLES = {
     OWN: (COLOURS[0], "solid", "circle"),
     "untrained": (GREY, "dot", "x"),
     "control": (GREY, "dashdot", "square"),
+    "beside": (COLOURS[2], "dash", "triangle-up"),
     "scratch": (COLOURS[5], "dash", "diamond"),
 }
 """colour, dash and symbol of each subject"""

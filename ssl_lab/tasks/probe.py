@@ -19,7 +19,7 @@ from ssl_lab.evaluation.few_labels import OWN, Curve, Point
 from ssl_lab.hardware import quiet
 from ssl_lab.head.base import Head
 from ssl_lab.model.base import Model
-from ssl_lab.model.loading import resolve, untrained
+from ssl_lab.model.loading import give_data, load, resolve, untrained
 from ssl_lab.model.probe import Card, TrainingItems, write
 from ssl_lab.probing.calibration import calibration
 from ssl_lab.probing.draws import drawn, measured, said
@@ -103,6 +103,11 @@ def subjects_of(
         tuned = partial(Finetuned, training=training, layer_decay=options["layer_decay"])
         subjects = {OWN: tuned(own, logger=JsonlLogger(folder)), "untrained": tuned(before)}
     subjects["control"] = Control(problem.control, own.test)
+    if options["beside"]:
+        other = load(options["beside"])
+        give_data(other, model.config["data"])
+        other.data.setup()
+        subjects["beside"] = Frozen(other, head.problem(other.data), head)
     if options["scratch"]:
         scratch = Scratch(model, problem, head, training, budget)
         say(f"scratch: {budget.steps:,} steps a draw, on {'items and views of them' if scratch.augment else 'items'}")
