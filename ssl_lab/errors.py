@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""1 in the environment: tracebacks are shown"""
+
 
 class UserError(Exception):
     """Says what is wrong, where, and what to do. The command line prints it and exits with `code`."""

@@ -5,24 +5,21 @@ Imports nothing heavy: a task is imported only when its config has been composed
 
 import contextlib
 import errno
-import gc
 import importlib
 import io
 import itertools
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssl_lab.config import conf
 from ssl_lab.credentials import masked, typed
-from ssl_lab.errors import Stopped, UsageError, UserError, nearest
+from ssl_lab.errors import FULL_ERROR, Stopped, UsageError, UserError, nearest
 
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
-FULL_ERROR = "HYDRA_FULL_ERROR"
 FOLDERLESS = ("cache",)
 """Tasks that make no run folder: they are called with the config alone, and what they print on stdout is all."""
 
@@ -81,52 +78,61 @@ def work(task: str, arguments: Sequence[str], made: Callable[[Path], None]) -> N
 
 def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], None]) -> None:
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli.overrides import check_swept, explain, literal, named, of_the_run, planned, split, usual
+    from ssl_lab.cli import sweep as sweeps
+    from ssl_lab.cli.overrides import explain, split
 
     flags, overrides = split(arguments)
     sweep = "-m" in flags or "--multirun" in flags
     if sweep and task in FOLDERLESS:
         raise UsageError(f"ssl-lab {task} makes no run: there is nothing to sweep with -m")
+    folder, asked = sweeps.opened(task, overrides) if sweep else (None, overrides)
+    overrides = asked if sweeps.TRIAL in os.environ else _in_hydras_grammar(task, flags, asked, sweep)
+    argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
+    own_flags = [flag for flag in flags if flag not in ("-m", "--multirun")]
+    errors: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        if folder:
+            run = HydraConfig.get()
+            sweeps.tried(
+                task, own_flags, folder, int(run.job.num), list(run.overrides.task), config.launcher.jobs, full_error
+            )
+            return
+        with _process(argv, full_error):  # Lightning starts further processes with what the user typed
+            try:
+                _list(task, config) if task in FOLDERLESS else _work(task, config, made)
+            except Exception as error:
+                errors.append(error)
+
+    with contextlib.ExitStack() as stack:
+        if folder:
+            stack.enter_context(sweeps.kept(folder, task, asked))
+        stack.enter_context(_process([argv[0], *flags, *_settings(task, folder), *overrides], "1"))  # errors pass Hydra
+        try:
+            hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
+        except HydraException as error:
+            raise UsageError(explain(error, conf(), task, overrides)) from error
+    if errors:
+        raise errors[0]
+    if folder:
+        sweeps.summed_up(folder, made)
+
+
+def _in_hydras_grammar(task: str, flags: list[str], overrides: list[str], sweep: bool) -> list[str]:
+    """What the user means by overrides that the shell delivered."""
+    from ssl_lab.cli.overrides import check_swept, literal, named, of_the_run, planned, usual
+
     meant = usual(overrides, conf())
     if sweep:
         words = [word for flag in flags for word in flag.split("=", 1)]
         own = [Path(value) for flag, value in itertools.pairwise(words) if flag in ("--config-dir", "-cd")]
         check_swept(meant, [conf(), *own])
     meant = of_the_run(meant, conf(), task)
-    overrides = [*planned(literal(meant, sweep, task)), *named(meant, sweep)]
-    argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
-
-    errors: list[Exception] = []
-    jobs = itertools.count()
-
-    def job(config: DictConfig) -> None:
-        number = next(jobs)
-        with _process(argv, full_error):  # Lightning starts further processes with what the user typed
-            try:
-                _list(task, config) if task in FOLDERLESS else _work(task, config, made)
-            except Exception as error:
-                errors.append(error)
-                if sweep:  # the other jobs go on
-                    if full_error == "1":
-                        traceback.print_exception(error)
-                    _fail(f"job {number}: {_explained(error)[0]}", 0)
-                    traceback.clear_frames(error.__traceback__)  # they hold the job's model
-        gc.collect()  # trainer and model hold each other; the next job needs their memory
-
-    with _process([argv[0], *flags, *_settings(task), *overrides], "1"):  # "1": Hydra lets errors pass
-        try:
-            hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
-        except HydraException as error:
-            raise UsageError(explain(error, conf(), task, overrides)) from error
-    if errors and not sweep:
-        raise errors[0]
-    if errors:
-        failed = UserError(f"{len(errors)} of {next(jobs)} jobs failed, for the reasons above")
-        failed.code = _explained(errors[0])[1]
-        raise failed
+    return [*planned(literal(meant, sweep, task)), *named(meant, sweep)]
 
 
 @contextlib.contextmanager
@@ -145,12 +151,13 @@ def _process(argv: list[str], full_error: str | None) -> Iterator[None]:
             os.environ[FULL_ERROR] = before[1]
 
 
-def _settings(task: str) -> list[str]:
+def _settings(task: str, sweep: Path | None) -> list[str]:
     """Where Hydra puts a run, and that it neither logs nor writes files of its own there."""
+    from ssl_lab.cli.overrides import quoted
+
     return [
         "hydra.run.dir=." if task in FOLDERLESS else f"hydra.run.dir=runs/{task}/{RUN_FOLDER}",
-        f"hydra.sweep.dir=runs/{task}",
-        "hydra.sweep.subdir='" + RUN_FOLDER + "_${hydra:job.num}'",
+        *([f"hydra.sweep.dir={quoted(str(sweep))}", "hydra.sweep.subdir=${hydra:job.num}"] if sweep else []),
         "hydra.output_subdir=null",
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
@@ -171,25 +178,31 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     from ssl_lab.cli.init import initialised
     from ssl_lab.cli.resume import resumed
     from ssl_lab.runfolder.folder import CONFIG, check_there, escaped
+    from ssl_lab.runfolder.state import watched
 
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
     try:
         if config.get("init") and not config.get("resume"):
             config = initialised(config, run.overrides.task, run.runtime.choices)
+        config = OmegaConf.masked_copy(
+            config, [key for key in config if key != "launcher"]
+        )  # it is no trial's business
         _complete(config)
-        if run.mode is not None and run.mode.name == "MULTIRUN":
-            print(masked(f"job {run.job.num}: {' '.join(run.overrides.task)}"), file=sys.stderr)
         if config.get("resume"):
             own, folder = resumed(config.resume, run.overrides.task)
             config = OmegaConf.create(escaped(own))
-        getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
+        main = int(os.environ.get("LOCAL_RANK", 0)) == 0
+        with watched(
+            lambda: folder if main and (folder / CONFIG).is_file() else None, lambda error: masked(_explained(error)[0])
+        ):
+            getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
     except BaseException:
         with contextlib.suppress(OSError):  # stays where something was made already
             for empty in (folder, *list(folder.parents)[:3]):  # runs/task/name/time
                 empty.rmdir()
         raise
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if main:
         check_there(folder / CONFIG)
         made(folder)
 

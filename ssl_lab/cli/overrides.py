@@ -55,7 +55,7 @@ def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
     bare = [o for o in overrides if task in BARE and not re.match(r"~\w|[+]{0,2}[\w./@:-]+=", o)]
     if len(bare) > 1:
         raise UsageError(f"one text at a time: {bare[0]!r} or {bare[1]!r}? (a text of several words needs quotes)")
-    return [f"{BARE[task]}={_quote(o)}" if o in bare else _quoted(o, sweep) for o in overrides]
+    return [f"{BARE[task]}={quoted(o)}" if o in bare else _quoted(o, sweep) for o in overrides]
 
 
 def usual(overrides: list[str], conf: Path) -> list[str]:
@@ -116,7 +116,7 @@ def named(arguments: list[str], sweep: bool) -> list[str]:
 
     start = "runs" if sweep and "," in init else str(read_config(run_of(init)).get("name"))
     _check_name(start)
-    return [f"name='${{hydra:runtime.choices.objective}}-from-{_quote(start)[1:]}"]
+    return [f"name='${{hydra:runtime.choices.objective}}-from-{quoted(start)[1:]}"]
 
 
 def check_swept(overrides: list[str], folders: list[Path]) -> None:
@@ -144,12 +144,12 @@ def _quoted(argument: str, sweep: bool) -> str:
     if not equals or key.lstrip("+~") not in LITERAL or value in ("", "null"):
         return argument
     if value.startswith("[") and value.endswith("]"):
-        return f"{key}=[{','.join(_quote(part) for part in value[1:-1].split(','))}]"
+        return f"{key}=[{','.join(quoted(part) for part in value[1:-1].split(','))}]"
     parts = value.split(",") if sweep else [value]
-    return f"{key}={','.join(_quote(part) for part in parts)}"
+    return f"{key}={','.join(quoted(part) for part in parts)}"
 
 
-def _quote(text: str) -> str:
+def quoted(text: str) -> str:
     """A quoted string of Hydra's grammar, in which neither quotes nor `${…}` nor backslashes mean anything."""
     escaped = re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", text)
     escaped = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", r"\'"), escaped)
@@ -161,6 +161,8 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
     text = str(error).strip()
     options = getattr(error, "options", None)
     if options and (match := re.search(r"Could not find '(.+)/([^/']+)'", text)):
+        if match[1] == "hydra/launcher":
+            return f"launcher={match[2]} needs a plugin of Hydra: pip install 'ssl-lab[{match[2]}]'"
         return f"there is no {match[1]}={match[2]}; {nearest(match[2], (o for o in options if not o.startswith('_')))}"
     if match := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
         key = getattr(error.__cause__, "full_key", None) or match[1]  # of what stands in {…}

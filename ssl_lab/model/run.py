@@ -71,5 +71,12 @@ class Run:
 
 def runs(folder: str | PathLike[str]) -> list[Run]:
     """In the order of their time stamps."""
-    found = Path(folder).expanduser().glob(f"*/*/*/{CONFIG}")
-    return [Run(file.parent) for file in sorted(found, key=lambda file: file.parent.name)]
+    place = Path(folder).expanduser()
+    found = [*place.glob(f"*/*/*/{CONFIG}"), *place.glob(f"sweep/*/*/*/{CONFIG}")]
+    return [Run(file.parent) for file in sorted(found, key=_begun)]
+
+
+def _begun(file: Path) -> tuple[str, int]:
+    """The time stamp of a run, or of its sweep and its number there."""
+    trial, sweep = file.parent.name, file.parents[1].name
+    return (sweep, int(trial)) if trial.isdigit() else (trial, 0)

@@ -1,0 +1,199 @@
+"""A sweep: each trial is a process `ssl-lab TASK …` of its own, in its own folder, whatever launches it.
+
+So a trial that is killed costs itself alone, and nothing of one is left for the next. What has become of a sweep stands
+in the folders of its trials and nowhere else: `-m resume=SWEEP` leaves out those that have finished, goes on with those
+that have a checkpoint, and runs the others.
+"""
+
+import contextlib
+import datetime
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl_lab.cli.overrides import quoted
+from ssl_lab.credentials import masked
+from ssl_lab.errors import FULL_ERROR, UsageError, UserError
+from ssl_lab.runfolder.files import write_json, write_text
+from ssl_lab.runfolder.folder import LAST
+from ssl_lab.runfolder.reading import Schema, checked, read_json, read_yaml
+from ssl_lab.runfolder.state import State, state_of
+
+TRIAL = "SSL_LAB_TRIAL"
+"""in the environment of a trial, whose overrides are in Hydra's grammar already"""
+
+ASKED, TABLE = "sweep.yaml", "sweep.json"  # in the folder of a sweep
+CHOSEN, LOG, SUMMARY = "trial.json", "log.txt", "summary.json"  # in that of a trial
+LOOK = 0.2  # seconds between two looks at a trial
+
+
+class Asked(Schema):
+    """What a sweep was asked for: the task and its overrides, as they were typed."""
+
+    task: str
+    overrides: list[str]
+
+
+class Chosen(Schema):
+    """The overrides of a trial, in Hydra's grammar."""
+
+    overrides: list[str]
+
+
+def opened(task: str, overrides: list[str]) -> tuple[Path, list[str]]:
+    """The folder of a sweep with its overrides: of a new one, or of resume=SWEEP. Raises UsageError, UserError."""
+    values = dict(one.split("=", 1) for one in overrides if "=" in one)
+    resume = Path(values.get("resume", "")).expanduser()
+    if "resume" not in values or not (resume / ASKED).is_file():
+        name = values.get("name", task)
+        folder = Path("runs/sweep", task if "," in name else name, f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+        return folder, overrides
+    asked = checked(Asked, read_yaml(resume, ASKED), resume / ASKED)
+    if asked.task != task:
+        raise UsageError(f"{resume} is a sweep of {asked.task}: ssl-lab {asked.task} -m resume={resume}")
+    more = [one for one in overrides if not one.startswith("resume=")]
+    if other := [one for one in more if not one.startswith(("launcher", "hydra"))]:
+        raise UsageError(f"{other[0]}: a sweep goes on with what it was asked for: leave it out")
+    if hydra := [one for one in asked.overrides if one.lstrip("+~").startswith("hydra")]:
+        raise UserError(f"{resume / ASKED}: {hydra[0]}: what is Hydra's own is not taken from a file")
+    return resume, [*asked.overrides, *more]
+
+
+@contextlib.contextmanager
+def kept(folder: Path, task: str, overrides: list[str]) -> Iterator[None]:
+    """Writes what a sweep is asked for into its folder, which is gone again where no trial has begun."""
+    own = [one for one in overrides if not one.lstrip("+~").startswith("hydra")]
+    write_text(folder / ASKED, yaml.safe_dump(Asked(task=task, overrides=own).model_dump(), allow_unicode=True))
+    try:
+        yield
+    finally:
+        if not any(folder.glob(f"*/{CHOSEN}")):
+            (folder / ASKED).unlink()
+            with contextlib.suppress(OSError):  # what is not empty stays
+                for empty in (folder, *list(folder.parents)[:3]):  # runs/sweep/name/time
+                    empty.rmdir()
+
+
+def tried(
+    task: str, flags: Sequence[str], sweep: Path, number: int, overrides: list[str], jobs: int, full_error: str | None
+) -> None:
+    """Runs a trial to its end, in a process of its own, if it has not finished before. Says how it failed.
+
+    `jobs`: so many trials share the cores; `full_error`: whether the user wants tracebacks.
+    """
+    folder = sweep / str(number)
+    own = [one for one in overrides if not one.startswith("launcher")]
+    state = _known(folder, own)
+    if state and state.state == "finished":
+        print(f"trial {number} has finished before: {folder}", file=sys.stderr)
+        return
+    goes_on = task == "pretrain" and (folder / LAST).is_file()
+    if not goes_on:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(folder / CHOSEN, Chosen(overrides=own).model_dump())
+    what = "goes on from its checkpoint" if goes_on else " ".join(own)
+    print(masked(f"trial {number}: {what}"), file=sys.stderr)
+    arguments = [f"resume={quoted(str(folder))}"] if goes_on else own
+    command = [sys.executable, "-m", "ssl_lab", task, *flags, *arguments, f"hydra.run.dir={quoted(str(folder))}"]
+    given = dict(os.environ)
+    given.pop(FULL_ERROR, None)
+    if full_error is not None:
+        given[FULL_ERROR] = full_error
+    usual = {"WANDB_RUN_GROUP": sweep.name}
+    if jobs > 1:
+        usual["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    code = _waited(command, usual | given | {TRIAL: str(number)}, folder / LOG, f"{number}: " if jobs > 1 else "")
+    if code:
+        print(f"ssl-lab: error: trial {number} {ended(folder)} (all that it said: {folder / LOG})", file=sys.stderr)
+
+
+def ended(folder: Path) -> str:
+    """How a trial that has not finished came to its end."""
+    state = state_of(folder)
+    if state is None:
+        return f"failed: {_last_error(folder / LOG)}"
+    return f"{state.state}: {state.error}" if state.error else state.state
+
+
+def summed_up(sweep: Path, made: Callable[[Path], None]) -> None:
+    """Writes sweep.json and prints its table. Raises UserError where a trial has not finished."""
+    from ssl_lab.cli import seeds  # which takes a second to import
+
+    folders = sorted((file.parent for file in sweep.glob(f"*/{CHOSEN}")), key=lambda folder: int(folder.name))
+    trials = [seeds.Trial(**_facts(folder)) for folder in folders]
+    rows = seeds.rows(trials)
+    content = {"trials": [one.model_dump() for one in trials], "rows": [one.model_dump() for one in rows]}
+    write_json(sweep / TABLE, content)
+    print(masked(seeds.table(rows)), file=sys.stderr)
+    made(sweep)
+    if left := [trial for trial in trials if trial.state != "finished"]:
+        listed = "".join(f"\n  {trial.trial}: {trial.state}: {' '.join(trial.overrides)}" for trial in left)
+        what = f"{len(left)} of {len(trials)} trials did not finish; -m resume={sweep} runs these again:"
+        raise UserError(masked(what + listed))
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    state = state_of(folder)
+    return {
+        "trial": int(folder.name),
+        "overrides": checked(Chosen, read_json(folder, CHOSEN), folder / CHOSEN).overrides,
+        "state": state.state if state else "failed",
+        "error": state.error if state else _last_error(folder / LOG),
+        "summary": read_json(folder, SUMMARY) if (folder / SUMMARY).is_file() else {},
+    }
+
+
+def _known(folder: Path, overrides: list[str]) -> State | None:
+    """The state of a trial, which no process is at work on any more. Raises UserError where it was another one."""
+    if not (folder / CHOSEN).is_file():
+        return None
+    before = checked(Chosen, read_json(folder, CHOSEN), folder / CHOSEN).overrides
+    if before != overrides:
+        was, now = " ".join(before), " ".join(overrides)
+        raise UserError(f"{folder} was the trial of {was}, and is asked for {now}: start a new sweep")
+    state, said = state_of(folder), False
+    while state and state.state == "running":
+        if not said:
+            print(f"trial {folder.name} is at work (process {state.process} on {state.host}): waiting", file=sys.stderr)
+        said = True
+        time.sleep(1)
+        state = state_of(folder)
+    return state
+
+
+def _waited(command: list[str], environment: dict[str, str], log: Path, prefix: str) -> int:
+    """The exit code. What the process says on stderr goes to the log, and from there to this one's."""
+    with log.open("ab") as said, log.open("r", encoding="utf-8", errors="replace") as read:
+        read.seek(0, os.SEEK_END)
+        process = subprocess.Popen(command, env=environment, stderr=said)
+        try:
+            while (code := process.poll()) is None:
+                _pass_on(read, prefix)
+                time.sleep(LOOK)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+            _pass_on(read, prefix)
+    return code
+
+
+def _pass_on(read: Iterator[str], prefix: str) -> None:
+    for line in read:
+        print(f"{prefix}{line}", end="", file=sys.stderr)
+
+
+def _last_error(log: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = [
+            line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
+        return lines[-1].removeprefix("ssl-lab: error: ") if lines else "it said nothing"
+    return "it said nothing"

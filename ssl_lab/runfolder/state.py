@@ -1,0 +1,105 @@
+"""Whether a run is at work, has finished, failed, or was killed: what its folder says without any server.
+
+A run at work touches state.json every BEAT seconds. One that says that it runs, and does not, was killed: its process
+is gone, or on another machine the file is older than LOST.
+"""
+
+import contextlib
+import datetime
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from ssl_lab.runfolder.files import write_json
+from ssl_lab.runfolder.reading import Schema, checked, read_json
+
+FILE = "state.json"
+BEAT, LOST = 10, 60  # seconds
+
+Name = Literal["running", "finished", "failed", "stopped", "killed"]
+
+
+class State(Schema):
+    """`error`: the first line of what a run failed with, or why it was stopped."""
+
+    state: Name
+    host: str
+    process: int
+    started: str
+    ended: str | None = None
+    error: str | None = None
+
+
+@contextlib.contextmanager
+def watched(opened: Callable[[], Path | None], explained: Callable[[Exception], str]) -> Iterator[None]:
+    """Keeps the state of the run that is at work here in its folder.
+
+    `opened` gives the folder once the run has made it; `explained`: an error in a line.
+    """
+    state = State(state="running", host=socket.gethostname(), process=os.getpid(), started=_now())
+    over = threading.Event()
+
+    def write(**changed: str) -> None:
+        if folder := opened():
+            write_json(folder / FILE, state.model_copy(update=changed).model_dump())
+
+    def beat() -> None:
+        while (folder := opened()) is None:
+            if over.wait(0.2):
+                return
+        with contextlib.suppress(OSError):  # of a folder that is taken away; the run itself says so
+            write()
+            while not over.wait(BEAT):
+                os.utime(folder / FILE)
+
+    beating = threading.Thread(target=beat, daemon=True)
+    beating.start()
+    ended: dict[str, str] = {"state": "finished"}
+    try:
+        yield
+    except BaseException as error:
+        failed = isinstance(error, Exception)  # no signal
+        line = explained(error) if isinstance(error, Exception) else str(error) or type(error).__name__
+        ended = {"state": "failed" if failed else "stopped", "error": line}
+        raise
+    finally:
+        over.set()
+        beating.join()
+        with contextlib.suppress(OSError):
+            write(**ended, ended=_now())
+
+
+def state_of(folder: Path) -> State | None:
+    """None where nothing is known: of a run that has not begun, or of an earlier version."""
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    state = checked(State, read_json(folder, FILE), file)
+    if state.state != "running":
+        return state
+    with contextlib.suppress(FileNotFoundError):
+        here, old = state.host == socket.gethostname(), time.time() - file.stat().st_mtime > LOST
+        if old or (here and not _alive(state.process)):
+            return state.model_copy(update={"state": "killed"})
+    return state
+
+
+def _alive(process: int) -> bool:
+    """Whether it is there, and not merely not waited for by who started it."""
+    with contextlib.suppress(OSError):  # where there is no /proc
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
