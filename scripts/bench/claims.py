@@ -55,6 +55,7 @@ def steps(data: Path, seed: int) -> dict[str, list[str]]:
     words = {name: next((data / "words").glob(f"{name}*")) for name in ("simlex999", "wordsim353")}
     rated = [f"meaning.similarity.{name}={file}" for name, file in words.items()]
     quiet, senses = [f"seed={seed}", "logger=none"], f"meaning.senses={data / 'word_senses'}"
+    labels = ",".join(map(str, [*FEW, 1000]))
     full, few = ["evaluate", "protocol=full", *quiet], ["rows=60", "protocol.items=100"]  # of whole documents
     made = {
         "cifar10": ["pretrain", "data=cifar10", f"data.path={data / 'cifar10'}", "trainer.max_epochs=12", *quiet],
@@ -66,9 +67,11 @@ def steps(data: Path, seed: int) -> dict[str, list[str]]:
         "digits_speakers": [*full, "run={digits}", "data.group=speaker"],
         "text": ["pretrain", "recipe=mlm_brown", text, *quiet],
         "words": ["evaluate", "run={text}", "meaning.layers=true", senses, *rated, *few, *quiet],
-        "sst2": ["probe", "run={text}", "data=sst2", f"data.path={data / 'sst2'}", f"labels={list(FEW)}", "seeds=10"],
-        "wnut17": ["probe", "run={text}", "data=wnut17", f"data.path={data / 'wnut17'}", "head=tagger", "seeds=3",
-                   f"labels={[*FEW, 1000]}"],
+        "start": ["pretrain", "recipe=mlm_brown", text, "trainer.max_steps=1", "optimizer.lr=0", *quiet],  # SVD vectors
+        "sst2": ["probe", "run={text}", "data=sst2", f"data.path={data / 'sst2'}", f"labels=[{labels},all]",
+                 "beside={start}", "seeds=10"],
+        "wnut17": ["probe", "run={text}", "data=wnut17", f"data.path={data / 'wnut17'}", "head=tagger", f"labels=[{labels}]",
+                   "seeds=10"],
     }  # fmt: skip
     return {name: [*command, f"name=claims_{name}_{seed}"] for name, command in made.items()}
 
@@ -107,7 +110,8 @@ def curve(labels: int) -> Callable[[Path], Found]:
         rows = [p for p in points["points"] if p["labels"] == labels and p["metric"] == points["metric"]]
         own = next(p for p in rows if p["subject"] == "own")
         best = max((p for p in rows if p["subject"] != "own"), key=lambda p: p["mean"])
-        return Found(own["mean"], best["mean"], best["subject"], best["margin_low"] > 0)
+        name = {"beside": "SVD vectors", "control": points["control"]}.get(best["subject"], best["subject"])
+        return Found(own["mean"], best["mean"], name, best["margin_low"] > 0)
 
     return of
 
