@@ -70,8 +70,8 @@ def steps(data: Path, seed: int) -> dict[str, list[str]]:
         "start": ["pretrain", "recipe=mlm_brown", text, "trainer.max_steps=1", "optimizer.lr=0", *quiet],  # SVD vectors
         "sst2": ["probe", "run={text}", "data=sst2", f"data.path={data / 'sst2'}", f"labels=[{labels},all]",
                  "beside={start}", "seeds=10"],
-        "wnut17": ["probe", "run={text}", "data=wnut17", f"data.path={data / 'wnut17'}", "head=tagger", f"labels=[{labels}]",
-                   "seeds=10"],
+        "wnut17": ["probe", "run={text}", "data=wnut17", f"data.path={data / 'wnut17'}", "head=tagger",
+                   f"labels=[{labels}]", "seeds=10"],
     }  # fmt: skip
     return {name: [*command, f"name=claims_{name}_{seed}"] for name, command in made.items()}
 
