@@ -3,8 +3,10 @@
     scripts/claims DATA [--quick] [--folder FOLDER]
 
 DATA has the folders cifar10, brown, movie_reviews, sst2, wnut17, word_senses, words and spoken_digits; Fashion-MNIST is
-where `ssl-lab pretrain` finds it. Three seeds, or one with --quick. Every training and every evaluation is a step; the
-folders of those that are done stand in steps.json, so that the same command goes on where it was stopped.
+where `ssl-lab pretrain` finds it. Three seeds, or one with --quick. Every training and every evaluation is a step. In
+FOLDER, steps.json has the folders of those that are done and claims.json what they have shown, so that the same command
+goes on where it was stopped: a claim that stands in claims.json is not measured again, even where the runs are gone.
+scripts/bench/claims.json is that of the table in the README.
 
 A claim is shown where the run is above every control: for one seed by the 95 % interval of its score (of a probe: of
 the paired margin), for several by Student's interval of the margins over the best control. Nothing else decides.
@@ -17,8 +19,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -158,25 +161,30 @@ CLAIMS = [
 ]
 
 
-def run(name: str, command: list[str], done: dict[str, str], kept: Path) -> None:
-    if Path(done.get(name, ""), "summary.json").is_file() and name in done:
-        return
+def needed(commands: dict[str, list[str]], claims: list[Claim]) -> list[str]:
+    """The steps of these claims and what they stand on, in their order."""
+    wanted = {claim.step for claim in claims}
+    for name in reversed(commands):
+        if name in wanted:
+            wanted |= {other for other in commands if f"{{{other}}}" in " ".join(commands[name])}
+    return [name for name in commands if name in wanted]
+
+
+def run(name: str, command: list[str]) -> str:
+    """The run folder of a step."""
     say(f"{name}: ssl-lab {' '.join(command)}")
     start = time.monotonic()
     made = subprocess.run([SSL_LAB, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if made.returncode:
         sys.exit(f"{name} failed: ssl-lab {' '.join(command)}")
-    done[name] = str(Path(made.stdout.strip().splitlines()[-1]).resolve())
-    kept.write_text(json.dumps(done, indent=1))
     say(f"{name}: {time.monotonic() - start:.0f} s")
+    return str(Path(made.stdout.strip().splitlines()[-1]).resolve())
 
 
-def row(claim: Claim, done: dict[str, str], seeds: tuple[int, ...]) -> str:
-    """Of the seeds whose step is done."""
-    folders = [Path(done[f"{claim.step}_{seed}"]) for seed in seeds if f"{claim.step}_{seed}" in done]
-    if not folders:
+def row(claim: Claim, found: list[Found]) -> str:
+    """Of the seeds that are measured."""
+    if not found:
         return f"| {claim.text} | not measured | | | |"
-    found = [claim.of(folder) for folder in folders]
     margins = mean(torch.tensor([one.value - one.control for one in found]), (-math.inf, math.inf))
     shown = margins.low > 0 if len(found) > 1 else found[0].above
     between = f" [{margins.low:+.3f}, {margins.high:+.3f}]" if len(found) > 1 else ""
@@ -196,26 +204,43 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("claims"))
     given = parser.parse_args()
-    seeds, kept = SEEDS[:1] if given.quick else SEEDS, given.folder / "steps.json"
+    seeds = SEEDS[:1] if given.quick else SEEDS
     given.folder.mkdir(exist_ok=True)
-    done: dict[str, str] = json.loads(kept.read_text()) if kept.is_file() else {}
+    done, shown = Kept(given.folder / "steps.json"), Kept(given.folder / "claims.json")
     for seed in seeds:
-        for name, command in steps(given.data.resolve(), seed).items():
-            places = {key.removesuffix(f"_{seed}"): folder for key, folder in done.items() if key.endswith(f"_{seed}")}
-            run(
-                f"{name}_{seed}",
-                [argument.format(**places) if "{" in argument else argument for argument in command],
-                done,
-                kept,
-            )
-    lines = [
-        "| claim | score | best control | margin | |",
-        "|---|---|---|---|---|",
-        *(row(claim, done, seeds) for claim in CLAIMS),
-    ]
-    table = "\n".join(lines)
+        commands = steps(given.data.resolve(), seed)
+        missing = [claim for claim in CLAIMS if f"{claim.text}, seed {seed}" not in shown]
+        for name in needed(commands, missing):
+            places = {other: done[f"{other}_{seed}"] for other in commands if f"{other}_{seed}" in done}
+            step = f"{name}_{seed}"
+            if not Path(done.get(step, ""), "summary.json").is_file():
+                done.keep(
+                    {step: run(step, [part.format(**places) if "{" in part else part for part in commands[name]])}
+                )
+            of_step = [claim for claim in missing if claim.step == name]
+            shown.keep({f"{one.text}, seed {seed}": asdict(one.of(Path(done[step]))) for one in of_step})
+    table = "\n".join([*HEAD, *(row(claim, measured(claim, shown)) for claim in CLAIMS)])
     (given.folder / "claims.md").write_text(table + "\n")
     print(table)
+
+
+HEAD = ["| claim | score | best control | margin | |", "|---|---|---|---|---|"]
+
+
+def measured(claim: Claim, shown: dict[str, Any]) -> list[Found]:
+    return [Found(**shown[key]) for seed in SEEDS if (key := f"{claim.text}, seed {seed}") in shown]
+
+
+class Kept(dict[str, Any]):
+    """What stands in a JSON file."""
+
+    def __init__(self, file: Path):
+        super().__init__(json.loads(file.read_text()) if file.is_file() else {})
+        self.file = file
+
+    def keep(self, more: dict[str, Any]) -> None:
+        self.update(more)
+        self.file.write_text(json.dumps(self, indent=1) + "\n")
 
 
 if __name__ == "__main__":
