@@ -20,9 +20,10 @@ from ssl_lab.runfolder import state
 from ssl_lab.runfolder.checkpoint import read_weights
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import LAST
-from ssl_lab.runfolder.state import state_of, watched
+from ssl_lab.runfolder.state import Facts, state_of, watched
 
 SMALL = ("data=digits", "backbone.widths=[4,8]")
+FACTS = Facts(task="pretrain", name="digits", seed=0, choices={"data": "digits"})
 
 
 def test_a_sweep_outlives_a_failing_trial_and_says_what_failed(tmp_path):
@@ -113,7 +114,7 @@ def test_what_a_sweep_was_asked_for_is_gone_on_with_and_nothing_else(tmp_path):
 
 def test_a_run_says_that_it_works_and_how_it_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "BEAT", 0.05)
-    with watched(lambda: tmp_path, str):
+    with watched(lambda: tmp_path, str, FACTS):
         while state_of(tmp_path) is None:
             time.sleep(0.01)
         assert state_of(tmp_path).state == "running"
@@ -122,10 +123,10 @@ def test_a_run_says_that_it_works_and_how_it_ended(tmp_path, monkeypatch):
             time.sleep(0.01)
         alive = json.loads((tmp_path / "state.json").read_text())
     assert state_of(tmp_path).state == "finished"
-    with pytest.raises(ValueError, match="no such"), watched(lambda: tmp_path, str):
+    with pytest.raises(ValueError, match="no such"), watched(lambda: tmp_path, str, FACTS):
         raise ValueError("no such thing")
     assert (state_of(tmp_path).state, state_of(tmp_path).error) == ("failed", "no such thing")
-    with pytest.raises(KeyboardInterrupt), watched(lambda: tmp_path, str):
+    with pytest.raises(KeyboardInterrupt), watched(lambda: tmp_path, str, FACTS):
         raise KeyboardInterrupt
     assert state_of(tmp_path).state == "stopped"
 

@@ -20,7 +20,7 @@ from ssl_lab.credentials import masked, typed
 from ssl_lab.errors import FULL_ERROR, Stopped, UsageError, UserError, nearest
 
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
-FOLDERLESS = ("cache",)
+FOLDERLESS = ("cache", "runs")
 """Tasks that make no run folder: they are called with the config alone, and what they print on stdout is all."""
 
 
@@ -178,7 +178,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     from ssl_lab.cli.init import initialised
     from ssl_lab.cli.resume import resumed
     from ssl_lab.runfolder.folder import CONFIG, check_there, escaped
-    from ssl_lab.runfolder.state import watched
+    from ssl_lab.runfolder.state import Facts, state_of, watched
 
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
@@ -193,9 +193,17 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
             own, folder = resumed(config.resume, run.overrides.task)
             config = OmegaConf.create(escaped(own))
         main = int(os.environ.get("LOCAL_RANK", 0)) == 0
-        with watched(
-            lambda: folder if main and (folder / CONFIG).is_file() else None, lambda error: masked(_explained(error)[0])
-        ):
+        choices = {
+            group: one for group, one in run.runtime.choices.items() if isinstance(one, str) and "/" not in group
+        }
+        facts = Facts(task=task, name=config.name, seed=config.get("seed"), choices=choices)
+        if config.get("resume"):
+            facts = state_of(folder) or facts.model_copy(update={"choices": {}})  # those of its own command
+
+        def opened() -> Path | None:
+            return folder if main and (folder / CONFIG).is_file() else None
+
+        with watched(opened, lambda error: masked(_explained(error)[0]), facts):
             getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
     except BaseException:
         with contextlib.suppress(OSError):  # stays where something was made already

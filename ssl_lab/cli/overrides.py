@@ -11,7 +11,7 @@ LITERAL = {
     "data.path", "data.name", "data.group", "backbone.name", "resume", "init", "name", "run", "checkpoint",
     "embeddings", "collection", "query", "query.id", "filter", "text", "vectors.uri", "meaning.wordnet",
     "meaning.senses", "meaning.similarity.simlex999", "meaning.similarity.wordsim353", "data.tokenizer.file", "runs",
-    "labels", "labelled", "ids",
+    "labels", "labelled", "ids", "folder",
 }  # fmt: skip
 BARE = {"search": "query", "fill": "text", "predict": "text"}  # what one bare argument of a task is the value of
 

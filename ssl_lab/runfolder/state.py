@@ -23,7 +23,16 @@ BEAT, LOST = 10, 60  # seconds
 Name = Literal["running", "finished", "failed", "stopped", "killed"]
 
 
-class State(Schema):
+class Facts(Schema):
+    """What a run is. `choices`: the options of groups, by group."""
+
+    task: str
+    name: str
+    seed: int | None
+    choices: dict[str, str]
+
+
+class State(Facts):
     """`error`: the first line of what a run failed with, or why it was stopped."""
 
     state: Name
@@ -35,12 +44,21 @@ class State(Schema):
 
 
 @contextlib.contextmanager
-def watched(opened: Callable[[], Path | None], explained: Callable[[Exception], str]) -> Iterator[None]:
+def watched(opened: Callable[[], Path | None], explained: Callable[[Exception], str], facts: Facts) -> Iterator[None]:
     """Keeps the state of the run that is at work here in its folder.
 
     `opened` gives the folder once the run has made it; `explained`: an error in a line.
     """
-    state = State(state="running", host=socket.gethostname(), process=os.getpid(), started=_now())
+    host, process = socket.gethostname(), os.getpid()
+    state = State(
+        **facts.model_dump(include={*Facts.model_fields}),
+        state="running",
+        host=host,
+        process=process,
+        started=_now(),
+        ended=None,
+        error=None,
+    )
     over = threading.Event()
 
     def write(**changed: str) -> None:

@@ -1,6 +1,6 @@
 """`ssl-lab cache`: what lies in the cache, from which command, and what of it goes."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from omegaconf import DictConfig
 
@@ -8,12 +8,11 @@ from ssl_lab.data.caching import cache as cache_folder
 from ssl_lab.data.pruning import Entry, discard_rests, due, entries, limit, remove
 from ssl_lab.domains import valid
 from ssl_lab.errors import one_of
-from ssl_lab.listing import OUTPUTS, Row, listing
+from ssl_lab.listing import OUTPUTS, Row, ago, listing
 from ssl_lab.progress import say
 
 COLUMNS = ("kind", "bytes", "made", "used", "state", "key", "by")
 UNITS = ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB"), (0, "B"))  # powers of ten
-TIMES = ((24 * 60, "d"), (60, "h"), (1, "min"))  # minutes
 
 
 def cache(config: DictConfig) -> None:
@@ -42,7 +41,7 @@ def cache(config: DictConfig) -> None:
 def _row(entry: Entry, state: str, now: datetime | None) -> Row:
     """`now`: for people, who read how long ago it was."""
     times = {"made": entry.made, "used": entry.used}
-    said = {name: _ago(now - time) if now else time.isoformat(timespec="seconds") for name, time in times.items()}
+    said = {name: ago(now - time) if now else time.isoformat(timespec="seconds") for name, time in times.items()}
     kind, key = entry.folder.parent.name, entry.folder.name
     size = _size(entry.bytes) if now else entry.bytes
     return {"kind": kind, "bytes": size, **said, "state": state, "key": key[:8] if now else key, "by": entry.by}
@@ -54,8 +53,3 @@ def _name(entry: Entry) -> str:
 
 def _size(size: int) -> str:
     return next(f"{size / 10**power:.3g} {unit}" for power, unit in UNITS if size >= 10**power or not power)
-
-
-def _ago(passed: timedelta) -> str:
-    minutes = passed.total_seconds() / 60
-    return next(f"{minutes / size:,.0f} {unit} ago" for size, unit in TIMES if minutes >= 2 * size or size == 1)
