@@ -53,7 +53,12 @@ def known_means():
         drawn = noise.standard_normal((3, len(own), 8))
         return np.stack([9 * drawn[0], (own + 0.5 * drawn[1]) * scale + 50, own + 9 * drawn[2]], 1)[:, None]
 
-    return truth, means(layers, occurrences(TEXTS, WORDS, 0), WORDS)
+    return truth, means(layers, nothing, occurrences(TEXTS, WORDS, 0), WORDS)
+
+
+def nothing(sentences, positions, whole):
+    """Gaps that know nothing of their words."""
+    return np.random.default_rng(4).standard_normal((len(sentences), 1, 3, 8))
 
 
 def rated(truth):
@@ -65,17 +70,17 @@ def rated(truth):
 def test_the_way_is_chosen_on_one_half_and_found_where_it_is_planted():
     truth, known = known_means()
     pairs = rated(truth)
-    best = chosen(known, [pairs], every(3))
-    assert (best.layers, best.occurrences) == ((1,), MOST)
+    best = chosen(known, [pairs], every(3, True))
+    assert (best.layers, best.gap, best.occurrences) == ((1,), (), MOST)
     assert best.taken_out == 0
     even, odd = halves(pairs)
     assert even.first == pairs.first[::2]
     assert odd.ratings.tolist() == pairs.ratings[1::2].tolist()
     assert rho(known, odd, best).value > 0.9
-    plain = Choice((1,), MOST, None)
+    plain = Choice((1,), (), MOST, None)
     assert rho(known, odd, plain).value < 0.8
     other = Rated(pairs.first, pairs.second, np.where(np.arange(400) % 2, DRAW.standard_normal(400), pairs.ratings))
-    assert chosen(known, [other], every(3)) == best  # the other half says nothing
+    assert chosen(known, [other], every(3, True)) == best  # the other half says nothing
 
 
 def test_vectors_are_those_of_scikit_learn():
@@ -84,15 +89,35 @@ def test_vectors_are_those_of_scikit_learn():
     scaler = [StandardScaler().fit(common[:, layer]) for layer in range(3)]
     x = np.mean([scaler[layer].transform(common[:, layer]) for layer in (0, 2)], 0)
     leading = PCA(2).fit(x).components_
-    found = known.vectors(WORDS, Choice((0, 2), 4, 2))
+    found = known.vectors(WORDS, Choice((0, 2), (), 4, 2))
     np.testing.assert_allclose(found, x - x @ leading.T @ leading, atol=1e-4)
-    assert np.isnan(known.vectors(["nowhere"], Choice((0,), 1, 0))).all()
-    first, second = (known.vectors(side, Choice((2,), 1, None)) for side in (WORDS[:30], WORDS[30:]))
+    assert np.isnan(known.vectors(["nowhere"], Choice((0,), (), 4, 0))).all()
+    first, second = (known.vectors(side, Choice((2,), (), 4, None)) for side in (WORDS[:30], WORDS[30:]))
     pairs = Rated(WORDS[:30], WORDS[30:], np.arange(30.0))
-    assert rho(known, pairs, Choice((2,), 1, None)).value == pytest.approx(
+    assert rho(known, pairs, Choice((2,), (), 4, None)).value == pytest.approx(
         spearmanr(cosine(first, second), np.arange(30)).statistic
     )
-    assert in_text.Choice((0, 2), 4, 2).name == "layers0_2_of4_standardized_less2"
+    assert Choice((0, 2), (), 4, 2).name == "layers0_2_of4_standardized_less2"
+    assert Choice((), (3,), 16, None).name == "gap3_of16"
+
+
+def test_what_gaps_know_is_found_and_added_to_what_words_know():
+    """Half of the dimensions of a word's vector are seen in the word, the other half in its gap alone."""
+    truth = np.random.default_rng(1).standard_normal((60, 8))
+
+    def seen(half):
+        def layers(sentences, positions, whole):
+            own = np.stack([truth[int(words[i][1:])] for words, (i,) in zip(sentences, positions, strict=True)])
+            own[:, half] = 0
+            return np.stack([np.random.default_rng(5).standard_normal(own.shape), own], 1)[:, None]
+
+        return layers
+
+    known = means(seen(slice(4)), seen(slice(4, 8)), occurrences(TEXTS, WORDS, 0), WORDS)
+    pairs = rated(truth)
+    best = chosen(known, [pairs], every(2, True))
+    assert (best.layers, best.gap) == ((1,), (1,))
+    assert rho(known, pairs, best).value > 0.95 > 0.8 > rho(known, pairs, Choice((1,), (), 4, 0)).value
 
 
 def test_a_run_is_asked_beside_vectors_of_its_text(corpus, tmp_path):
@@ -108,7 +133,7 @@ def test_a_run_is_asked_beside_vectors_of_its_text(corpus, tmp_path):
     )
     assert -1 <= line["control_raw"] <= 1
     assert line["n"] == 19  # the other half
-    assert line["protocol"].startswith("spearman_layers")
+    assert line["protocol"].startswith(("spearman_layers", "spearman_gap"))
     assert "chosen on every other pair of simlex999; the control, SVD vectors of the text, layers0_of" in line["note"]
     model = load(made)
     sentences, places = [["The", "import", "statement"], ["a", "module"]], [1, 1]
@@ -117,6 +142,15 @@ def test_a_run_is_asked_beside_vectors_of_its_text(corpus, tmp_path):
     np.testing.assert_allclose(found[:, 0, 2], model.embed_words(sentences, places), atol=1e-6)
     np.testing.assert_allclose(found[:, 0, 0], model.embed_words(sentences, places, contextual=False), atol=1e-6)
     assert (found[1, 2] == 0).all()  # beyond the end
+    masked = model.embed_in_layers(sentences, [[1, 0, 2], [1, 0, 2]], hidden=True)
+    tokenizer = model.data.context["tokenizer"]
+    for words, found_gaps in zip(sentences, masked, strict=True):
+        first, second, *others = (tokenizer.encode([word])[0] for word in words)
+        gap = [tokenizer.mask] * len(second)
+        tokens = torch.tensor([tokenizer.framed([*first, *gap, *(piece for word in others for piece in word)])])
+        start = len(tokenizer.prefix) + len(first)
+        expected = model.backbone.tokens(tokens)[0, start : start + len(gap)].mean(0)
+        np.testing.assert_allclose(found_gaps[0, 2], expected, atol=1e-5)
     one = (
         model.embed_words(sentences[1:], [0], contextual=False),
         model.embed_words(sentences[1:], [1], contextual=False),

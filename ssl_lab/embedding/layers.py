@@ -23,14 +23,17 @@ def words_in_layers(
     places: Int[Tensor, "n k"],
     whole: bool,
     device: torch.device | str = "cpu",
+    mask: int | None = None,
 ) -> Float[Tensor, "n _ layers d"]:
     """Of the words at k places of each sentence, zero beyond its ends; with `whole` also the mean over all its words.
 
-    The layers are those of `in_layers`.
+    The layers are those of `in_layers`. `mask`: the token that the word at the first of these places is hidden by.
     """
 
     def of(batch: Batch) -> tuple[Tensor, Tensor]:
         tokens, word = views.plain(move_data_to_device(batch, device))["input"], batch["word"].to(device)
+        if mask is not None:
+            tokens = tokens.masked_fill(word == places[batch["index"], :1].to(device), mask)
         features = in_layers(backbone, tokens).flatten(2)  # (b, t, layers · d)
         pieces = [word == place[:, None] for place in places[batch["index"]].to(device).unbind(1)]
         found = [mean_of(features, which) for which in [*pieces, *([word >= 0] if whole else [])]]

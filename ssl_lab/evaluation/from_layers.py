@@ -25,13 +25,16 @@ Vectors = Mapping[str, Float[ndarray, " d"]]
 
 def words_from_layers(
     layers: Layers,
+    gaps: Layers,
     vectors: Vectors,
     texts: Sequence[Sequence[str]],
     similarity: Mapping[str, str],
     wordnet: str | None,
     seed: int,
 ) -> list[Line]:
-    """`similarity`: files of rated pairs by name, without which no layer can be chosen; `wordnet`: its folder."""
+    """`gaps`: vectors of words that are masked; `similarity`: files of rated pairs by name, without which no layer can
+    be chosen; `wordnet`: its folder.
+    """
     rated = {name: read_rated(Path(file)) for name, file in similarity.items()}
     if not rated:
         return []
@@ -41,7 +44,7 @@ def words_from_layers(
     common = in_text.frequent(texts)
     found = in_text.occurrences(texts, asked | {word for pair in pairs for word in pair} | {*common}, seed)
     say(f"{len(found):,} words in {sum(map(len, found.values())):,} contexts of the training text …")
-    known = in_text.means(layers, found, common)
+    known = in_text.means(layers, gaps, found, common)
     start = in_text.alike({word: vectors[word] for word in found}, common)
     scored = in_text.scores(known, start, rated, pairs)
     own, controls = ({name: pair[i] for name, pair in scored.items()} for i in (0, 1))

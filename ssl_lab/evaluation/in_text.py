@@ -1,8 +1,9 @@
 """Vectors of words from their contexts in a text, for words that are asked about alone.
 
 A model that reads sentences has never seen a word alone. So the vector of a word is the mean over some of its
-occurrences (Bommasani, Davis & Cardie 2020, ACL, section 3.2), from one layer. A few dimensions dominate the cosine of
-such vectors (Timkey & van Schijndel 2021, arXiv 2109.04404): by option each is standardised, over words of the text,
+occurrences (Bommasani, Davis & Cardie 2020, ACL, section 3.2), from one layer; and besides, from the gap that is left
+where the word is masked: words are alike that the model expects in the same gaps. A few dimensions dominate the cosine
+of such vectors (Timkey & van Schijndel 2021, arXiv 2109.04404): by option each is standardised, over words of the text,
 and the leading principal components are taken out (Mu & Viswanath 2018, arXiv 1702.01417).
 """
 
@@ -22,10 +23,10 @@ from ssl_lab.evaluation.word_sense import Words
 from ssl_lab.evaluation.wordnet import synonym_score
 
 REACH = 12  # words on each side that are read with an occurrence
-MOST = 16  # occurrences of a word
-COMMON = 2000  # words by which vectors are standardised
-COUNTS = (1, 4, MOST)
-TAKEN_OUT = (None, 0, 2)  # None: vectors as they are; else standardised, without so many leading components
+MOST = 32  # occurrences of a word
+COMMON = 1000  # words by which vectors are standardised
+COUNTS = (4, 16, MOST)
+TAKEN_OUT = (None, 0, 2, 10)  # None: vectors as they are; else standardised, without so many leading components
 
 Place = tuple[list[str], int]
 """words, and the position of one among them"""
@@ -33,28 +34,38 @@ Place = tuple[list[str], int]
 
 @dataclass(frozen=True)
 class Choice:
-    """A way to a word's vector: the layers whose mean it is, how many occurrences at most, and the components that are
-    taken out."""
+    """A way to a word's vector: the layers of the word and of its gap whose mean it is, how many occurrences at most,
+    and the components that are taken out."""
 
     layers: tuple[int, ...]
+    gap: tuple[int, ...]
     occurrences: int
     taken_out: int | None
 
     @property
     def name(self) -> str:
         how = "" if self.taken_out is None else f"_standardized_less{self.taken_out}"
-        return f"layers{'_'.join(map(str, self.layers))}_of{self.occurrences}{how}"
+        parts = {"layers": self.layers, "gap": self.gap}
+        which = "_".join(f"{part}{'_'.join(map(str, layers))}" for part, layers in parts.items() if layers)
+        return f"{which}_of{self.occurrences}{how}"
 
 
 @dataclass(frozen=True)
 class Means:
-    """The mean over a word's first occurrences, by how many there are at most, in each layer: (l, d).
+    """The mean over a word's first occurrences, by how many there are at most, in each layer.
 
-    `common`: the same of frequent words of the text, by which vectors are standardised.
+    First those of the word, then as many of its gap, where there is a model that knows gaps. `common`: the same of
+    frequent words of the text, by which vectors are standardised.
     """
 
     of: dict[int, dict[str, Float[ndarray, "l d"]]]
     common: dict[int, Float[ndarray, "n l d"]]
+    gaps: bool
+
+    @property
+    def layers(self) -> int:
+        """Of the word."""
+        return self.common[MOST].shape[1] // (1 + self.gaps)
 
     def vectors(self, words: Sequence[str], choice: Choice) -> Float[ndarray, "n d"]:
         """NaN for a word that is not in the text."""
@@ -64,7 +75,8 @@ class Means:
         if choice.taken_out is not None:
             mean, std = common.mean(0), common.std(0) + 1e-6
             x, common = (x - mean) / std, (common - mean) / std
-        x, common = (part[:, list(choice.layers)].mean(1) for part in (x, common))
+        chosen = [*choice.layers, *(self.layers + layer for layer in choice.gap)]
+        x, common = (part[:, chosen].mean(1) for part in (x, common))
         if choice.taken_out:
             leading = np.linalg.svd(common, full_matrices=False)[2][: choice.taken_out]  # (k, d)
             x = x - x @ leading.T @ leading
@@ -87,11 +99,13 @@ def occurrences(texts: Iterable[Sequence[str]], words: Collection[str], seed: in
     return found
 
 
-def means(layers: Layers, found: dict[str, list[Place]], common: Sequence[str]) -> Means:
-    """`common`: words of `found` by which vectors are standardised."""
+def means(layers: Layers, gaps: Layers, found: dict[str, list[Place]], common: Sequence[str]) -> Means:
+    """`gaps`: the same as `layers` of words that are masked; `common`: words of `found` by which vectors are
+    standardised."""
     sentences = [words for places in found.values() for words, _ in places]
     positions = [[position] for places in found.values() for _, position in places]
-    vectors = layers(sentences, positions, False)[:, 0]  # (n, l, d)
+    seen = [of(sentences, positions, False)[:, 0] for of in (layers, gaps)]
+    vectors = np.concatenate(seen, 1)  # (n, 2 l, d)
     starts = np.cumsum([0, *(len(places) for places in found.values())])
     of = {
         count: {
@@ -100,13 +114,13 @@ def means(layers: Layers, found: dict[str, list[Place]], common: Sequence[str]) 
         }
         for count in COUNTS
     }
-    return Means(of, {count: np.stack([known[word] for word in common]) for count, known in of.items()})
+    return Means(of, {count: np.stack([known[word] for word in common]) for count, known in of.items()}, gaps=True)
 
 
 def alike(vectors: Mapping[str, Float[ndarray, " d"]], common: Sequence[str]) -> Means:
     """Of words whose vectors are the same in all contexts: a single layer."""
     of = {word: vector[None] for word, vector in vectors.items()}
-    return Means(dict.fromkeys(COUNTS, of), dict.fromkeys(COUNTS, np.stack([of[word] for word in common])))
+    return Means(dict.fromkeys(COUNTS, of), dict.fromkeys(COUNTS, np.stack([of[word] for word in common])), gaps=False)
 
 
 def frequent(texts: Iterable[Sequence[str]]) -> list[str]:
@@ -137,7 +151,7 @@ def scores(
 
     The names say the way of the model, a note that of the control.
     """
-    ways = [chosen(one, list(rated.values()), every(layers_of(one))) for one in (known, control)]
+    ways = [chosen(one, list(rated.values()), every(one.layers, one.gaps)) for one in (known, control)]
     made = {}
     for name, pairs in rated.items():
         scored = [rho(one, halves(pairs)[1], way) for one, way in zip((known, control), ways, strict=True)]
@@ -148,10 +162,6 @@ def scores(
         made[f"wordnet_synonyms_in_text/auc_{ways[0].name}"] = told[0], told[1]
     note = f"chosen on every other pair of {', '.join(rated)}; the control, SVD vectors of the text, {ways[1].name}"
     return {name: (replace(own, note=note), other) for name, (own, other) in made.items()}
-
-
-def layers_of(known: Means) -> int:
-    return known.common[MOST].shape[1]
 
 
 def _asked(known: Means, way: Choice) -> Words:
@@ -167,10 +177,17 @@ def rho(known: Means, rated: Rated, choice: Choice) -> Score:
     return spearman(cosine(first, second), rated.ratings)
 
 
-def every(layers: int) -> list[Choice]:
-    """Each layer, and each together with the input embedding; for a table of vectors there is but one."""
-    each = [(layer,) for layer in range(layers)] + [(0, layer) for layer in range(1, layers)]
-    return [Choice(some, count, out) for some in each for count in COUNTS for out in TAKEN_OUT]
+def every(layers: int, gaps: bool) -> list[Choice]:
+    """Each layer, each together with the input embedding, and with its gap, which the input embedding knows nothing of.
+
+    For a table of vectors there is but one.
+    """
+    each: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((layer,), ()) for layer in range(layers)] + [
+        ((0, layer), ()) for layer in range(1, layers)
+    ]
+    if gaps:
+        each += [(word, (layer,)) for layer in range(1, layers) for word in ((), (layer,), (0, layer))]
+    return [Choice(word, gap, count, out) for word, gap in each for count in COUNTS for out in TAKEN_OUT]
 
 
 def _window(words: Sequence[str], position: int) -> Place:

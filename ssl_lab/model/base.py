@@ -75,15 +75,20 @@ class Model(Encoder):
         return word_vectors(net, self.views, self.data.prepare(sentences), word, self.device).numpy()
 
     def embed_in_layers(
-        self, sentences: Sequence[Sequence[str]], positions: Sequence[Sequence[int]], whole: bool = False
+        self,
+        sentences: Sequence[Sequence[str]],
+        positions: Sequence[Sequence[int]],
+        whole: bool = False,
+        hidden: bool = False,
     ) -> Float[ndarray, "n places layers width"]:
         """The vectors of the words at so many positions of each sentence of words; with `whole`, its mean besides.
 
-        The first layer is the input embedding, the last that of `embed_words`.
+        The first layer is the input embedding, the last that of `embed_words`. `hidden`: the word at the first of its
+        positions is masked, so that its vector is what the model expects there.
         """
         places = torch.tensor(positions)
-        prepared = self.data.prepare(sentences)
-        return words_in_layers(self.backbone, self.views, prepared, places, whole, self.device).numpy()
+        prepared, mask = self.data.prepare(sentences), self.data.context["tokenizer"].mask if hidden else None
+        return words_in_layers(self.backbone, self.views, prepared, places, whole, self.device, mask).numpy()
 
     def held_out(self) -> dict[str, Score]:
         """The objective's own scores on the test rows of the data, which are set up."""

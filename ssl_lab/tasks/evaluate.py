@@ -128,5 +128,6 @@ def _from_layers(config: DictConfig, model: Model) -> list[Line]:
     vectors = of_words(model.data, {word.lower() for words in texts for word in words}, model.width)
     similarity = {name: file for name, file in plain(config.meaning.similarity).items() if file}
     asked, senses = config.meaning, config.meaning.senses
-    lines = words_from_layers(model.embed_in_layers, vectors, texts, similarity, asked.wordnet, config.seed)
-    return lines + (senses_from_layers(model.embed_in_layers, vectors, senses, config.seed) if senses else [])
+    layers, gaps = model.embed_in_layers, partial(model.embed_in_layers, hidden=True)
+    lines = words_from_layers(layers, gaps, vectors, texts, similarity, asked.wordnet, config.seed)
+    return lines + (senses_from_layers(layers, vectors, senses, config.seed) if senses else [])
