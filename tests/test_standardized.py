@@ -16,7 +16,7 @@ from ssl_lab.embedding.standardized import Standardization, Standardized
 from ssl_lab.errors import UsageError
 from ssl_lab.model.standardized import WORDS, windows
 
-SMALL = ("backbone=text_tiny", "backbone.width=60", "backbone.heads=2", "backbone.depth=2", "data.tokenizer.size=300")
+SMALL = ("backbone=text_tiny", "backbone.width=160", "backbone.heads=2", "backbone.depth=2", "data.tokenizer.size=300")
 
 
 def test_vectors_are_standardised_as_scikit_learn_does():

@@ -28,7 +28,7 @@ class Standardization(nn.Module):
         """To the statistics of a sample, of more vectors than components are taken out."""
         self.mean, self.std = sample.mean(0), sample.std(0) + 1e-6
         components = torch.linalg.svd((sample - self.mean) / self.std, full_matrices=False)[2]
-        self.leading = components[: len(self.leading)].clone()
+        self.leading = components[: len(self.leading)].clone(memory_format=torch.contiguous_format)  # as files take it
 
     def forward(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         x = (x.float() - self.mean) / self.std
