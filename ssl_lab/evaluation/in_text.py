@@ -21,11 +21,13 @@ from ssl_lab.evaluation.sense_layers import Layers
 from ssl_lab.evaluation.similarity import Rated
 from ssl_lab.evaluation.word_sense import Words
 from ssl_lab.evaluation.wordnet import synonym_score
+from ssl_lab.progress import progress
 
 REACH = 12  # words on each side that are read with an occurrence
 MOST = 32  # occurrences of a word
 COMMON = 1000  # words by which vectors are standardised
 COUNTS = (4, 16, MOST)
+TOGETHER = 200  # words whose contexts are in memory
 TAKEN_OUT = (None, 0, 2, 10)  # None: vectors as they are; else standardised, without so many leading components
 
 Place = tuple[list[str], int]
@@ -102,18 +104,17 @@ def occurrences(texts: Iterable[Sequence[str]], words: Collection[str], seed: in
 def means(layers: Layers, gaps: Layers, found: dict[str, list[Place]], common: Sequence[str]) -> Means:
     """`gaps`: the same as `layers` of words that are masked; `common`: words of `found` by which vectors are
     standardised."""
-    sentences = [words for places in found.values() for words, _ in places]
-    positions = [[position] for places in found.values() for _, position in places]
-    seen = [of(sentences, positions, False)[:, 0] for of in (layers, gaps)]
-    vectors = np.concatenate(seen, 1)  # (n, 2 l, d)
-    starts = np.cumsum([0, *(len(places) for places in found.values())])
-    of = {
-        count: {
-            word: vectors[start : min(start + count, end)].mean(0)
-            for word, start, end in zip(found, starts[:-1], starts[1:], strict=True)
-        }
-        for count in COUNTS
-    }
+    of: dict[int, dict[str, Float[ndarray, "l d"]]] = {count: {} for count in COUNTS}
+    names = [*found]
+    parts = [names[start : start + TOGETHER] for start in range(0, len(names), TOGETHER)]
+    for part in progress(parts, len(parts), f"words in their contexts, {TOGETHER} at a time"):
+        places = [place for word in part for place in found[word]]
+        sentences, positions = [words for words, _ in places], [[position] for _, position in places]
+        vectors = np.concatenate([seen(sentences, positions, False)[:, 0] for seen in (layers, gaps)], 1)  # (n, 2 l, d)
+        ends = np.cumsum([len(found[word]) for word in part])
+        for word, own in zip(part, np.split(vectors, ends[:-1]), strict=True):
+            for count in COUNTS:
+                of[count][word] = own[:count].mean(0)
     return Means(of, {count: np.stack([known[word] for word in common]) for count, known in of.items()}, gaps=True)
 
 
