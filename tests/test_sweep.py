@@ -57,6 +57,8 @@ def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path):
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
     sweep = cut[0].parents[2]
+    while state_of(sweep / "1").state == "running":  # it is being taken down
+        time.sleep(0.05)
     states = [state_of(sweep / name) for name in "012"]
     assert [one and one.state for one in states] == ["finished", "killed", None]
     before = (sweep / "0" / "state.json").stat().st_mtime_ns

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from ssl_lab.errors import UsageError
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.reading import Schema, checked, read_json
 
@@ -47,8 +48,10 @@ class State(Facts):
 def watched(opened: Callable[[], Path | None], explained: Callable[[Exception], str], facts: Facts) -> Iterator[None]:
     """Keeps the state of the run that is at work here in its folder.
 
-    `opened` gives the folder once the run has made it; `explained`: an error in a line.
+    `opened` gives the folder once the run has made it; `explained`: an error in a line. A run that was asked to go on
+    in a way that makes no sense stays what it was.
     """
+    earlier = state_of(folder) if (folder := opened()) else None
     host, process = socket.gethostname(), os.getpid()
     state = State(
         **facts.model_dump(include={*Facts.model_fields}),
@@ -61,34 +64,36 @@ def watched(opened: Callable[[], Path | None], explained: Callable[[Exception], 
     )
     over = threading.Event()
 
-    def write(**changed: str) -> None:
+    def write(now: State) -> None:
         if folder := opened():
-            write_json(folder / FILE, state.model_copy(update=changed).model_dump())
+            write_json(folder / FILE, now.model_dump())
 
     def beat() -> None:
         while (folder := opened()) is None:
             if over.wait(0.2):
                 return
         with contextlib.suppress(OSError):  # of a folder that is taken away; the run itself says so
-            write()
+            write(state)
             while not over.wait(BEAT):
                 os.utime(folder / FILE)
 
     beating = threading.Thread(target=beat, daemon=True)
     beating.start()
-    ended: dict[str, str] = {"state": "finished"}
+    ended = state.model_copy(update={"state": "finished"})
     try:
         yield
     except BaseException as error:
         failed = isinstance(error, Exception)  # no signal
         line = explained(error) if isinstance(error, Exception) else str(error) or type(error).__name__
-        ended = {"state": "failed" if failed else "stopped", "error": line}
+        ended = state.model_copy(update={"state": "failed" if failed else "stopped", "error": line})
+        if earlier and isinstance(error, UsageError):
+            ended = earlier
         raise
     finally:
         over.set()
         beating.join()
         with contextlib.suppress(OSError):
-            write(**ended, ended=_now())
+            write(ended if ended is earlier else ended.model_copy(update={"ended": _now()}))
 
 
 def state_of(folder: Path) -> State | None:
