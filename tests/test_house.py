@@ -1,6 +1,7 @@
 """How the rooms of the house depend on each other, read from the imports of every file."""
 
 import ast
+import json
 import re
 import runpy
 from graphlib import TopologicalSorter
@@ -81,3 +82,10 @@ def test_the_links_of_the_readme_lead_somewhere():
     for file, _, heading in (link.partition("#") for link in links):
         titles = re.findall("^#+ (.*)", (PACKAGE.parent / file).read_text(), re.MULTILINE)
         assert not heading or heading in [title.lower().replace(" ", "-") for title in titles]
+
+
+def test_the_table_of_claims_in_the_readme_is_that_of_what_was_measured():
+    made = runpy.run_path(str(PACKAGE.parent / "scripts" / "bench" / "claims.py"))
+    shown = json.loads((PACKAGE.parent / "scripts" / "bench" / "claims.json").read_text())
+    rows = [made["row"](claim, made["measured"](claim, shown)) for claim in made["CLAIMS"]]
+    assert "\n".join([*made["HEAD"], *rows]) in (PACKAGE.parent / "README.md").read_text()
