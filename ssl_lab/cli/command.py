@@ -185,9 +185,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     try:
         if config.get("init") and not config.get("resume"):
             config = initialised(config, run.overrides.task, run.runtime.choices)
-        config = OmegaConf.masked_copy(
-            config, [key for key in config if key != "launcher"]
-        )  # it is no trial's business
+        config = OmegaConf.masked_copy(config, [key for key in config if key != "launcher"])  # of the sweep alone
         _complete(config)
         if config.get("resume"):
             own, folder = resumed(config.resume, run.overrides.task)

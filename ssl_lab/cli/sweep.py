@@ -23,6 +23,7 @@ from ssl_lab.credentials import masked
 from ssl_lab.errors import FULL_ERROR, UsageError, UserError
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import LAST
+from ssl_lab.runfolder.listed import SUMMARY
 from ssl_lab.runfolder.reading import Schema, checked, read_json, read_yaml
 from ssl_lab.runfolder.state import State, state_of
 
@@ -30,7 +31,7 @@ TRIAL = "SSL_LAB_TRIAL"
 """in the environment of a trial, whose overrides are in Hydra's grammar already"""
 
 ASKED, TABLE = "sweep.yaml", "sweep.json"  # in the folder of a sweep
-CHOSEN, LOG, SUMMARY = "trial.json", "log.txt", "summary.json"  # in that of a trial
+CHOSEN, LOG = "trial.json", "log.txt"  # in that of a trial
 LOOK = 0.2  # seconds between two looks at a trial
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples
+from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples, over_strengths
 
 
 def invariance(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Score:
@@ -31,11 +31,7 @@ def aucs(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Float[Tensor, 
 
 def of_curve(change: str, strengths: Sequence[float], curve: Float[Tensor, "s n"]) -> dict[str, Score]:
     """The mean over the strengths of a change, followed by each."""
-    names = [f"{strength:g}" for strength in strengths]
-    scores = {f"invariance_{change}/auc_mean_{'_'.join(names)}": mean(curve.mean(0), SHARE)}
-    if len(names) > 1:
-        scores |= {f"invariance_{change}/auc_{s}": mean(row, SHARE) for s, row in zip(names, curve, strict=True)}
-    return scores
+    return over_strengths(f"invariance_{change}/auc", strengths, curve, lambda row: mean(row, SHARE))
 
 
 def of_views(views: Float[Tensor, "n q d"]) -> dict[str, Score]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_lab.evaluation.scores import Groups, NoScore, Score, drawn_groups, note_of, percentiles
+from ssl_lab.evaluation.scores import Groups, NoScore, Score, drawn_groups, note_of, over_strengths, percentiles
 
 Classifier = Callable[[Float[Tensor, "n d"]], Int[Tensor, " n"]]
 
@@ -37,13 +37,8 @@ class Answers:
 
     def scores(self, change: str, strengths: Sequence[float], curve: Float[Tensor, "s m"]) -> dict[str, Score]:
         """The mean over strengths, followed by each."""
-        metric = f"kept_{self.name}_{change}/above_chance"
-        together = "_".join(f"{strength:g}" for strength in strengths)
-        scores = {f"{metric}_mean_{together}": share_kept(self.plain, curve.mean(0), self.chance)}
-        if len(strengths) > 1:
-            rows = zip(strengths, curve, strict=True)
-            scores |= {f"{metric}_{s:g}": share_kept(self.plain, row, self.chance) for s, row in rows}
-        return scores
+        name = f"kept_{self.name}_{change}/above_chance"
+        return over_strengths(name, strengths, curve, lambda row: share_kept(self.plain, row, self.chance))
 
 
 def chance(labels: Int[Tensor, " n"]) -> float:

@@ -7,7 +7,7 @@ section 2: the cluster bootstrap), as items of a group are no independent answer
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -125,6 +125,17 @@ def percentiles(values: Float[ndarray, " n"]) -> tuple[float, float]:
         return math.nan, math.nan
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
+
+
+def over_strengths(
+    name: str, strengths: Sequence[float], curve: Float[Tensor, "s n"], score: Callable[[Tensor], Score]
+) -> dict[str, Score]:
+    """Of values of n items at the strengths of a change: that of their mean over strengths, followed by each."""
+    shown = [f"{strength:g}" for strength in strengths]
+    scores = {f"{name}_mean_{'_'.join(shown)}": score(curve.mean(0))}
+    if len(shown) > 1:
+        scores |= {f"{name}_{strength}": score(row) for strength, row in zip(shown, curve, strict=True)}
+    return scores
 
 
 def over_samples(
