@@ -43,6 +43,18 @@ def test_a_sweep_outlives_a_failing_trial_and_says_what_failed(tmp_path):
     assert "larger than" in (sweep / "1" / "log.txt").read_text()
 
 
+def test_trials_are_jobs_of_submitit_and_the_sweep_says_how_each_failed(tmp_path):
+    """Its local executor, which is what launcher=slurm does without SLURM."""
+    local = ("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1")
+    done = started("report", "-m", *local, "runs=nowhere,elsewhere", folder=tmp_path, code=1)
+    sweep = tmp_path / done.folder
+    assert [trial["state"] for trial in json.loads((sweep / "sweep.json").read_text())["trials"]] == ["failed"] * 2
+    assert "2 of 2 trials did not finish" in done.err
+    for trial, missing in enumerate(("nowhere", "elsewhere")):
+        assert f"  {trial}: failed: runs='{missing}': " in done.err
+    assert len(list(sweep.glob(".submitit/*/*_submitted.pkl"))) == 2
+
+
 def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path):
     """Of three trials the first has finished, the second is cut off after a checkpoint, the third has not begun."""
     trials = (*SMALL, "trainer.max_epochs=30", "logger=none", "protocol.items=20", "scores.rows=100")
@@ -143,6 +155,6 @@ def test_a_run_says_that_it_works_and_how_it_ended(tmp_path, monkeypatch):
 
 
 def test_a_launcher_that_is_not_installed_names_its_extra(tmp_path):
-    failed = ssl_lab("pretrain", "-m", "hydra/launcher=ray", "seed=0,1", code=2)
-    assert "launcher=ray needs a plugin of Hydra: pip install 'ssl-lab[ray]'" in failed.err
+    failed = ssl_lab("pretrain", "-m", "hydra/launcher=rq", "seed=0,1", code=2)
+    assert "launcher=rq needs a plugin of Hydra: pip install 'ssl-lab[rq]'" in failed.err
     assert not list(tmp_path.glob("runs"))  # as no trial has begun

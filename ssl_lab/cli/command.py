@@ -82,6 +82,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
+    from ssl_lab.cli import devices
     from ssl_lab.cli import sweep as sweeps
     from ssl_lab.cli.overrides import explain, split
 
@@ -97,10 +98,9 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
 
     def job(config: DictConfig) -> None:
         if folder:
-            run = HydraConfig.get()
-            sweeps.tried(
-                task, own_flags, folder, int(run.job.num), list(run.overrides.task), config.launcher.jobs, full_error
-            )
+            run, launcher = HydraConfig.get(), config.launcher
+            share = sweeps.Share(launcher.jobs, launcher.cores, launcher.gpus, launcher.hand_out)
+            sweeps.tried(task, own_flags, folder, int(run.job.num), list(run.overrides.task), share, full_error)
             return
         with _process(argv, full_error):  # Lightning starts further processes with what the user typed
             try:
@@ -111,15 +111,22 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     with contextlib.ExitStack() as stack:
         if folder:
             stack.enter_context(sweeps.kept(folder, task, asked))
-        stack.enter_context(_process([argv[0], *flags, *_settings(task, folder), *overrides], "1"))  # errors pass Hydra
+        settings = [*_settings(task, folder), *(devices.usual(overrides) if folder else [])]
+        stack.enter_context(_process([argv[0], *flags, *settings, *overrides], "1"))  # errors pass Hydra
         try:
             hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
         except HydraException as error:
             raise UsageError(explain(error, conf(), task, overrides)) from error
-    if errors:
-        raise errors[0]
+        except UserError:
+            raise
+        except Exception as error:  # of a launcher: a worker of Ray, or a job of SLURM, that died
+            if folder is None or not sweeps.trials(folder):
+                raise
+            errors.append(error)
     if folder:
         sweeps.summed_up(folder, made)
+    if errors:
+        raise errors[0]
 
 
 def _in_hydras_grammar(task: str, flags: list[str], overrides: list[str], sweep: bool) -> list[str]:

@@ -162,7 +162,8 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
     options = getattr(error, "options", None)
     if options and (match := re.search(r"Could not find '(.+)/([^/']+)'", text)):
         if match[1] == "hydra/launcher":
-            return f"launcher={match[2]} needs a plugin of Hydra: pip install 'ssl-lab[{match[2]}]'"
+            extra = "slurm" if match[2].startswith("submitit") else match[2]
+            return f"launcher={match[2]} needs a plugin of Hydra: pip install 'ssl-lab[{extra}]'"
         return f"there is no {match[1]}={match[2]}; {nearest(match[2], (o for o in options if not o.startswith('_')))}"
     if match := re.search(r"Could not (?:override|append to|delete from config\.) ?'?([\w./@]+)'?", text):
         key = getattr(error.__cause__, "full_key", None) or match[1]  # of what stands in {…}

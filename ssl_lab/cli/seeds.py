@@ -45,7 +45,7 @@ def rows(trials: Sequence[Trial]) -> list[Row]:
     for trial in trials:
         same = tuple(one for one in trial.overrides if not one.startswith(SEED))
         groups.setdefault(same, []).append(trial.summary)
-    shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
+    shared = set.intersection(*map(set, groups)) if groups else set()
     made = []
     for overrides, summaries in groups.items():
         finished = [summary for summary in summaries if summary]

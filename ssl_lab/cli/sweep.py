@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ssl_lab.cli import devices
 from ssl_lab.cli.overrides import quoted
 from ssl_lab.credentials import masked
 from ssl_lab.errors import FULL_ERROR, UsageError, UserError
@@ -75,19 +77,46 @@ def kept(folder: Path, task: str, overrides: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        if not any(folder.glob(f"*/{CHOSEN}")):
+        if not trials(folder):
             (folder / ASKED).unlink()
             with contextlib.suppress(OSError):  # what is not empty stays
                 for empty in (folder, *list(folder.parents)[:3]):  # runs/sweep/name/time
                     empty.rmdir()
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a trial gets of a machine.
+
+    `jobs`: trials at a time, None: as many as there is room for; `cores` and `gpus` of each, None: those that are
+    there; `hand_out`: whether trials share this machine alone, so that its cores and GPUs have to be handed out here.
+    """
+
+    jobs: int | None
+    cores: int | None
+    gpus: float
+    hand_out: bool
+
+    def threads(self) -> dict[str, str]:
+        """The environment that says how many cores to use."""
+        cores = self.cores
+        if cores is None and self.hand_out and self.jobs:
+            cores = max(1, (os.cpu_count() or 1) // self.jobs)
+        return {"OMP_NUM_THREADS": str(cores)} if cores else {}
+
+
 def tried(
-    task: str, flags: Sequence[str], sweep: Path, number: int, overrides: list[str], jobs: int, full_error: str | None
+    task: str,
+    flags: Sequence[str],
+    sweep: Path,
+    number: int,
+    overrides: list[str],
+    share: Share,
+    full_error: str | None,
 ) -> None:
     """Runs a trial to its end, in a process of its own, if it has not finished before. Says how it failed.
 
-    `jobs`: so many trials share the cores; `full_error`: whether the user wants tracebacks.
+    `full_error`: whether the user wants tracebacks.
     """
     folder = sweep / str(number)
     own = [one for one in overrides if not one.startswith("launcher")]
@@ -103,16 +132,21 @@ def tried(
     print(masked(f"trial {number}: {what}"), file=sys.stderr)
     arguments = [f"resume={quoted(str(folder))}"] if goes_on else own
     command = [sys.executable, "-m", "ssl_lab", task, *flags, *arguments, f"hydra.run.dir={quoted(str(folder))}"]
-    given = dict(os.environ)
+    given = {**share.threads(), "WANDB_RUN_GROUP": sweep.name, **os.environ, TRIAL: str(number)}
     given.pop(FULL_ERROR, None)
     if full_error is not None:
         given[FULL_ERROR] = full_error
-    usual = {"WANDB_RUN_GROUP": sweep.name}
-    if jobs > 1:
-        usual["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    code = _waited(command, usual | given | {TRIAL: str(number)}, folder / LOG, f"{number}: " if jobs > 1 else "")
+    with devices.handed_out(share.gpus if share.hand_out else 0) as (gpus, held):
+        if gpus:
+            given[devices.VISIBLE] = ",".join(gpus)
+        code = _waited(command, given, held, folder / LOG, "" if share.jobs == 1 else f"{number}: ")
     if code:
         print(f"ssl-lab: error: trial {number} {ended(folder)} (all that it said: {folder / LOG})", file=sys.stderr)
+
+
+def trials(sweep: Path) -> list[Path]:
+    """The folders of its trials that have begun, in their order."""
+    return sorted((file.parent for file in sweep.glob(f"*/{CHOSEN}")), key=lambda folder: int(folder.name))
 
 
 def ended(folder: Path) -> str:
@@ -124,19 +158,26 @@ def ended(folder: Path) -> str:
 
 
 def summed_up(sweep: Path, made: Callable[[Path], None]) -> None:
-    """Writes sweep.json and prints its table. Raises UserError where a trial has not finished."""
+    """Writes sweep.json and prints its table. `made` gets the folders of trials that have finished, then that of the
+    sweep. Raises UserError where a trial has not.
+    """
     from ssl_lab.cli import seeds  # which takes a second to import
 
-    folders = sorted((file.parent for file in sweep.glob(f"*/{CHOSEN}")), key=lambda folder: int(folder.name))
-    trials = [seeds.Trial(**_facts(folder)) for folder in folders]
-    rows = seeds.rows(trials)
-    content = {"trials": [one.model_dump() for one in trials], "rows": [one.model_dump() for one in rows]}
+    done = [seeds.Trial(**_facts(folder)) for folder in trials(sweep)]
+    rows = seeds.rows(done)
+    content = {"trials": [one.model_dump() for one in done], "rows": [one.model_dump() for one in rows]}
     write_json(sweep / TABLE, content)
     print(masked(seeds.table(rows)), file=sys.stderr)
-    made(sweep)
-    if left := [trial for trial in trials if trial.state != "finished"]:
-        listed = "".join(f"\n  {trial.trial}: {trial.state}: {' '.join(trial.overrides)}" for trial in left)
-        what = f"{len(left)} of {len(trials)} trials did not finish; -m resume={sweep} runs these again:"
+    for folder, trial in zip(trials(sweep), done, strict=True):
+        if trial.state == "finished":
+            made(folder.resolve())
+    made(sweep.resolve())
+    if left := [trial for trial in done if trial.state != "finished"]:
+        listed = "".join(
+            f"\n  {trial.trial}: {trial.state}: {' '.join(trial.overrides)}{f': {trial.error}' if trial.error else ''}"
+            for trial in left
+        )
+        what = f"{len(left)} of {len(done)} trials did not finish; -m resume={sweep} runs these again:"
         raise UserError(masked(what + listed))
 
 
@@ -169,11 +210,14 @@ def _known(folder: Path, overrides: list[str]) -> State | None:
     return state
 
 
-def _waited(command: list[str], environment: dict[str, str], log: Path, prefix: str) -> int:
-    """The exit code. What the process says on stderr goes to the log, and from there to this one's."""
+def _waited(command: list[str], environment: dict[str, str], held: list[int], log: Path, prefix: str) -> int:
+    """The exit code. What the process says on stderr goes to the log, and from there to this one's.
+
+    `held`: descriptors of locks, which stay locked as long as the process lives.
+    """
     with log.open("ab") as said, log.open("r", encoding="utf-8", errors="replace") as read:
         read.seek(0, os.SEEK_END)
-        process = subprocess.Popen(command, env=environment, stderr=said)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said, pass_fds=held)
         try:
             while (code := process.poll()) is None:
                 _pass_on(read, prefix)
