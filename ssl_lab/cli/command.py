@@ -20,7 +20,7 @@ from ssl_lab.credentials import masked, typed
 from ssl_lab.errors import FULL_ERROR, Stopped, UsageError, UserError, nearest
 
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
-FOLDERLESS = ("cache", "runs")
+FOLDERLESS = ("cache", "dashboard", "runs")
 """Tasks that make no run folder: they are called with the config alone, and what they print on stdout is all."""
 
 

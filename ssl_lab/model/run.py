@@ -12,8 +12,7 @@ from ssl_lab.errors import UserError
 from ssl_lab.evaluation.lines import CONTROLS, interval, long
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import load
-from ssl_lab.runfolder import metrics
-from ssl_lab.runfolder.folder import CONFIG, read_config
+from ssl_lab.runfolder.folder import CONFIG, METRICS, read_config
 from ssl_lab.runfolder.reading import read_json
 
 
@@ -31,7 +30,7 @@ class Run:
     @property
     def metrics(self) -> pd.DataFrame:
         """A row for each logged step, a column for each value."""
-        file = self.path / metrics.FILE
+        file = self.path / METRICS
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return pd.DataFrame([json.loads(line) for line in lines])
 

@@ -15,6 +15,7 @@ from ssl_lab.runfolder.reading import Schema, checked, inside, read_json, read_y
 from ssl_lab.version import __version__
 
 CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
 LAST = "checkpoints/last.ckpt"
 MODEL = "model"  # where an export keeps what it has made, in its run folder
 FORMAT = {"format": 1, "version": __version__}

@@ -10,15 +10,13 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ssl_lab.runfolder.files import write_text
-from ssl_lab.runfolder.folder import check_there
+from ssl_lab.runfolder.folder import METRICS, check_there
 from ssl_lab.runfolder.reading import inside
-
-FILE = "metrics.jsonl"
 
 
 def cut_back(folder: Path, step: int) -> None:
     """Leaves out what was logged after the checkpoint of that step, and a line that was cut off: it is logged again."""
-    file = folder / FILE
+    file = folder / METRICS
     kept = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         with contextlib.suppress(ValueError):
@@ -32,7 +30,7 @@ def cut_back(folder: Path, step: int) -> None:
 def logged(folder: Path, name: str) -> dict[int, float]:
     """The finite values of a name that a training logged, by the number of the step before."""
     values: dict[int, float] = {}
-    for line in inside(folder, FILE).read_text(encoding="utf-8").splitlines():
+    for line in inside(folder, METRICS).read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
             one = json.loads(line)
             if math.isfinite(one[name]):
@@ -61,8 +59,8 @@ class JsonlLogger(Logger):
             **{k: v for k, v in metrics.items() if k != "epoch"},
         }
         if self._begun:
-            check_there(self._save_dir / FILE)
-        with (self._save_dir / FILE).open("a") as file:
+            check_there(self._save_dir / METRICS)
+        with (self._save_dir / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._begun = True
 

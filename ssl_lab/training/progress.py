@@ -11,7 +11,7 @@ from typing import cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar, Timer, TQDMProgressBar
 
 from ssl_lab.logger import record
 from ssl_lab.progress import EVERY, say
@@ -101,13 +101,18 @@ def bytes_of(trainer: pl.Trainer, module: pl.LightningModule) -> int:
 
 
 class Speed(Callback):
-    """Logs speed/items_per_second: data, views and steps, without the evaluations in between, over all processes."""
+    """Logs speed/items_per_second: data, views and steps, without the evaluations in between, over all processes.
+
+    Besides, where an end is planned, speed/share_done of its steps, and speed/seconds_left with the evaluations that
+    are between them.
+    """
 
     def __init__(self) -> None:
         self.seconds = self.items = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.start = time.perf_counter()
+        self.start = self.began = time.perf_counter()
+        self.first = trainer.global_step
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         # it is the last callback: evaluations are over
@@ -120,7 +125,17 @@ class Speed(Callback):
         data = data_of(trainer)
         self.items += data.batch_size * data.units_per_row
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            record(trainer, {"speed/items_per_second": self.rate})
+            record(trainer, {"speed/items_per_second": self.rate, **self._to_come(trainer, now)})
+
+    def _to_come(self, trainer: pl.Trainer, now: float) -> dict[str, float]:
+        total, step = total_steps(trainer), trainer.global_step
+        if math.isinf(total):
+            return {}
+        left = (now - self.began) / (step - self.first) * (total - step)
+        for timer in (one for one in trainer.callbacks if isinstance(one, Timer)):  # type: ignore[attr-defined]
+            remaining = timer.time_remaining()
+            left = left if remaining is None else min(left, remaining)
+        return {"speed/share_done": round(step / total, 6), "speed/seconds_left": round(max(left, 0.0), 1)}
 
     @property
     def rate(self) -> float:
