@@ -50,7 +50,7 @@ def folder(tmp_path):
 @pytest.fixture
 def server(folder):
     with Dashboard(folder, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -99,7 +99,7 @@ def test_curves_are_what_metrics_jsonl_has(server, folder):
     assert sent["unreadable"] == 1
 
 
-@pytest.mark.parametrize("cuts", [[3, 20, 21, 60], [1, 2, 4, 59], [60]])
+@pytest.mark.parametrize("cuts", [[3, 20, 21, 60], [1, 2, 4, 59, 60], [60]])
 def test_what_is_read_in_parts_is_what_is_read_at_once_and_thinned_out_alike(folder, monkeypatch, cuts):
     monkeypatch.setattr(curves, "MOST", 8)
     written, known, version, offset = lines(range(60)), {}, "", 0
@@ -189,26 +189,45 @@ def seen(browser, server, *runs):
     address = f"{server.address}#{urlencode([('run', run) for run in runs])}"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=8000"]
     done = subprocess.run([browser, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def test_a_browser_draws_the_chosen_runs_and_nothing_of_them_is_html(browser, server, folder):
+def test_a_browser_follows_the_chosen_runs_and_nothing_of_them_is_html(browser, server, folder, monkeypatch):
     write_text(folder / A / "views.html", "<p>views")
-    page, said = seen(browser, server, A, EVIL)
+    gone, asked, over = "pretrain/x/was", [], threading.Event()
+    answer = server.runs.curves
+
+    def spied(run, version, since):
+        asked.append((run, since))
+        return answer(run, version, since)
+
+    def train():
+        for step in range(10, 10**6):
+            with (folder / B / "metrics.jsonl").open("a") as file:
+                file.writelines(lines([step]))
+            if over.wait(0.05):
+                return
+
+    monkeypatch.setattr(server.runs, "curves", spied)
+    training = threading.Thread(target=train)
+    training.start()
+    page, said = seen(browser, server, A, B, EVIL, gone)
+    over.set()
+    training.join()
     assert not said
+    assert len([1 for run, _ in asked if run == A]) == 1  # it is over
+    offsets = [since for run, since in asked if run == B]
+    assert len(offsets) > 2
+    assert offsets == sorted(set(offsets))
     assert "3 of 3 runs" in page
-    assert page.count('class="card"') == 2
+    assert page.count('class="card"') == 4
+    assert page.count("its folder was moved or deleted") == 1
     assert "&lt;img src=x onerror=alert(1)&gt;, seed 2" in page
     assert '<img src="x"' not in page
     assert "scatterlayer" in page  # plotly's
     assert '<iframe src="/file?run=pretrain%2Fx%2Fa&amp;name=views.html"' in page
     assert "<th>seed</th>" in page.split('id="differs"')[1].split("</table>")[0]
-    assert "<th>data.rows</th>" in page.split('id="equal"')[1].split("</table>")[0]
-
-
-def test_a_browser_says_that_a_run_is_gone(browser, server):
-    page, _ = seen(browser, server, A, "pretrain/x/was")
-    assert "its folder was moved or deleted" in page
 
 
 def test_the_command_serves_until_it_is_stopped(folder):

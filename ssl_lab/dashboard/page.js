@@ -16,7 +16,7 @@ const state = {
   colour: (run) => COLOURS[slots.get(run) % COLOURS.length],
 };
 const slots = new Map();  // the colour of a run stays while others come and go
-let listing = { runs: [], tag: null }, read = new Map(), about = new Map(), clock = 0;
+let listing = { runs: [], tag: null }, read = new Map(), about = new Map(), clock = 0, drawn = 0;
 
 async function ask(path, options = {}) {
   const response = await fetch(`${path}?${new URLSearchParams(options)}`);
@@ -68,6 +68,7 @@ function titles() {
 }
 
 function drawList() {
+  drawn = now();
   const names = list.scores(listing.runs);
   if (!state.score || !names.includes(state.score)) state.score = names[0] ?? null;
   find("score").replaceChildren(...names.map((name) => element("option", { selected: name === state.score }, name)));
@@ -177,10 +178,12 @@ async function refreshed(whole) {
     for (const run of again) if (read.get(run)?.over) read.get(run).over = false;  // it goes on
     if (!state.chosen.length && !address.size) choose(first());
     drawList();
-  }
+  } else if (now() - drawn > 30000) drawList();
   const changed = new Set(), before = [...about.values()];
   await Promise.all(state.chosen.map(async (run) => {
-    if (stateOf(run) !== "deleted" && !read.get(run)?.over) await describe(run);
+    const facts = about.get(run), how = stateOf(run);  // again while it makes its first files, and when it is over
+    const again = !read.get(run)?.over && (how !== "running" || !facts?.files?.length);
+    if (how !== "deleted" && (!facts || again)) await describe(run);
     await follow(run, changed);
   }));
   draw(whole ? null : changed, whole || [...about.values()].some((facts, i) => facts !== before[i]));
