@@ -8,7 +8,7 @@ from ssl_lab.domains import Count, Share
 from ssl_lab.evaluation.health import measure
 from ssl_lab.logger import record
 from ssl_lab.progress import say
-from ssl_lab.runfolder.chosen import HEALTH
+from ssl_lab.runfolder.logged import HEALTH
 from ssl_lab.training.pretraining import Pretraining
 
 COLLAPSED = 0.02  # of `feature_std`, which is about 1 for isotropic features

@@ -19,7 +19,7 @@ from ssl_lab.embedding.embed import embed
 from ssl_lab.evaluation.metrics import KNNAccuracy, LinearAccuracy
 from ssl_lab.evaluation.sheet import LINEAR
 from ssl_lab.evaluation.subject import batches_of, held_out_rows
-from ssl_lab.runfolder.chosen import HELD_OUT
+from ssl_lab.runfolder.logged import HELD_OUT
 from ssl_lab.training.pretraining import Pretraining
 
 

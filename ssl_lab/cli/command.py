@@ -85,7 +85,9 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     from ssl_lab.cli import devices
     from ssl_lab.cli import sweep as sweeps
     from ssl_lab.cli.overrides import explain, split
+    from ssl_lab.sweeper import plugins
 
+    plugins.make_known()
     flags, overrides = split(arguments)
     sweep = "-m" in flags or "--multirun" in flags
     if sweep and task in FOLDERLESS:
@@ -96,17 +98,19 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     own_flags = [flag for flag in flags if flag not in ("-m", "--multirun")]
     errors: list[Exception] = []
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> bool | None:
         if folder:
             run, launcher = HydraConfig.get(), config.launcher
+            number, own = int(run.job.num), list(run.overrides.task)
             share = sweeps.Share(launcher.jobs, launcher.cores, launcher.gpus, launcher.hand_out)
-            sweeps.tried(task, own_flags, folder, int(run.job.num), list(run.overrides.task), share, full_error)
-            return
+            pruned = sweeps.pruning(folder, number, config)
+            return sweeps.tried(task, own_flags, folder, number, own, share, full_error, pruned)
         with _process(argv, full_error):  # Lightning starts further processes with what the user typed
             try:
                 _list(task, config) if task in FOLDERLESS else _work(task, config, made)
             except Exception as error:
                 errors.append(error)
+        return None
 
     with contextlib.ExitStack() as stack:
         if folder:
@@ -124,7 +128,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
                 raise
             errors.append(error)
     if folder:
-        sweeps.summed_up(folder, made)
+        sweeps.summed_up(folder, task, made)
     if errors:
         raise errors[0]
 
@@ -192,7 +196,8 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     try:
         if config.get("init") and not config.get("resume"):
             config = initialised(config, run.overrides.task, run.runtime.choices)
-        config = OmegaConf.masked_copy(config, [key for key in config if key != "launcher"])  # of the sweep alone
+        of_the_sweep = ("launcher", "sweeper")
+        config = OmegaConf.masked_copy(config, [key for key in config if key not in of_the_sweep])
         _complete(config)
         if config.get("resume"):
             own, folder = resumed(config.resume, run.overrides.task)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig
 
 from ssl_lab.cli import devices
 from ssl_lab.cli.overrides import quoted
@@ -27,13 +28,15 @@ from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.listed import SUMMARY
 from ssl_lab.runfolder.reading import Schema, checked, read_json, read_yaml
-from ssl_lab.runfolder.state import State, state_of
+from ssl_lab.runfolder.state import State, mark_pruned, state_of
+from ssl_lab.sweeper import JOURNAL
 
 TRIAL = "SSL_LAB_TRIAL"
 """in the environment of a trial, whose overrides are in Hydra's grammar already"""
 
 ASKED, TABLE = "sweep.yaml", "sweep.json"  # in the folder of a sweep
 CHOSEN, LOG = "trial.json", "log.txt"  # in that of a trial
+ENDED = ("finished", "pruned")  # states in which a trial has nothing left to do
 LOOK = 0.2  # seconds between two looks at a trial
 
 
@@ -62,7 +65,7 @@ def opened(task: str, overrides: list[str]) -> tuple[Path, list[str]]:
     if asked.task != task:
         raise UsageError(f"{resume} is a sweep of {asked.task}: ssl-lab {asked.task} -m resume={resume}")
     more = [one for one in overrides if not one.startswith("resume=")]
-    if other := [one for one in more if not one.startswith(("launcher", "hydra"))]:
+    if other := [one for one in more if not one.startswith(("launcher", "hydra", "sweeper.trials="))]:
         raise UsageError(f"{other[0]}: a sweep goes on with what it was asked for: leave it out")
     if hydra := [one for one in asked.overrides if one.lstrip("+~").startswith("hydra")]:
         raise UserError(f"{resume / ASKED}: {hydra[0]}: what is Hydra's own is not taken from a file")
@@ -78,7 +81,8 @@ def kept(folder: Path, task: str, overrides: list[str]) -> Iterator[None]:
         yield
     finally:
         if not trials(folder):
-            (folder / ASKED).unlink()
+            for file in (ASKED, JOURNAL):
+                (folder / file).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # what is not empty stays
                 for empty in (folder, *list(folder.parents)[:3]):  # runs/sweep/name/time
                     empty.rmdir()
@@ -113,17 +117,20 @@ def tried(
     overrides: list[str],
     share: Share,
     full_error: str | None,
-) -> None:
+    pruned: Callable[[], bool] = lambda: False,
+) -> bool:
     """Runs a trial to its end, in a process of its own, if it has not finished before. Says how it failed.
 
-    `full_error`: whether the user wants tracebacks.
+    `full_error`: whether the user wants tracebacks; `pruned` is called while the trial is at work: whether to end it.
+    Gives whether it came to an end, and was not killed.
     """
     folder = sweep / str(number)
-    own = [one for one in overrides if not one.startswith("launcher")]
+    own = [one for one in overrides if not one.startswith(("launcher", "sweeper"))]
     state = _known(folder, own)
-    if state and state.state == "finished":
-        print(f"trial {number} has finished before: {folder}", file=sys.stderr)
-        return
+    if state and state.state in ENDED:
+        what = "has finished" if state.state == "finished" else "was pruned"
+        print(f"trial {number} {what} before: {folder}", file=sys.stderr)
+        return True
     goes_on = task == "pretrain" and (folder / LAST).is_file()
     if not goes_on:
         shutil.rmtree(folder, ignore_errors=True)
@@ -139,9 +146,23 @@ def tried(
     with devices.handed_out(share.gpus if share.hand_out else 0) as (gpus, held):
         if gpus:
             given[devices.VISIBLE] = ",".join(gpus)
-        code = _waited(command, given, held, folder / LOG, "" if share.jobs == 1 else f"{number}: ")
-    if code:
+        prefix = "" if share.jobs == 1 else f"{number}: "
+        code = _waited(command, given, held, folder / LOG, prefix, pruned)
+    if code is None:
+        mark_pruned(folder)
+        print(f"trial {number} is pruned: its metric is behind that of others", file=sys.stderr)
+    elif code:
         print(f"ssl-lab: error: trial {number} {ended(folder)} (all that it said: {folder / LOG})", file=sys.stderr)
+    return code is None or 0 <= code < 128  # above: by a signal
+
+
+def pruning(sweep: Path, number: int, config: DictConfig) -> Callable[[], bool]:
+    """Whether to end a trial early, as its search says."""
+    if config.sweeper.pruner == "none":
+        return lambda: False
+    from ssl_lab.sweeper import pruning
+
+    return pruning.Pruning(sweep, number, config)
 
 
 def trials(sweep: Path) -> list[Path]:
@@ -157,28 +178,33 @@ def ended(folder: Path) -> str:
     return f"{state.state}: {state.error}" if state.error else state.state
 
 
-def summed_up(sweep: Path, made: Callable[[Path], None]) -> None:
+def summed_up(sweep: Path, task: str, made: Callable[[Path], None]) -> None:
     """Writes sweep.json and prints its table. `made` gets the folders of trials that have finished, then that of the
     sweep. Raises UserError where a trial has not.
     """
     from ssl_lab.cli import seeds  # which takes a second to import
+    from ssl_lab.sweeper import label_free
 
     done = [seeds.Trial(**_facts(folder)) for folder in trials(sweep)]
-    rows = seeds.rows(done)
-    content = {"trials": [one.model_dump() for one in done], "rows": [one.model_dump() for one in rows]}
-    write_json(sweep / TABLE, content)
-    print(masked(seeds.table(rows)), file=sys.stderr)
+    rows, correlations = seeds.rows(done), label_free.with_knn([one.summary for one in done])
+    content: dict[str, Any] = {"trials": [one.model_dump() for one in done]}
+    content |= {"rows": [one.model_dump() for one in rows], "rank_correlation_with_knn": correlations}
+    if searched := (sweep / JOURNAL).is_file():
+        from ssl_lab.cli import searches
+    write_json(sweep / TABLE, searches.with_params(content, sweep) if searched else content)
+    shown = searches.shown(sweep, task, done) if searched else seeds.table(rows)
+    print(masked("\n".join(filter(None, (shown, label_free.line(correlations))))), file=sys.stderr)
     for folder, trial in zip(trials(sweep), done, strict=True):
         if trial.state == "finished":
             made(folder.resolve())
     made(sweep.resolve())
-    if left := [trial for trial in done if trial.state != "finished"]:
+    if left := [trial for trial in done if trial.state not in ENDED]:
         listed = "".join(
             f"\n  {trial.trial}: {trial.state}: {' '.join(trial.overrides)}{f': {trial.error}' if trial.error else ''}"
             for trial in left
         )
-        what = f"{len(left)} of {len(done)} trials did not finish; -m resume={sweep} runs these again:"
-        raise UserError(masked(what + listed))
+        todo = "the search went on without them" if searched else f"-m resume={sweep} runs these again"
+        raise UserError(masked(f"{len(left)} of {len(done)} trials did not finish; {todo}:{listed}"))
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -210,10 +236,18 @@ def _known(folder: Path, overrides: list[str]) -> State | None:
     return state
 
 
-def _waited(command: list[str], environment: dict[str, str], held: list[int], log: Path, prefix: str) -> int:
-    """The exit code. What the process says on stderr goes to the log, and from there to this one's.
+def _waited(
+    command: list[str],
+    environment: dict[str, str],
+    held: list[int],
+    log: Path,
+    prefix: str,
+    pruned: Callable[[], bool],
+) -> int | None:
+    """The exit code; None where the process is `pruned`, which ends it.
 
-    `held`: descriptors of locks, which stay locked as long as the process lives.
+    What it says on stderr goes to the log, and from there to this one's. `held`: descriptors of locks, which stay
+    locked as long as the process lives.
     """
     with log.open("ab") as said, log.open("r", encoding="utf-8", errors="replace") as read:
         read.seek(0, os.SEEK_END)
@@ -221,6 +255,8 @@ def _waited(command: list[str], environment: dict[str, str], held: list[int], lo
         try:
             while (code := process.poll()) is None:
                 _pass_on(read, prefix)
+                if pruned():
+                    return None
                 time.sleep(LOOK)
         finally:
             if process.poll() is None:

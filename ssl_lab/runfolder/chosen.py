@@ -12,11 +12,10 @@ from ssl_lab.config import Config
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.checkpoint import read_checkpoint
 from ssl_lab.runfolder.folder import LAST, checkpoint_of
-from ssl_lab.runfolder.metrics import logged
+from ssl_lab.runfolder.logged import HEALTH, HELD_OUT, logged
 from ssl_lab.runfolder.reading import Schema, checked, inside
 
 NEWEST, BEST = "last", "best"
-HELD_OUT, HEALTH = "_holdout/", "health/"  # in the names of scores that are taken while a training goes on
 
 
 class Best(Schema):

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ssl_lab.runfolder.files import write_text
 from ssl_lab.runfolder.folder import METRICS, check_there
-from ssl_lab.runfolder.reading import inside
 
 
 def cut_back(folder: Path, step: int) -> None:
@@ -25,17 +23,6 @@ def cut_back(folder: Path, step: int) -> None:
             if at < step or (at == step and not any(name.startswith("pretrain/") for name in values)):
                 kept.append(line + "\n")
     write_text(file, "".join(kept))
-
-
-def logged(folder: Path, name: str) -> dict[int, float]:
-    """The finite values of a name that a training logged, by the number of the step before."""
-    values: dict[int, float] = {}
-    for line in inside(folder, METRICS).read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
-            one = json.loads(line)
-            if math.isfinite(one[name]):
-                values[int(one["step"])] = float(one[name])
-    return values
 
 
 class JsonlLogger(Logger):

@@ -21,7 +21,7 @@ from ssl_lab.runfolder.reading import Schema, checked, read_json
 FILE = "state.json"
 BEAT, LOST = 10, 60  # seconds
 
-Name = Literal["running", "finished", "failed", "stopped", "killed"]
+Name = Literal["running", "finished", "failed", "stopped", "killed", "pruned"]
 
 
 class Facts(Schema):
@@ -109,6 +109,12 @@ def state_of(folder: Path) -> State | None:
         if old or (here and not _alive(state.process)):
             return state.model_copy(update={"state": "killed"})
     return state
+
+
+def mark_pruned(folder: Path) -> None:
+    """Of a trial that a search has ended early, as its metric was behind that of others."""
+    if state := state_of(folder):
+        write_json(folder / FILE, state.model_copy(update={"state": "pruned", "error": None}).model_dump())
 
 
 def _alive(process: int) -> bool:
