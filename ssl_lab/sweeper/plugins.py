@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from hydra.core.plugins import Plugins
+
 PACKAGE, OURS = "hydra_plugins", str(Path(__file__).parent / "plugin")
 
 
@@ -17,3 +19,5 @@ def make_known() -> None:
         package.__path__ = []
     if OURS not in package.__path__:
         package.__path__ = [*package.__path__, OURS]
+    ours = importlib.import_module(f"{PACKAGE}.ssl_lab_optuna")
+    Plugins.instance().register(ours.OptunaSweeper)  # where Hydra had been started before
