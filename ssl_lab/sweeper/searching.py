@@ -30,10 +30,12 @@ def search(asked: Sequence[Override], config: DictConfig, launch: Launch) -> Non
     from ssl_lab.sweeper.study import drawn, next_batch, opened
 
     chosen, searched, sweep = options(config), space(asked), Path(config.hydra.sweep.dir)
-    about = metrics(chosen)
+    about, jobs = metrics(chosen), config.launcher.jobs
+    if jobs is None:
+        raise UsageError("a search draws as many trials at a time as run side by side: launcher.jobs=4")
     looks = _looks(config, about)
     study = opened(sweep, searched, about, chosen)
-    while batch := next_batch(study, chosen.trials, config.launcher.jobs):
+    while batch := next_batch(study, chosen.trials, jobs):
         trials = [[*trial(asked, drawn(study, number, searched, chosen)), *looks] for number in batch]
         came_to_an_end = launch(trials, batch[0])
         for number, own, end in zip(batch, trials, came_to_an_end, strict=True):
