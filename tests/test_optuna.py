@@ -253,6 +253,8 @@ def test_the_process_of_a_pruned_trial_is_ended(tmp_path):
 
 def test_a_metric_that_is_not_there_names_those_that_are(tmp_path):
     finish(tmp_path, 0.1, math.nan)
+    of_test = ("knn", "knn/cosine_k20_t0.07", ONLINE, "rankme", "health/rankme", "alpha_req")
+    assert [Metric(name, "maximize").of_test_rows for name in of_test] == [True, True, False, False, False, False]
     assert Metric(ONLINE, "maximize").last(tmp_path) == 0.1
     assert Metric("alpha_req", "minimize").last(tmp_path) == 0.5
     for name, near in (("knn_holdout/cosine_k2", ONLINE), ("rankmee", "rankme")):
@@ -313,6 +315,11 @@ def test_bad_input_is_one_error_before_any_trial(overrides, message, tmp_path):
     assert failed.code in (1, 2)
     assert any(part in failed.err for part in message.split("|")), failed.err
     assert not list(tmp_path.glob("runs"))
+
+
+def test_an_interval_without_a_search_names_it():
+    failed = ssl_lab("pretrain", "-m", "data=digits", "optimizer.lr=interval(0,1)", code=2)
+    assert "an interval has no values to go through, and is searched: sweeper=optuna" in failed.err
 
 
 def test_without_the_package_its_extra_is_named(monkeypatch, tmp_path):

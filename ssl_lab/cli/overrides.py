@@ -169,6 +169,8 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
         key = getattr(error.__cause__, "full_key", None) or match[1]  # of what stands in {…}
         key = match[1] if match[1].startswith(f"{key}.") else key
         return f"there is no key or group {key!r}; {_nearest_key(key, conf, task, overrides)}"
+    if "INTERVAL_SWEEP" in text:
+        return "an interval has no values to go through, and is searched: sweeper=optuna"
     if (override := getattr(error, "override", None)) is not None:
         return (
             f"{override!r} could not be read: {text.splitlines()[0]} (quote it, for the shell and Hydra: 'key=\"…\"')"

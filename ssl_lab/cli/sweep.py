@@ -252,18 +252,18 @@ def _waited(
     with log.open("ab") as said, log.open("r", encoding="utf-8", errors="replace") as read:
         read.seek(0, os.SEEK_END)
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said, pass_fds=held)
+        early = False
         try:
-            while (code := process.poll()) is None:
+            while (code := process.poll()) is None and not (early := pruned()):
                 _pass_on(read, prefix)
-                if pruned():
-                    return None
                 time.sleep(LOOK)
         finally:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-            _pass_on(read, prefix)
-    return code
+            if not early:  # else it says that it was stopped, and how to go on
+                _pass_on(read, prefix)
+    return None if early else code
 
 
 def _pass_on(read: Iterator[str], prefix: str) -> None:

@@ -17,6 +17,7 @@ from ssl_lab.runfolder.logged import HEALTH, HELD_OUT, logged
 from ssl_lab.runfolder.reading import Schema, read_json
 
 Direction = Literal["maximize", "minimize"]
+LABEL_FREE = ("rankme", "lidar", "alpha_req", "uniformity", "alignment", "feature_std", "loss")
 BEST = {"alpha_req": 1.0}  # of scores that are best at a value: Agrawal et al. 2022
 
 
@@ -40,6 +41,13 @@ class Metric(NamedTuple):
     @property
     def while_training(self) -> bool:
         return "/" in self.name
+
+    @property
+    def of_test_rows(self) -> bool:
+        """By which nothing should be chosen that they are to judge."""
+        return not (
+            HELD_OUT in self.name or self.name.startswith((HEALTH, "pretrain/")) or _bare(self.name) in LABEL_FREE
+        )
 
     def values(self, run: Path) -> list[float]:
         """All that it was while the run trained, or the one that it was at its end. Finite ones alone."""

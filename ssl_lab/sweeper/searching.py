@@ -33,6 +33,9 @@ def search(asked: Sequence[Override], config: DictConfig, launch: Launch) -> Non
     about, jobs = metrics(chosen), config.launcher.jobs
     if jobs is None:
         raise UsageError("a search draws as many trials at a time as run side by side: launcher.jobs=4")
+    for metric in about:
+        if metric.of_test_rows:
+            say(f"warning: {metric.name} is a score of the test rows, and looks better than it is where it has chosen")
     looks = _looks(config, about)
     study = opened(sweep, searched, about, chosen)
     while batch := next_batch(study, chosen.trials, jobs):
