@@ -16,6 +16,7 @@ import pytest
 from command import ssl_lab
 
 from ssl_lab.dashboard import curves
+from ssl_lab.dashboard.panels import grouped, logged_as_curves
 from ssl_lab.dashboard.server import Dashboard
 from ssl_lab.runfolder import state
 from ssl_lab.runfolder.files import write_json, write_text
@@ -118,6 +119,18 @@ def test_what_is_read_in_parts_is_what_is_read_at_once_and_thinned_out_alike(fol
     assert [step for step, _ in points] == [*range(0, 60, 8)]
     assert known == merged({}, curves.Followed(folder / A).since("", 0))
     assert sent["curves"]["pretrain/loss"]["last"][0] == 59  # whether it was kept or not
+
+
+def test_a_long_file_is_read_in_several_answers(folder, monkeypatch):
+    whole = curves.Followed(folder / A).since("", 0)["curves"]
+    monkeypatch.setattr(curves, "AT_ONCE", 100)
+    followed, known, sent = curves.Followed(folder / A), {}, {"version": "", "offset": 0, "more": True}
+    answers = 0
+    while sent["more"]:
+        sent, answers = followed.since(sent["version"], sent["offset"]), answers + 1
+        known = merged(known, sent)
+    assert answers > 3
+    assert known["pretrain/loss"] == (1, whole["pretrain/loss"]["points"])
 
 
 def test_nothing_is_sent_twice(server):
@@ -246,10 +259,44 @@ def test_the_command_serves_until_it_is_stopped(folder):
     assert not (Path.cwd() / "runs" / "dashboard").exists()
 
 
+def drawn(model):
+    """The names in all line plots of what W&B's server would get."""
+    if isinstance(model, dict):
+        if model.get("viewType") == "Run History Line Plot":
+            assert model["config"]["xAxis"] == "trainer/global_step"
+            yield from model["config"]["metrics"]
+        else:
+            yield from (name for value in model.values() for name in drawn(value))
+    elif isinstance(model, list):
+        yield from (name for value in model for name in drawn(value))
+
+
+def test_wandb_gets_a_panel_for_each_curve_in_the_order_of_the_page(folder):
+    workspace = pytest.importorskip("ssl_lab.dashboard.workspace", reason="wandb-workspaces is not installed")
+    own = '{"step": 1, "health/rankme": 2.0, "speed/share_done": 0.5, "once": 1}\n{"step": 2, "health/rankme": 3.0}\n'
+    write_text(folder / B / "metrics.jsonl", own + '{"step": 3, "speed/share_done": 0.6}\n')
+    groups = grouped(logged_as_curves(folder / run for run in (A, B)))
+    assert groups == {"pretrain": ["pretrain/loss"], "health": ["health/rankme"]}
+    for made in (workspace.workspace(groups, "me", "mine"), workspace.report(groups, "me", "mine")):
+        sent = made._to_model().model_dump(mode="json", by_alias=True)
+        assert [*drawn(sent)] == ["pretrain/loss", "health/rankme"]
+    assert [section.name for section in workspace.workspace(groups, "me", "mine").sections] == [*groups]
+
+
+def test_wandb_without_an_account_is_an_error(folder, monkeypatch):
+    pytest.importorskip("wandb_workspaces")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", "nowhere")
+    done = ssl_lab("dashboard", "to=wandb", f"folder={folder}", code=1)
+    assert "panels: pretrain 1" in done.err
+    assert "to=wandb needs an account of W&B: wandb login, or $WANDB_API_KEY" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["folder=nowhere"], 1, "folder=nowhere: there is no such folder"),
+        (["to=paper"], 2, "to=paper: choose page or wandb"),
         (["port=70000"], 2, "port=70000: it should be less than or equal to 65535"),
         (["-m", "port=1,2"], 2, "makes no run: there is nothing to sweep"),
     ],

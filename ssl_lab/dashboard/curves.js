@@ -1,8 +1,6 @@
 // The curves of the chosen runs: what the server sends is merged by the rule that ssl_lab/dashboard/curves.py states.
 import { element } from "./list.js";
 
-const FIRST = ["pretrain", "probe", "knn", "linear", "health", "speed"];
-const IN_CARDS = ["speed/share_done", "speed/seconds_left"];
 const panels = new Map();  // by name: { figure, plot, caption, dirty, visible }
 
 export function merge(known, sent) {
@@ -15,9 +13,10 @@ export function merge(known, sent) {
   return { ...sent, curves };
 }
 
-export function names(read) {
-  const all = [...new Set(read.flatMap((run) => Object.keys(run.curves)))].filter((name) => !IN_CARDS.includes(name));
-  const place = (name) => (FIRST.indexOf(name.split("/")[0]) + FIRST.length + 1) % (FIRST.length + 1);
+// `order`: of groups, from the server; `hidden`: names that the cards show
+export function names(read, { order, hidden }) {
+  const all = [...new Set(read.flatMap((run) => Object.keys(run.curves)))].filter((name) => !hidden.includes(name));
+  const place = (name) => (order.indexOf(name.split("/")[0]) + order.length + 1) % (order.length + 1);
   return all.sort((a, b) => place(a) - place(b) || b.endsWith("/loss") - a.endsWith("/loss") || a.localeCompare(b));
 }
 
@@ -88,7 +87,7 @@ function removed(name) {
 
 // `changed`: names of curves that have new points, or null where all are to be drawn anew
 export function draw(chosen, state, changed) {
-  const wanted = names(chosen).filter((name) => name.includes(state.names) && chosen.some((run) => run.curves[name]?.count > 1));
+  const wanted = names(chosen, state).filter((name) => name.includes(state.names) && chosen.some((run) => run.curves[name]?.count > 1));
   const place = document.getElementById("curves");
   const before = [...panels.keys()];
   before.filter((name) => !wanted.includes(name)).forEach(removed);

@@ -20,6 +20,7 @@ from ssl_lab.runfolder.reading import inside
 MOST = 4000  # points of a curve
 NAMES = 1000  # of a file
 LONGEST = 2**20  # bytes of a line
+AT_ONCE = 2**22  # bytes that are read for one answer; the rest for the next
 
 
 class Point(NamedTuple):
@@ -73,6 +74,7 @@ class Followed:
             return {
                 "version": self.version,
                 "offset": self.offset,
+                "more": self.more,
                 "whole": whole,
                 "curves": {name: new for name, new in curves.items() if new},
                 "unreadable": self.unreadable,
@@ -84,6 +86,7 @@ class Followed:
         self.identity, self.version, self.offset = identity, uuid.uuid4().hex, 0
         self.curves: dict[str, Curve] = {}
         self.unreadable = self.left_out = 0
+        self.more = False
         self.changed: float | None = None
 
     def _read(self, file: BinaryIO) -> None:
@@ -92,11 +95,14 @@ class Followed:
         if (now.st_dev, now.st_ino) != self.identity or now.st_size < self.offset:
             self._begin((now.st_dev, now.st_ino))
         self.changed = now.st_mtime
+        self.more = False
         file.seek(self.offset)
-        while line := file.readline(LONGEST):
+        end = self.offset + AT_ONCE
+        while (line := file.readline(LONGEST)) and not self.more:
             if not line.endswith(b"\n") and len(line) < LONGEST:  # it is being written
                 break
             self.offset += len(line)
+            self.more = self.offset > end
             try:
                 for name, step, value in _values(line):
                     self._add(name, Point(step, value, self.offset))

@@ -11,7 +11,7 @@ const find = (id) => document.getElementById(id);
 
 const address = new URLSearchParams(location.hash.slice(1));
 const state = {
-  chosen: address.getAll("run"), filter: address.get("filter") ?? "", score: address.get("score"), smooth: 0, log: false, names: "",
+  chosen: address.getAll("run"), filter: address.get("filter") ?? "", score: address.get("score"), smooth: 0, log: false, names: "", order: [], hidden: [],
   sort: { by: address.get("sort") ?? "started", down: address.get("down") !== "0" },
   colour: (run) => COLOURS[slots.get(run) % COLOURS.length],
 };
@@ -143,7 +143,7 @@ function draw(changed, more) {
   }));
   if (changed === null || changed.size) {
     curves.draw(chosen, state, changed);
-    table("last", chosen.map((run) => run.title), curves.names(chosen).map((name) => [name, ...chosen.map((run) => number(run.curves[name]?.last[1]))]));
+    table("last", chosen.map((run) => run.title), curves.names(chosen, state).map((name) => [name, ...chosen.map((run) => number(run.curves[name]?.last[1]))]));
   }
   if (more) [drawConfigs, drawViews].forEach((part) => part(named));
 }
@@ -160,7 +160,7 @@ async function follow(run, changed) {
     return;
   }
   Object.keys(sent.whole ? { ...known.curves, ...sent.curves } : sent.curves).forEach((name) => changed.add(name));
-  read.set(run, { ...curves.merge(known, sent), over, error: null });
+  read.set(run, { ...curves.merge(known, sent), over: over && !sent.more, error: null });
 }
 
 // its config, and the files that it has made meanwhile
@@ -175,6 +175,7 @@ async function refreshed(whole) {
   if (found.tag !== listing.tag) {
     const again = new Set(found.runs.filter((run) => run.state === "running").map((run) => run.run));
     listing = found;
+    Object.assign(state, found.panels);
     for (const run of again) if (read.get(run)?.over) read.get(run).over = false;  // it goes on
     if (!state.chosen.length && !address.size) choose(first());
     drawList();
@@ -207,7 +208,8 @@ function refresh(whole) {
 
 async function forever() {
   if (!document.hidden) await refresh(false);
-  setTimeout(forever, EVERY);
+  const behind = state.chosen.some((run) => read.get(run)?.more);  // of a long file
+  setTimeout(forever, behind ? 50 : EVERY);
 }
 
 find("filter").value = state.filter;

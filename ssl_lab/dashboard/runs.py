@@ -10,8 +10,9 @@ from typing import Any
 
 from ssl_lab.config import flat
 from ssl_lab.dashboard.curves import Followed
+from ssl_lab.dashboard.panels import GROUPS
 from ssl_lab.errors import UserError
-from ssl_lab.runfolder.folder import CONFIG, read_config
+from ssl_lab.runfolder.folder import CONFIG, TO_COME, read_config
 from ssl_lab.runfolder.listed import listed
 
 PICTURES = {"views.png": "image/png", "views.html": "text/html; charset=utf-8"}  # what the model sees
@@ -32,7 +33,7 @@ class Runs:
         self.folder = folder
         self.listing, self.following = threading.Lock(), threading.Lock()
         self.known: set[str] = set()
-        self.made, self.until = {"folder": str(folder), "runs": [], "unknown": 0, "damaged": []}, 0.0
+        self.made, self.until = self._made([], 0, []), 0.0
         self.followed: OrderedDict[str, Followed] = OrderedDict()
 
     def listed(self) -> dict[str, Any]:
@@ -43,10 +44,14 @@ class Runs:
                 damaged: list[str] = []
                 rows, unknown = listed(self.folder, damaged.append)
                 shown = [self._shown(row) for row in rows]
-                self.made = {"folder": str(self.folder), "runs": shown, "unknown": unknown, "damaged": damaged}
+                self.made = self._made(shown, unknown, damaged)
                 self.known |= {row["run"] for row in shown}
                 self.until = time.monotonic() + max(FRESH, (time.monotonic() - began) / SHARE)
             return self.made
+
+    def _made(self, rows: list[dict[str, Any]], unknown: int, damaged: list[str]) -> dict[str, Any]:
+        panels = {"order": GROUPS, "hidden": TO_COME}
+        return {"folder": str(self.folder), "runs": rows, "unknown": unknown, "damaged": damaged, "panels": panels}
 
     def _shown(self, row: dict[str, Any]) -> dict[str, Any]:
         """JSON has no nan; how long a run is at work, which is new each time, the page knows itself."""

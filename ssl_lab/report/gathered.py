@@ -19,7 +19,7 @@ from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import load_model, resolve, say_whose
-from ssl_lab.runfolder.folder import read_config
+from ssl_lab.runfolder.folder import TO_COME, read_config
 from ssl_lab.runfolder.reading import read_json
 
 HIDDEN = """\
@@ -145,14 +145,14 @@ def distinct(runs: list[One]) -> list[One]:
 
 
 def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Of everything that was logged more than once."""
+    """Of everything that was logged more than once, without what a plan says."""
     curves: dict[str, tuple[list[int], list[float]]] = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         try:
             values = json.loads(line)
         except ValueError:  # the last one of a run that was cut off
             continue
-        for name in values.keys() - {"step", "epoch"}:
+        for name in values.keys() - {"step", "epoch", *TO_COME}:
             steps, numbers = curves.setdefault(name, ([], []))
             steps.append(values["step"])
             numbers.append(values[name])

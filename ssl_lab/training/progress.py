@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgre
 
 from ssl_lab.logger import record
 from ssl_lab.progress import EVERY, say
-from ssl_lab.runfolder.folder import LAST
+from ssl_lab.runfolder.folder import LAST, TO_COME
 from ssl_lab.training.steps import data_of, total_steps
 
 
@@ -135,7 +135,7 @@ class Speed(Callback):
         for timer in (one for one in trainer.callbacks if isinstance(one, Timer)):  # type: ignore[attr-defined]
             remaining = timer.time_remaining()
             left = left if remaining is None else min(left, remaining)
-        return {"speed/share_done": round(step / total, 6), "speed/seconds_left": round(max(left, 0.0), 1)}
+        return dict(zip(TO_COME, (round(step / total, 6), round(max(left, 0.0), 1)), strict=True))
 
     @property
     def rate(self) -> float:
