@@ -54,14 +54,15 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(x)
         dims = [0, *range(2, x.ndim)]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        mean = all_reduce(x.float().mean(dims)) / world()
-        variance = all_reduce((x.float() - mean.view(shape)).square().mean(dims)) / world()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = all_reduce(wide.mean(dims)) / world()
+        variance = all_reduce((wide - mean.view(shape)).square().mean(dims)) / world()
         with torch.no_grad():
             n = x.numel() // x.shape[1] * world()
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * n / (n - 1), self.momentum)
             self.num_batches_tracked.add_(1)
-        normed = (x.float() - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
+        normed = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normed = normed * self.weight.view(shape) + self.bias.view(shape)
         return normed.to(x.dtype)

@@ -36,5 +36,6 @@ def quiet() -> None:
         ".*LeafSpec.*",
         ".*in eval mode at the start of training.*",
         ".*overridden `on_after_batch_transfer`.*",
+        ".*torch.distributed.nn.functional.* is deprecated.*",
     ):
         warnings.filterwarnings("ignore", text)

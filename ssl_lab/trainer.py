@@ -10,6 +10,7 @@ from ssl_lab.distributed import SharedBatchNorms
 from ssl_lab.errors import UsageError
 from ssl_lab.hardware import precision
 from ssl_lab.runfolder.checkpoint import WholeCheckpoints
+from ssl_lab.sharding import FullySharded
 
 
 def make_trainer(options: Mapping[str, Any], **ours: Any) -> pl.Trainer:
@@ -22,6 +23,8 @@ def make_trainer(options: Mapping[str, Any], **ours: Any) -> pl.Trainer:
     plugins: list[Any] = [WholeCheckpoints()]
     if chosen["accelerator"] == "cpu" and chosen.get("sync_batchnorm"):  # which torch's own cannot do
         plugins, chosen["sync_batchnorm"] = [*plugins, SharedBatchNorms()], False
+    if chosen.get("strategy") == "fsdp":  # which is FSDP1 to Lightning
+        chosen["strategy"] = FullySharded()
     try:
         return pl.Trainer(
             **chosen,

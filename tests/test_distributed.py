@@ -5,14 +5,16 @@ import json
 import os
 from pydoc_data.topics import topics
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from command import ssl_lab, started
 from lightning.pytorch import Trainer
-from parts import ITEMS, OBJECTIVES
+from parts import IMAGES, ITEMS, OBJECTIVES
 from test_metrics import METRICS, computed
 from test_objective import ITEM, made
 from torch import distributed, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 
 from ssl_lab.backbone.text import TextEncoder
@@ -21,12 +23,14 @@ from ssl_lab.distributed import SharedBatchNorms
 from ssl_lab.objective.mlm import MLM
 from ssl_lab.randomness import Draw
 from ssl_lab.schedule.constant import Constant
+from ssl_lab.trainer import make_trainer
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.views.base import Views
 from ssl_lab.views.mask_tokens import MaskTokens
 
 WORLD = 2
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={WORLD}")
+VIT = ("backbone=vit_tiny", "backbone.width=16", "backbone.depth=2", "backbone.heads=2")
 OF_IMAGES = {"pretrain/loss", "knn_holdout/cosine_k20_t0.07", "linear_holdout/lbfgs_standardized"}
 OF_TEXT = {"pretrain/loss", "pretrain/masked_accuracy", "pretrain/perplexity", "perplexity_holdout/hidden15_as_mask"}
 TOKENIZER = tokenizer.trained(lambda: [topics["import"]], "wordpiece", 300, lowercase=False, accents=True)
@@ -38,29 +42,58 @@ def in_process(rank, folder):
     os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     own = folder / f"{rank}"
     own.mkdir()
-    found = {name: gradients_of_a_share(name, own, rank) for name in OBJECTIVES}
+    found = {
+        f"{name} {strategy}": five_steps(name, own, strategy) for name in OBJECTIVES for strategy in ("ddp", "fsdp")
+    }
     found |= {f"metric {name}": computed(name, rank, WORLD) for name in METRICS}
+    found["byol resumed"] = five_steps("byol", own, "fsdp", resume=folder / "0" / "byol.ckpt")
     found["unequal"] = gradients(unequal_rows(), 8, 1, WORLD)
     for name in OBJECTIVES:
         done = ssl_lab("pretrain", *three_steps(name, own), *TWO, folder=own)
         found[f"{name} weights"], found[f"{name} logged"] = weights(done), logged(done)
+    done = ssl_lab("pretrain", *three_steps("simclr", own), "trainer=fsdp", *TWO[1:], folder=own)
+    found["fsdp weights"], found["fsdp logged"], found["fsdp scored"] = weights(done), logged(done), scored(done)
     if rank == 0:
         torch.save(found, folder / "found.pt")
     distributed.destroy_process_group()
 
 
-def gradients_of_a_share(name, folder, rank):
-    """Of loss and batch statistics, as DistributedDataParallel makes them."""
-    module, batch = made(name, folder)
-    objective, share = SharedBatchNorms().apply(module.objective), ITEMS // WORLD
-    scalars = objective({k: v.narrow(ITEM.get(k, 0), share * rank, share) for k, v in batch.items()}, 0.0)
-    weight = scalars.get("weight", torch.tensor(1.0))
-    loss = scalars["loss"] * weight
-    loss.backward()
-    parts = [loss.detach(), *(p.grad for p in objective.parameters() if p.grad is not None)]
-    for part in (weight, *parts):
-        distributed.all_reduce(part)
-    return [part / weight for part in parts] + [b for key, b in objective.named_buffers() if "running" in key]
+class Share(pl.Callback):
+    """Shows each process its rows of one batch, in float64, and saves a checkpoint after the third step."""
+
+    def __init__(self, batch, file):
+        self.file = file
+        self.batch = {key: value.double() if value.is_floating_point() else value for key, value in batch.items()}
+
+    def setup(self, trainer, module, stage):
+        share = ITEMS // trainer.world_size
+        rows = {k: v.narrow(ITEM.get(k, 0), share * trainer.global_rank, share) for k, v in self.batch.items()}
+        module.double().on_after_batch_transfer = lambda batch, index: rows
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 3:
+            trainer.save_checkpoint(self.file)
+
+
+def whole_tensor(x):
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def five_steps(name, folder, strategy="auto", resume=None):
+    """Weights, the teacher's and batch statistics among them, the last gradients and the last loss."""
+    net = VIT if IMAGES[1] in OBJECTIVES[name].needs else ()
+    plan = ("optimizer=sgd", "schedule=constant", "optimizer.lr=0.01")
+    module, batch = made(name, folder, *net, *plan, without=IMAGES[1:])
+    world = 1 if strategy == "auto" else WORLD
+    trainer = make_trainer(
+        {"accelerator": "cpu", "devices": world, "strategy": strategy, "sync_batchnorm": world > 1, "max_steps": 5},
+        callbacks=[Share(batch, folder / f"{name}.ckpt")], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False,
+    )  # fmt: skip
+    trainer.fit(module, DataLoader([{}] * 5, batch_size=None), ckpt_path=resume, weights_only=True)
+    gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    last = {f"gradient {name}": whole_tensor(value).clone() for name, value in gradients.items()}
+    return trainer.strategy.lightning_module_state_dict() | last | {"loss": trainer.callback_metrics["pretrain/loss"]}
 
 
 def three_steps(name, folder):
@@ -83,6 +116,11 @@ def logged(done):
     }
 
 
+def scored(done):
+    files = [folder / "summary.json" for folder in done.folders]
+    return [torch.tensor(json.loads(one.read_text())["feature_std"]) for one in files]
+
+
 def weights(done):
     """Of a run; nothing, where another process has written them."""
     files = [folder / "checkpoints" / "last.ckpt" for folder in done.folders]
@@ -93,18 +131,21 @@ def weights(done):
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     torch.multiprocessing.spawn(in_process, (folder,), WORLD)
-    return torch.load(folder / "found.pt", weights_only=True)
+    return torch.load(folder / "found.pt", weights_only=True) | {"of fsdp": folder / "0" / "byol.ckpt"}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_loss_gradients_and_batch_statistics(name, two_processes, tmp_path):
-    module, batch = made(name, tmp_path)
-    loss = module.objective(batch, 0.0)["loss"]
-    loss.backward()
-    one = [loss.detach(), *(p.grad for p in module.objective.parameters() if p.grad is not None)]
-    one += [b for key, b in module.objective.named_buffers() if "running" in key]
-    for a, b in zip(two_processes[name], one, strict=True):
-        torch.testing.assert_close(a, b, atol=2e-6, rtol=2e-5)
+def test_weights_teacher_gradients_and_loss_of_five_steps(name, two_processes, tmp_path):
+    one = five_steps(name, tmp_path)
+    assert float(max(value.abs().max() for key, value in one.items() if "gradient" in key)) > 1e-3
+    for strategy in ("ddp", "fsdp"):
+        same(two_processes[f"{name} {strategy}"], one, atol=1e-10, rtol=0)
+
+
+def test_a_training_in_shards_goes_on_as_one_that_was_not_stopped_in_shards_or_in_one_process(two_processes, tmp_path):
+    unbroken = five_steps("byol", tmp_path)
+    same(two_processes["byol resumed"], unbroken, atol=1e-10, rtol=0)
+    same(five_steps("byol", tmp_path, resume=two_processes["of fsdp"]), unbroken, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -114,6 +155,10 @@ def test_weights_and_logged_values_of_three_steps(name, two_processes, tmp_path)
     same(two_processes[f"{name} logged"], logged(done))
     names = OF_IMAGES if "data=digits" in OBJECTIVES[name].needs else OF_TEXT
     assert names <= {key.split()[0] for key in logged(done)}
+    if name == "simclr":
+        same(two_processes["fsdp weights"], weights(done))
+        same(two_processes["fsdp logged"], logged(done))
+        torch.testing.assert_close(two_processes["fsdp scored"], scored(done))
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -126,10 +171,10 @@ def test_the_command_starts_a_second_process(two_processes, tmp_path):
     same(weights(done), two_processes["simclr weights"])
 
 
-def same(two, one):
+def same(two, one, atol=1e-5, rtol=1e-4):
     assert one.keys() == two.keys()
     for key, value in one.items():
-        torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(two[key], value, atol=atol, rtol=rtol, msg=lambda text, key=key: f"{key}: {text}")
 
 
 def test_shared_batch_norm_is_batch_norm_with_one_process():

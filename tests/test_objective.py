@@ -23,9 +23,10 @@ ITEM = {"views": 1, "local": 1}
 """along which dimension of a tensor of a batch the items lie, where it is not the first"""
 
 
-def made(name, folder):
+def made(name, folder, *overrides, without=()):
     """The module of an objective's row, and a batch of items that are made from nothing."""
-    config = composed(f"objective={name}", *OBJECTIVES[name].overrides(folder))
+    own = [one for one in OBJECTIVES[name].overrides(folder) if one not in without]
+    config = composed(f"objective={name}", *own, *overrides)
     data = build(config["data"], Data, Source)
     torch.manual_seed(0)
     module = compose(config, data)

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback
 
 from ssl_lab.data.base import Data
 from ssl_lab.domains import Count, Share
+from ssl_lab.sharding import whole
 from ssl_lab.training.pretraining import Pretraining
 from ssl_lab.training.steps import data_of
 
@@ -35,7 +36,8 @@ class Occasional(Callback):
         start = time.monotonic()
         due = self._due(trainer.current_epoch, start - self.start)
         if trainer.strategy.broadcast(due):  # clocks differ, and a look takes all processes
-            self.look(trainer, *parts(trainer, module))
+            with whole(module):
+                self.look(trainer, *parts(trainer, module))
             self.next = time.monotonic() - start
             self.spent += self.next
 

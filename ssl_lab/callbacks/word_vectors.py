@@ -18,7 +18,7 @@ class WordVectors(Callback):
     def __init__(self, window: Count, seed: Seed):
         self.window, self.seed = window, seed
 
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         run, data = parts(trainer, module)
         if trainer.ckpt_path or run.learnt:
             say("the words keep the vectors that they have learnt: those of the corpus are not taken")

@@ -1,6 +1,6 @@
 """What every objective is: a backbone with all that training it takes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -59,6 +59,11 @@ class Objective(nn.Module):
     def encoder(self) -> Backbone:
         """The net that is the product."""
         return self.backbone
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The parts of it whose weights are gathered one after the other, where a net is in shards."""
+        return self.backbone.stack
 
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """What learns at another rate or does not decay, as groups of parameters for the optimizer."""

@@ -3,6 +3,8 @@
 loss = 2 - 2 · cos(q(z₁), z̄₂) + 2 - 2 · cos(q(z₂), z̄₁)      equation 2, symmetrised
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,6 +32,11 @@ class BYOL(Objective):
     @property
     def student(self) -> nn.Sequential:
         return nn.Sequential(self.backbone, self.projector)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        layers = self.backbone.stack
+        return [*layers, *self.teacher.counterparts(self.student, layers)]
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         first, second = batch["views"]

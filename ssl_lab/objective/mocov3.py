@@ -5,6 +5,8 @@ loss = ctr(q₁, k₂) + ctr(q₂, k₁), ctr(q, k) = 2τ · (mean of −log sof
 q are predictions of the student and k projections of a slow teacher, both of length 1; keys are those of all processes.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,6 +42,11 @@ class MoCoV3(Objective):
     @property
     def student(self) -> nn.Sequential:
         return nn.Sequential(self.backbone, self.projector)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        layers = self.backbone.stack
+        return [*layers, *self.teacher.counterparts(self.student, layers)]
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         first, second = batch["views"]

@@ -6,6 +6,7 @@ teacher ← τ · teacher + (1 - τ) · student             BYOL (Grill et al. 2
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,11 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
+
+    def counterparts(self, student: nn.Module, parts: Sequence[nn.Module]) -> list[nn.Module]:
+        """The modules of its own net that stand where these stand in that of the student."""
+        names = {id(module): name for name, module in student.named_modules()}
+        return [self.net.get_submodule(names[id(part)]) for part in parts]
 
     @torch.no_grad()
     def follow(self, student: nn.Module, progress: float) -> None:

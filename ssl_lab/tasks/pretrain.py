@@ -98,13 +98,17 @@ def pretrain(config: DictConfig, folder: Path) -> None:
             raise UsageError(shorter(trainer, done) if early else f"trainer: {error}") from error
         seconds = time.monotonic() - start
         check_end(trainer, done, (folder / SUMMARY).is_file())
-        module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
+        weights = trainer.strategy.lightning_module_state_dict() if module.device_mesh else None  # in shards
         summary = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": round(seconds, 1)}
         summary |= {
             name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
         }
         summary |= {f"{data.unit}_per_second": speed.rate}
         if trainer.is_global_zero:
+            if weights:
+                module = compose(plain(config), data)
+                module.load_state_dict(weights)
+            module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
             summary |= judge(config, folder, trainer, module, data, protocol)
             write_json(folder / SUMMARY, summary)
     finally:

@@ -15,6 +15,7 @@ from ssl_lab.distributed import average
 from ssl_lab.objective.base import Objective
 from ssl_lab.randomness import Draw, set_generators
 from ssl_lab.schedule.base import Schedule
+from ssl_lab.sharding import local, shard
 from ssl_lab.training.steps import scheduled, total_steps
 from ssl_lab.views.base import Views
 
@@ -50,6 +51,11 @@ class Pretraining(pl.LightningModule):
         if compile:
             self.objective.compile()
 
+    def configure_model(self) -> None:
+        """Puts the objective in shards, where a strategy of Lightning's asks for it."""
+        if self.device_mesh is not None:
+            shard(self.objective, self.objective.blocks, self.device_mesh["data_parallel"])
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         trainer = self.trainer
         draw = Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)
@@ -71,7 +77,7 @@ class Pretraining(pl.LightningModule):
         """Gradients are so far the mean, over processes and accumulated batches, of those of weight · loss."""
         mean = average(self.weight) / self.trainer.accumulate_grad_batches
         if isinstance(mean, Tensor) or mean != 1:  # a tensor is not looked at: that would wait for the device
-            torch._foreach_div_([p.grad for p in self.objective.parameters() if p.grad is not None], mean)
+            torch._foreach_div_([local(p.grad) for p in self.objective.parameters() if p.grad is not None], mean)
         self.weight = 0.0
         if self.weight_decay is not None:
             for group, decay in zip(optimizer.param_groups, self.decays, strict=True):
