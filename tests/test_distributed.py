@@ -61,14 +61,18 @@ def in_process(rank, folder):
 class Share(pl.Callback):
     """Shows each process its rows of one batch, in float64, and saves a checkpoint after the third step."""
 
-    def __init__(self, batch, file):
-        self.file = file
+    def __init__(self, batch, file, accumulated):
+        self.file, self.accumulated = file, accumulated
         self.batch = {key: value.double() if value.is_floating_point() else value for key, value in batch.items()}
 
     def setup(self, trainer, module, stage):
-        share = ITEMS // trainer.world_size
-        rows = {k: v.narrow(ITEM.get(k, 0), share * trainer.global_rank, share) for k, v in self.batch.items()}
-        module.double().on_after_batch_transfer = lambda batch, index: rows
+        share = ITEMS // trainer.world_size // self.accumulated
+
+        def rows(number, index):
+            first = share * (int(number) % self.accumulated * trainer.world_size + trainer.global_rank)
+            return {key: value.narrow(ITEM.get(key, 0), first, share) for key, value in self.batch.items()}
+
+        module.double().on_after_batch_transfer = rows
 
     def on_train_batch_end(self, trainer, *_):
         if trainer.global_step == 3:
@@ -79,21 +83,32 @@ def whole_tensor(x):
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
-def five_steps(name, folder, strategy="auto", resume=None):
+def five_steps(name, folder, strategy="auto", resume=None, accumulated=1, norms=True):
     """Weights, the teacher's and batch statistics among them, the last gradients and the last loss."""
     net = VIT if IMAGES[1] in OBJECTIVES[name].needs else ()
     plan = ("optimizer=sgd", "schedule=constant", "optimizer.lr=0.01")
     module, batch = made(name, folder, *net, *plan, without=IMAGES[1:])
+    if not norms:
+        without_norms(module.objective)
     world = 1 if strategy == "auto" else WORLD
     trainer = make_trainer(
-        {"accelerator": "cpu", "devices": world, "strategy": strategy, "sync_batchnorm": world > 1, "max_steps": 5},
-        callbacks=[Share(batch, folder / f"{name}.ckpt")], logger=False,
+        {"accelerator": "cpu", "devices": world, "strategy": strategy, "sync_batchnorm": world > 1, "max_steps": 5,
+         "accumulate_grad_batches": accumulated},
+        callbacks=[Share(batch, folder / f"{name}.ckpt", accumulated)], logger=False,
         enable_checkpointing=False, enable_progress_bar=False,
     )  # fmt: skip
-    trainer.fit(module, DataLoader([{}] * 5, batch_size=None), ckpt_path=resume, weights_only=True)
+    numbers = DataLoader(range(5 * accumulated), batch_size=None)
+    trainer.fit(module, numbers, ckpt_path=resume, weights_only=True)
     gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
     last = {f"gradient {name}": whole_tensor(value).clone() for name, value in gradients.items()}
     return trainer.strategy.lightning_module_state_dict() | last | {"loss": trainer.callback_metrics["pretrain/loss"]}
+
+
+def without_norms(net):
+    for module in [*net.modules()]:
+        for name, part in module.named_children():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                setattr(module, name, nn.Identity())
 
 
 def three_steps(name, folder):

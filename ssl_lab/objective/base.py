@@ -40,6 +40,9 @@ class Objective(nn.Module):
     fills: ClassVar[bool] = False
     """whether it learns to predict hidden words, and so can `fill`"""
 
+    compares: ClassVar[str] = ""
+    """what its loss takes over a whole batch; "" where it is a mean over items"""
+
     advice: ClassVar[str] = "a lower optimizer.lr, a longer schedule.warmup or a larger data.batch_size"
     """what to try where the features collapse"""
 
@@ -59,6 +62,12 @@ class Objective(nn.Module):
     def encoder(self) -> Backbone:
         """The net that is the product."""
         return self.backbone
+
+    @property
+    def of_batch(self) -> list[str]:
+        """What it takes over a whole batch: with any of it, accumulated batches are not one large batch."""
+        norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
+        return [*([self.compares] if self.compares else []), *(["the statistics of batch norms"] if norms else [])]
 
     @property
     def blocks(self) -> Sequence[nn.Module]:

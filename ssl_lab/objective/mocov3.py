@@ -26,6 +26,7 @@ class MoCoV3(Objective):
     """Each view passes the nets by itself. A patch projection stays as it is made, for stability (section 4.2)."""
 
     needs = frozenset({"views"})
+    compares = "negatives"
     advice = f"{Objective.advice}, or a higher objective.momentum"
 
     def __init__(

@@ -23,6 +23,7 @@ class SimCLR(Objective):
     """Both views pass the net as one batch, so batch norm sees them together, as in the paper's code."""
 
     needs = frozenset({"views"})
+    compares = "negatives"
 
     def __init__(self, backbone: Backbone, hidden: Count, output: Count, temperature: Positive):
         super().__init__(backbone)

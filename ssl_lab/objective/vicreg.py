@@ -28,6 +28,7 @@ class VICReg(Objective):
     """Each view passes the net by itself. The three weights are λ, μ and ν."""
 
     needs = frozenset({"views"})
+    compares = "variance and covariance"
     advice = f"{Objective.advice}, or a higher objective.variance"
 
     def __init__(

@@ -23,6 +23,7 @@ from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import load_model, parts_of, untrained
+from ssl_lab.objective.base import Objective
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import read_checkpoint
 from ssl_lab.runfolder.files import write_json
@@ -147,6 +148,17 @@ def begin(
         f"{type(module.objective.encoder).__name__} of {parameters / 1e6:.2f} M parameters, "
         f"{type(trainer.accelerator).__name__.removesuffix('Accelerator')}, {trainer.precision}\n{folder}"
     )
+    warn_of_accumulation(module.objective, trainer.accumulate_grad_batches, data.batch_size)
+
+
+def warn_of_accumulation(objective: Objective, batches: int, batch_size: int) -> None:
+    """Where the step of so many batches is not that of one which is so many times as large."""
+    if batches > 1 and (parts := objective.of_batch):
+        say(
+            f"warning: trainer.accumulate_grad_batches={batches}: {type(objective).__name__} takes "
+            f"{' and '.join(parts)} from each batch of {batch_size:,}, not from all {batches * batch_size:,} items of "
+            "a step; a larger data.batch_size does, on more devices if need be"
+        )
 
 
 def shorter(trainer: pl.Trainer, done: int) -> str:
