@@ -79,7 +79,7 @@ def merged(known, sent):
     return whole
 
 
-def test_a_list_names_the_runs_and_is_json_that_a_browser_can_read(server):
+def test_a_list_names_the_runs_and_is_json_without_nan(server):
     def no_number(text):
         raise AssertionError(text)
 

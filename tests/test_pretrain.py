@@ -115,6 +115,9 @@ def test_metrics_have_step_epoch_and_the_promised_names(run):
     names = {name for line in lines for name in line}
     assert {"pretrain/loss", "knn/cosine_k20_t0.07", "linear/lbfgs_standardized", "health/rankme"} <= names
     assert {"health/cosine_two_views", "health/cosine_two_items", "speed/items_per_second"} <= names
+    to_come = [(line["speed/share_done"], line["speed/seconds_left"]) for line in lines if "speed/share_done" in line]
+    assert [share for share, _ in to_come] == sorted({share for share, _ in to_come})
+    assert all((share == 1) == (seconds == 0) for share, seconds in to_come)
     assert [line["epoch"] for line in lines if "health/rankme" in line] == [0, 1, 2]  # of each epoch, and after
     scored = {name: [line["epoch"] for line in lines if name in line] for name in names}
     assert scored["knn/cosine_k20_t0.07"] == scored["linear/lbfgs_standardized"] == [2]  # the test rows: at the end

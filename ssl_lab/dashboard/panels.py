@@ -22,7 +22,8 @@ def logged_as_curves(folders: Iterable[Path]) -> set[str]:
     """The names that any of these runs has logged more than once."""
     names: set[str] = set()
     for folder in folders:
-        followed, sent = Followed(folder), {"more": True}
+        followed = Followed(folder)
+        sent = followed.since("", 0)
         while sent["more"]:
             sent = followed.since("", 0)
         names |= {name for name, curve in sent["curves"].items() if curve["count"] > 1}

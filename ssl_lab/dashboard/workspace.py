@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import wandb
 import wandb_workspaces.reports.v2 as reports
 import wandb_workspaces.workspaces as workspaces
+from wandb_workspaces.reports.v2.interface import BlockTypes, PanelTypes
 
 from ssl_lab.errors import UserError
 
@@ -27,13 +28,13 @@ def workspace(groups: Groups, entity: str, project: str) -> workspaces.Workspace
 
 def report(groups: Groups, entity: str, project: str) -> reports.Report:
     """Its grids show the runs of its own project: those of a named one are asked for at W&B already here."""
-    blocks: list[reports.H2 | reports.PanelGrid] = []
+    blocks: list[BlockTypes] = []
     for name, names in groups.items():
         blocks += [reports.H2(text=name), reports.PanelGrid(panels=panels(names))]
     return reports.Report(entity=entity, project=project, title=f"{NAME}: {project}", blocks=blocks, width="fluid")
 
 
-def panels(names: list[str]) -> list[reports.LinePlot]:
+def panels(names: list[str]) -> list[PanelTypes]:
     """Two in a row of W&B's grid, which has 24 columns."""
     places = [reports.Layout(x=12 * (i % 2), y=8 * (i // 2), w=12, h=8) for i in range(len(names))]
     return [
