@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ssl_lab.credentials import masked
+from ssl_lab.launched import is_first
 
 Item = TypeVar("Item")
 EVERY = 10.0  # seconds between plain lines
@@ -31,5 +32,6 @@ def progress(items: Iterable[Item], total: int | None, what: str) -> Iterator[It
 
 
 def say(text: str) -> None:
-    """A line for people: on stderr, because stdout belongs to scripts."""
-    print(masked(text), file=sys.stderr, flush=True)
+    """A line for people: on stderr, because stdout belongs to scripts. Of several processes the first says it."""
+    if is_first():
+        print(masked(text), file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from typing import Any
 from ssl_lab.config import conf
 from ssl_lab.credentials import masked, typed
 from ssl_lab.errors import FULL_ERROR, Stopped, UsageError, UserError, nearest
+from ssl_lab.launched import is_first
 
 RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
 FOLDERLESS = ("cache", "dashboard", "runs")
@@ -202,7 +203,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
         if config.get("resume"):
             own, folder = resumed(config.resume, run.overrides.task)
             config = OmegaConf.create(escaped(own))
-        main = int(os.environ.get("LOCAL_RANK", 0)) == 0
+        main = is_first()
         choices = {
             group: one for group, one in run.runtime.choices.items() if isinstance(one, str) and "/" not in group
         }
@@ -215,11 +216,10 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
 
         with watched(opened, lambda error: masked(_explained(error)[0]), facts):
             getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
-    except BaseException:
-        with contextlib.suppress(OSError):  # stays where something was made already
+    finally:
+        with contextlib.suppress(OSError):  # stays where something was made
             for empty in (folder, *list(folder.parents)[:3]):  # runs/task/name/time
                 empty.rmdir()
-        raise
     if main:
         check_there(folder / CONFIG)
         made(folder)

@@ -1,6 +1,5 @@
 """`ssl-lab embed`: a run (or a pretrained model) and data → an embedding set."""
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from ssl_lab.config import plain
 from ssl_lab.embedding.embedded import embedded
 from ssl_lab.embedding.embedding_set import CARD, EmbeddingSet
 from ssl_lab.hardware import quiet
+from ssl_lab.launched import is_first
 from ssl_lab.model.loading import resolve
 from ssl_lab.model.standardized import standardized
 from ssl_lab.progress import say
@@ -29,7 +29,7 @@ def embed(config: DictConfig, folder: Path) -> None:
     start = time.monotonic()
     embeddings = embedded(model, model.data, config.half, config.shard_rows, plain(config.trainer))
     seconds = time.monotonic() - start
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+    if not is_first():
         return
     standard = {"standardized": True} if config.standardize else {}
     card = {**embeddings.card, **model.source, **provenance(model.data), **standard}
