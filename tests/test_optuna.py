@@ -245,7 +245,7 @@ def test_a_trial_that_was_faster_than_who_looked_is_pruned_all_the_same(tmp_path
 def test_the_process_of_a_pruned_trial_is_ended(tmp_path):
     looks = iter([False, False, True])
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    assert _waited(command, dict(os.environ), tmp_path / "log", "", lambda: next(looks)) is None
+    assert _waited(command, dict(os.environ), [], tmp_path / "log", "", lambda: next(looks)) is None
     finish(tmp_path, 0.1)
     mark_pruned(tmp_path)
     assert state_of(tmp_path).state == "pruned"
