@@ -7,6 +7,7 @@ import os
 import pytest
 from command import ssl_lab
 
+from ssl_lab.runfolder import listed as listing
 from ssl_lab.runfolder import state
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.listed import listed
@@ -89,6 +90,41 @@ def test_the_list_is_a_table_for_people_and_csv_for_scripts(place):
 def test_what_cannot_be_listed_is_said(place, arguments, said):
     given = arguments if arguments[0].startswith("folder") else [f"folder={place}", *arguments]
     assert said in ssl_lab("runs", *given, code=1).err
+
+
+def test_what_has_ended_is_read_once_and_again_where_it_has_changed(place, monkeypatch):
+    first = listed(place)
+    read = []
+    before = listing._row
+    monkeypatch.setattr(listing, "_row", lambda run: read.append(run.name) or before(run))
+    again = listed(place)
+    assert [{**row, "seconds": 0} for row in again[0]] == [{**row, "seconds": 0} for row in first[0]]
+    assert read == ["1", "1"]  # which may be at work yet, and one that does not say its state
+    write_json(place / "pretrain/a/2/summary.json", {"knn": 0.123})
+    assert next(row for row in listed(place)[0] if row["run"].endswith("a/2"))["knn"] == 0.123
+    for damaged in ("[]", '{"pretrain/a/1": 3}', "{"):
+        (place / listing.CACHE).write_text(damaged)
+        assert len(listed(place)[0]) == 4
+    moved = place.rename(place.parent / "elsewhere")
+    assert all(row["run"].startswith(str(moved)) for row in listed(moved)[0])
+
+
+def test_checkpoints_of_runs_behind_the_best_are_deleted_when_somebody_has_said_yes(place):
+    for name in RUNS:
+        write_text(place / name / "checkpoints" / "last.ckpt", "x" * 2_000_000)
+
+    def left():
+        return [name for name in RUNS if (place / name / "checkpoints").exists()]
+
+    asked = (f"folder={place}", "delete=true")
+    assert "say sort=SCORE best=N" in ssl_lab("runs", *asked, code=2).err
+    asked = (*asked, "sort=knn", "best=1")
+    assert "2.0 MB of checkpoints of 1 runs" in ssl_lab("runs", *asked, code=2).err
+    assert left() == [*RUNS]
+    done = ssl_lab("runs", *asked, "ask=false")
+    assert done.out == f"{place / 'pretrain/a/1'}\n"
+    assert left() == [*RUNS][1:]  # those that have failed, or were killed, have no score
+    assert "deleted 0.0 MB of checkpoints of 0 runs" in ssl_lab("runs", *asked, "ask=false").err
 
 
 def test_a_damaged_run_hides_no_others(place):

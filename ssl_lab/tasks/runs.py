@@ -1,5 +1,6 @@
 """`ssl-lab runs`: run folders → a list with the state, the age and the scores of each."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from ssl_lab.domains import Count, valid
-from ssl_lab.errors import UserError, nearest, one_of
+from ssl_lab.errors import UsageError, UserError, nearest, one_of
 from ssl_lab.evaluation.lines import better, long
 from ssl_lab.listing import OUTPUTS, ago, listing
 from ssl_lab.progress import say
+from ssl_lab.runfolder.freeing import free, size
 from ssl_lab.runfolder.listed import COLUMNS, listed
 
 SHOWN = ("knn", "linear", "score", "perplexity", "rankme")  # scores that people look for: the first three that any has
@@ -28,6 +30,9 @@ def runs(config: DictConfig) -> None:
     table = pd.DataFrame([{**dict.fromkeys(COLUMNS), **row} for row in found])
     if config.filter is not None and len(table):
         table = _filtered(table, config.filter)
+    if valid(bool, config.delete, "delete"):
+        _delete(table, config.sort, best, valid(bool, config.ask, "ask"))
+        return
     if len(table):
         table = _sorted(table, config.sort).head(best)
     if output == "table":
@@ -60,6 +65,27 @@ def _sorted(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
     if by not in table.columns:
         raise UserError(f"sort={by}: no run has that; {nearest(by, table.columns)}")
     return table.sort_values(by, ascending=better(by) != "↑", kind="stable", na_position="last")
+
+
+def _delete(table: pd.DataFrame, by: str | None, best: int | None, ask: bool) -> None:
+    """Of finished runs that have the score, behind the best ones. Asks before, unless it is told not to."""
+    if by is None or best is None:
+        raise UsageError("delete=true takes the checkpoints of all but the best runs: say sort=SCORE best=N, too")
+    scored = table[(table["state"] == "finished") & table[by].notna()] if by in table.columns else table
+    behind = [Path(run) for run in (_sorted(scored, by)["run"].iloc[best:] if len(table) else ())]
+    runs = [run for run in behind if size(run)]
+    what = f"{sum(map(size, runs)) / 1e6:,.1f} MB of checkpoints of {len(runs):,} runs behind the best {best} by {by}"
+    for run in runs:
+        print(run)
+    if runs and ask:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{what} would be deleted: ask=false, as nobody can be asked here")
+        print(f"delete {what}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            say("nothing was deleted")
+            return
+    free(runs)
+    say(f"deleted {what}")
 
 
 def _for_people(table: pd.DataFrame, sort: str | None) -> str:
