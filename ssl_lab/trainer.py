@@ -34,5 +34,5 @@ def make_trainer(options: Mapping[str, Any], **ours: Any) -> pl.Trainer:
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, RuntimeError) as error:  # the last of what srun has set
         raise UsageError(f"trainer: {error}") from error

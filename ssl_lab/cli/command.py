@@ -255,6 +255,8 @@ def _explained(error: Exception) -> tuple[str, int]:
             "a smaller data.batch_size, a larger trainer.accumulate_grad_batches for it, trainer.precision=bf16-mixed"
         )
         return f"the memory is full ({what}): try {todo}", UserError.code
+    if "gloo/transport" in str(error):  # by which gloo tells that a connection has ended
+        return "another process of this command has died, whose own error, if it had one, stands above", UserError.code
     return f"{type(error).__name__}: {error} ({FULL_ERROR}=1 shows where)", UserError.code
 
 
