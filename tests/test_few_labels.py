@@ -28,7 +28,7 @@ from ssl_lab.evaluation.few_labels import (
     table,
 )  # fmt: skip
 from ssl_lab.evaluation.predictions import class_metrics, resampled, valued
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 
 DIGITS = ["data=digits", "backbone=convnet", "backbone.widths=[4,6]"]
 

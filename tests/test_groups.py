@@ -31,7 +31,8 @@ from ssl_lab.evaluation.few_labels import Curve, Taken, margin
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.predictions import class_metrics, resampled, valued
 from ssl_lab.evaluation.raw_input import classify_raw
-from ssl_lab.evaluation.scores import SHARE, Score, accuracy, mean, percentiles
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import SHARE, accuracy, mean, percentiles
 from ssl_lab.evaluation.spans import resampled_f1, span_f1
 from ssl_lab.evaluation.subject import held_out_rows
 

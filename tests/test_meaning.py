@@ -16,7 +16,7 @@ from ssl_lab.evaluation import wordnet
 from ssl_lab.evaluation.meaning import meaning, table
 from ssl_lab.evaluation.ranking import auc, cosine, spearman
 from ssl_lab.evaluation.river_bank import RIVER, river_bank
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.similarity import read_rated, similarity_score
 from ssl_lab.evaluation.word_sense import LINEAR, Contexts, mean_share, read_contexts, sense_controls, sense_scores
 from ssl_lab.report import figures

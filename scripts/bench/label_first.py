@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from ssl_lab.curation.selection import METHODS
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.linear import linear_probe
-from ssl_lab.evaluation.scores import SHARE, Score, mean
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import SHARE, mean
 from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 

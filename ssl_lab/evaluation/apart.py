@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.evaluation.robustness import Classifier, chance, share_kept
-from ssl_lab.evaluation.scores import NoScore, Score
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import NoScore
 from ssl_lab.randomness import generator
 
 FOLDS = 3

@@ -14,7 +14,8 @@ from torch import Tensor
 from ssl_lab.data.base import Batch
 from ssl_lab.evaluation.invariance import aucs, of_curve, of_views
 from ssl_lab.evaluation.robustness import Answers, Classifier
-from ssl_lab.evaluation.scores import NoScore, Score, take
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import NoScore, take
 from ssl_lab.randomness import Draw
 from ssl_lab.views.perturb import Perturbation
 

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_lab.evaluation.scores import SHARE, Groups, Score, mean
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import SHARE, Groups, mean
 from ssl_lab.randomness import generator
 
 

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.evaluation.geometry import leading
-from ssl_lab.evaluation.scores import Groups, Score, drawn_groups, note_of
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import Groups, drawn_groups, note_of
 
 RESAMPLES = 1000
 ROWS, DIMENSIONS = 2000, 64  # of larger sets so many are looked at to choose a start

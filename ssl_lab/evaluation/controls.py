@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ssl_lab.data.caching import cached
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.sheet import Protocol, Sheet
 from ssl_lab.evaluation.subject import Batch, Subject, full_sheet
 from ssl_lab.evaluation.word_sense import Words

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ssl_lab.evaluation.lines import better, known, short
-from ssl_lab.evaluation.scores import DIFFERENCE, SHARE, Score, mean, note_of, percentiles
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import DIFFERENCE, SHARE, mean, note_of, percentiles
 from ssl_lab.runfolder.reading import Schema
 
 FILE = "curve.json"

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ssl_lab.evaluation.ranking import cosine, spearman
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.sense_layers import Layers
 from ssl_lab.evaluation.similarity import Rated
 from ssl_lab.evaluation.word_sense import Words

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.evaluation import geometry
-from ssl_lab.evaluation.scores import SHARE, Score, mean, over_samples, over_strengths
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import SHARE, mean, over_samples, over_strengths
 
 
 def invariance(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"]) -> Score:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 
 CONTROLS = ("untrained", "raw")
 

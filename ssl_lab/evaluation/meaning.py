@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssl_lab.evaluation.ranking import Correlation
 from ssl_lab.evaluation.river_bank import river_bank
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.similarity import read_rated, similarity_score
 from ssl_lab.evaluation.word_sense import Words, read_contexts, sense_controls, sense_scores
 from ssl_lab.evaluation.wordnet import pair_score, read_synsets, read_tagged, sense_pairs, synonym_score, synonyms

@@ -9,7 +9,7 @@ from numpy import ndarray
 from scipy.stats import norm, permutation_test, rankdata
 
 from ssl_lab.errors import UserError
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 
 Z = float(norm.ppf(0.975))
 

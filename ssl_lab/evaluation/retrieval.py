@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.evaluation.knn import CHUNK, neighbours, similarities
-from ssl_lab.evaluation.scores import SHARE, Groups, NoScore, Score, mean, share
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import SHARE, Groups, NoScore, mean, share
 
 
 def retrieval(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ssl_lab.evaluation.ranking import auc
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.word_sense import Words
 
 RIVER = """\

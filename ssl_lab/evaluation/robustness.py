@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_lab.evaluation.scores import Groups, NoScore, Score, drawn_groups, note_of, over_strengths, percentiles
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import Groups, NoScore, drawn_groups, note_of, over_strengths, percentiles
 
 Classifier = Callable[[Float[Tensor, "n d"]], Int[Tensor, " n"]]
 

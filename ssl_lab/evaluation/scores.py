@@ -8,7 +8,7 @@ section 2: the cluster bootstrap), as items of a group are no independent answer
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,24 +18,13 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 from torch import Tensor
 
+from ssl_lab.evaluation.score import Score
 from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 
 SAMPLES = 5  # for a statistic of a whole set
 RESAMPLES = 1000  # of a bootstrap over groups
 FEW = 30  # groups of which a bootstrap gives intervals that are too narrow (Cameron, Gelbach & Miller 2008, table 2)
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value of `n` answers, draws or items, between the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    note: str = field(default="", kw_only=True)
-    """what a reader has to know of it besides"""
 
 
 class NoScore(Exception):

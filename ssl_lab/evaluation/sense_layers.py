@@ -15,7 +15,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from ssl_lab.evaluation.linear import linear_probe
-from ssl_lab.evaluation.scores import Score, accuracy
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import accuracy
 from ssl_lab.evaluation.word_sense import Contexts, Sets, mean_share
 
 Layers = Callable[[list[list[str]], list[list[int]], bool], Float[ndarray, "n k l d"]]

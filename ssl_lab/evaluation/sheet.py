@@ -21,7 +21,8 @@ from ssl_lab.evaluation.knn import knn, knn_sweep
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.retrieval import retrieval
 from ssl_lab.evaluation.robustness import Classifier
-from ssl_lab.evaluation.scores import Groups, Range, Score, accuracy, over_samples, take
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import Groups, Range, accuracy, over_samples, take
 
 LINEAR = "linear/lbfgs_standardized"
 

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from ssl_lab.evaluation.scores import Groups, Score, note_of, one_group, percentiles
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import Groups, note_of, one_group, percentiles
 
 Tags = Sequence[Sequence[str]]
 """the tags of each sentence"""

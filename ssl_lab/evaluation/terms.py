@@ -8,7 +8,8 @@ from jaxtyping import Float, Num
 from torch import Tensor
 from torchmetrics import Metric
 
-from ssl_lab.evaluation.scores import NoScore, Score
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import NoScore
 
 
 class TermMean(Metric):

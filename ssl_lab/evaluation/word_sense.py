@@ -22,7 +22,8 @@ from ssl_lab.errors import UserError
 from ssl_lab.evaluation.knn import knn
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.ranking import Z
-from ssl_lab.evaluation.scores import Score, accuracy
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import accuracy
 
 Words = Callable[[list[list[str]], list[int]], Float[ndarray, "n d"]]
 """vectors of words: of each sentence, a list of words, the one at its position"""

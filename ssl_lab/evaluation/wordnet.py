@@ -17,7 +17,7 @@ import numpy as np
 
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.ranking import auc, cosine
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.word_sense import Words
 
 FOLDER = Path("/usr/share/wordnet")

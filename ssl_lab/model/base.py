@@ -16,7 +16,8 @@ from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.layers import words_in_layers
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
-from ssl_lab.evaluation.scores import Score, say_left_out, take
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import say_left_out, take
 from ssl_lab.objective.base import Objective
 from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.views.base import Views

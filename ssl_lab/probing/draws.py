@@ -9,7 +9,8 @@ from torch import Tensor
 from ssl_lab.data.few import stratified, stratified_groups
 from ssl_lab.evaluation.few_labels import OWN, Point, Taken, interval, number, points
 from ssl_lab.evaluation.predictions import valued
-from ssl_lab.evaluation.scores import Score, percentiles
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import percentiles
 from ssl_lab.probing.subjects import Predicted, Subject
 from ssl_lab.problem.base import Problem
 from ssl_lab.progress import EVERY, say

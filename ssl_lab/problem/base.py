@@ -14,7 +14,7 @@ from torchmetrics import Metric
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch, Data
 from ssl_lab.embedding.encoder import Encoder
-from ssl_lab.evaluation.scores import Score
+from ssl_lab.evaluation.score import Score
 
 NONE = -1  # the target where there is none
 

@@ -17,7 +17,8 @@ from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.predictions import class_metrics, resampled
 from ssl_lab.evaluation.raw_input import classify_raw, raw_vectors
-from ssl_lab.evaluation.scores import Score, accuracy
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import accuracy
 from ssl_lab.problem.base import Examples, Problem
 
 

@@ -21,7 +21,8 @@ from ssl_lab.data.base import Batch
 from ssl_lab.embedding.embedded_words import begins, embedded_words
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.metrics import EntityF1
-from ssl_lab.evaluation.scores import Groups, Score
+from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.scores import Groups
 from ssl_lab.evaluation.spans import allowed, resampled_f1, span_f1, span_scores, viterbi
 from ssl_lab.problem.base import NONE, Examples, Problem
 
