@@ -60,9 +60,10 @@ function sort(by) {
 
 const row = (run) => listing.runs.find((one) => one.run === run);
 const stateOf = (run) => row(run)?.state ?? "deleted";
-// name and seed of each chosen run; with its folder where that does not tell them apart
+// name, objective and seed of each chosen run; with its folder where that does not tell them apart
 function titles() {
-  const short = (run) => (row(run) ? `${row(run).name}${row(run).seed === null ? "" : `, seed ${row(run).seed}`}` : run);
+  const parts = ({ name, objective, seed }) => [name, objective, seed === null ? null : `seed ${seed}`].filter(Boolean);
+  const short = (run) => (row(run) ? parts(row(run)).join(", ") : run);
   const alike = (run) => state.chosen.filter((one) => short(one) === short(run)).length > 1;
   return new Map(state.chosen.map((run) => [run, alike(run) ? `${short(run)} (${run.split("/").at(-1)})` : short(run)]));
 }
