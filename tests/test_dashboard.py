@@ -245,7 +245,10 @@ def test_a_browser_follows_the_chosen_runs_and_nothing_of_them_is_html(browser, 
 
 def test_the_command_serves_until_it_is_stopped(folder):
     command = [sys.executable, "-m", "ssl_lab", "dashboard", f"folder={folder}", "port=0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job with & has it ignored
+    )  # fmt: skip
     port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/api/runs")

@@ -129,7 +129,7 @@ class Speed(Callback):
 
     def _to_come(self, trainer: pl.Trainer, now: float) -> dict[str, float]:
         total, step = total_steps(trainer), trainer.global_step
-        if math.isinf(total):
+        if math.isinf(total) or step == self.first:  # batches are accumulated for the first step
             return {}
         left = (now - self.began) / (step - self.first) * (total - step)
         for timer in (one for one in trainer.callbacks if isinstance(one, Timer)):  # type: ignore[attr-defined]
