@@ -4,8 +4,10 @@ import contextlib
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,8 @@ import pytest
 
 import ssl_lab as package
 from ssl_lab.cli import main
+from ssl_lab.runfolder.folder import LAST
+from ssl_lab.runfolder.state import state_of
 
 
 class Done(NamedTuple):
@@ -60,3 +64,21 @@ def started(*arguments, folder, code=0, **environment):
     done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def killed_in_the_second_trial(*arguments, folder):
+    """The folder of a sweep whose processes are killed by SIGKILL as soon as its second trial has a checkpoint."""
+    environment = os.environ | {"SSL_LAB_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ssl_lab", *arguments]
+    parent = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while not (cut := [*folder.glob(f"runs/sweep/pretrain/*/1/{LAST}")]):
+            assert parent.poll() is None
+            time.sleep(0.02)
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+    sweep = cut[0].parents[2]
+    while state_of(sweep / "1").state == "running":  # it is being taken down
+        time.sleep(0.05)
+    return sweep

@@ -4,16 +4,13 @@ import json
 import math
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import optuna
 import pandas
 import pytest
-from command import ssl_lab, started
+from command import killed_in_the_second_trial, ssl_lab, started
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -335,19 +332,7 @@ def test_a_search_killed_in_the_middle_of_a_trial_goes_on_and_ends_as_an_unbroke
         "backbone.widths=[4,8]", "trainer.max_epochs=12", "logger=none", "protocol.items=20", "scores.rows=100",
         "optimizer.lr=tag(log,interval(1e-3,0.1))", "sweeper.trials=2", "sweeper.startup=1",
     )  # fmt: skip
-    command = [sys.executable, "-m", "ssl_lab", *SEARCH, *trials]
-    environment = os.environ | {"SSL_LAB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    parent = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        while not (cut := [*tmp_path.glob("runs/sweep/pretrain/*/1/checkpoints/last.ckpt")]):
-            assert parent.poll() is None
-            time.sleep(0.02)
-    finally:
-        os.killpg(parent.pid, signal.SIGKILL)
-        parent.wait()
-    sweep = cut[0].parents[2]
-    while state_of(sweep / "1").state == "running":  # it is being taken down
-        time.sleep(0.05)
+    sweep = killed_in_the_second_trial(*SEARCH, *trials, folder=tmp_path)
     before = (sweep / "0" / "state.json").stat().st_mtime_ns
     done = started("pretrain", "-m", f"resume={sweep}", folder=tmp_path, OMP_NUM_THREADS="1")
     assert "trial 1: goes on from its checkpoint" in done.err

@@ -2,16 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 
 import pytest
 import scipy.stats
 import torch
 import yaml
-from command import ssl_lab, started
+from command import killed_in_the_second_trial, ssl_lab, started
 
 from ssl_lab.cli.seeds import Trial, rows, table
 from ssl_lab.cli.sweep import kept, opened
@@ -58,19 +56,7 @@ def test_trials_are_jobs_of_submitit_and_the_sweep_says_how_each_failed(tmp_path
 def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path):
     """Of three trials the first has finished, the second is cut off after a checkpoint, the third has not begun."""
     trials = (*SMALL, "trainer.max_epochs=30", "logger=none", "protocol.items=20", "scores.rows=100")
-    command = [sys.executable, "-m", "ssl_lab", "pretrain", "-m", *trials, "seed=0,1,2"]
-    environment = os.environ | {"SSL_LAB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    parent = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        while not (cut := [*tmp_path.glob(f"runs/sweep/pretrain/*/1/{LAST}")]):
-            assert parent.poll() is None
-            time.sleep(0.02)
-    finally:
-        os.killpg(parent.pid, signal.SIGKILL)
-        parent.wait()
-    sweep = cut[0].parents[2]
-    while state_of(sweep / "1").state == "running":  # it is being taken down
-        time.sleep(0.05)
+    sweep = killed_in_the_second_trial("pretrain", "-m", *trials, "seed=0,1,2", folder=tmp_path)
     states = [state_of(sweep / name) for name in "012"]
     assert [one and one.state for one in states] == ["finished", "killed", None]
     before = (sweep / "0" / "state.json").stat().st_mtime_ns

@@ -86,11 +86,13 @@ def _taken(names: list[str], share: float, pool: Path) -> dict[str, list[int]]:
     with (pool / "looking").open("w") as looking:
         fcntl.flock(looking, fcntl.LOCK_EX)
         for name in names:
-            locks = [lock for part in range(PARTS) if (lock := _lock(pool / f"{name.replace('/', '_')}.{part}"))]
-            for more in locks[parts:] if len(locks) >= parts else locks:
-                os.close(more)
-            if len(locks) >= parts:
-                held[name] = locks[:parts]
+            files = (pool / f"{name.replace('/', '_')}.{part}" for part in range(PARTS))
+            free = [lock for file in files if (lock := _lock(file)) is not None]
+            taken = free[:parts] if len(free) >= parts else []
+            for lock in free[len(taken) :]:
+                os.close(lock)
+            if taken:
+                held[name] = taken
             if len(held) == wanted:
                 return held
         _let_go(held)

@@ -92,8 +92,9 @@ def kept(folder: Path, task: str, overrides: list[str]) -> Iterator[None]:
 class Share:
     """What a trial gets of a machine.
 
-    `jobs`: trials at a time, None: as many as there is room for; `cores` and `gpus` of each, None: those that are
-    there; `hand_out`: whether trials share this machine alone, so that its cores and GPUs have to be handed out here.
+    `jobs`: trials at a time, None: as many as there is room for; `cores` of each, None: those that are there; `gpus`
+    of each, or such a part of one; `hand_out`: whether trials share this machine alone, so that its cores and GPUs have
+    to be handed out here.
     """
 
     jobs: int | None
@@ -117,7 +118,7 @@ def tried(
     overrides: list[str],
     share: Share,
     full_error: str | None,
-    pruned: Callable[[], bool] = lambda: False,
+    pruned: Callable[[], bool],
 ) -> bool:
     """Runs a trial to its end, in a process of its own, if it has not finished before. Says how it failed.
 
@@ -194,9 +195,9 @@ def summed_up(sweep: Path, task: str, made: Callable[[Path], None]) -> None:
     write_json(sweep / TABLE, searches.with_params(content, sweep) if searched else content)
     shown = searches.shown(sweep, task, done) if searched else seeds.table(rows)
     print(masked("\n".join(filter(None, (shown, label_free.line(correlations))))), file=sys.stderr)
-    for folder, trial in zip(trials(sweep), done, strict=True):
+    for trial in done:
         if trial.state == "finished":
-            made(folder.resolve())
+            made((sweep / str(trial.trial)).resolve())
     made(sweep.resolve())
     if left := [trial for trial in done if trial.state not in ENDED]:
         listed = "".join(

@@ -35,8 +35,7 @@ class BYOL(Objective):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        layers = self.backbone.stack
-        return [*layers, *self.teacher.counterparts(self.student, layers)]
+        return self.teacher.with_counterparts(self.student, self.backbone.stack)
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         first, second = batch["views"]

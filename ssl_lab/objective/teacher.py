@@ -27,10 +27,10 @@ class Teacher(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
 
-    def counterparts(self, student: nn.Module, parts: Sequence[nn.Module]) -> list[nn.Module]:
-        """The modules of its own net that stand where these stand in that of the student."""
+    def with_counterparts(self, student: nn.Module, parts: Sequence[nn.Module]) -> list[nn.Module]:
+        """These parts of the student, and the modules of its own net that stand where they stand."""
         names = {id(module): name for name, module in student.named_modules()}
-        return [self.net.get_submodule(names[id(part)]) for part in parts]
+        return [*parts, *(self.net.get_submodule(names[id(part)]) for part in parts)]
 
     @torch.no_grad()
     def follow(self, student: nn.Module, progress: float) -> None:

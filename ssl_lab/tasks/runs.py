@@ -73,8 +73,9 @@ def _delete(table: pd.DataFrame, by: str | None, best: int | None, ask: bool) ->
         raise UsageError("delete=true takes the checkpoints of all but the best runs: say sort=SCORE best=N, too")
     scored = table[(table["state"] == "finished") & table[by].notna()] if by in table.columns else table
     behind = [Path(run) for run in (_sorted(scored, by)["run"].iloc[best:] if len(table) else ())]
-    runs = [run for run in behind if size(run)]
-    what = f"{sum(map(size, runs)) / 1e6:,.1f} MB of checkpoints of {len(runs):,} runs behind the best {best} by {by}"
+    sizes = {run: taken for run in behind if (taken := size(run))}
+    runs = list(sizes)
+    what = f"{sum(sizes.values()) / 1e6:,.1f} MB of checkpoints of {len(runs):,} runs behind the best {best} by {by}"
     for run in runs:
         print(run)
     if runs and ask:
