@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import tomllib
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -10,6 +11,7 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import MissingConfigException
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
@@ -18,6 +20,7 @@ from torch.optim import Optimizer
 
 import ssl_lab
 from ssl_lab.backbone.base import Backbone
+from ssl_lab.cli.overrides import explain
 from ssl_lab.config import bound, build, conf, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import UsageError, UserError
@@ -98,7 +101,14 @@ def test_every_option_composes_and_builds(option, tmp_path):
     if "pretrain" not in tasks:
         assert composed(option, *needed, task=tasks[0])[group]
         return
-    config = composed(option, *needed)
+    try:
+        config = composed(option, *needed)
+    except MissingConfigException as missing:  # a launcher whose extra is not installed
+        said = explain(missing, CONF, "pretrain", [option])
+        assert said == f"{option} needs a plugin of Hydra: pip install 'ssl-lab[{option.partition('=')[2]}]'"
+        project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+        assert option.partition("=")[2] in project["optional-dependencies"]
+        return
     for callback in config["callbacks"].values():
         build(callback, Callback)
     build(config["data"], Data, Source)
