@@ -18,9 +18,6 @@ from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from scipy.special import comb, entr
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import confusion_matrix
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -45,6 +42,8 @@ def clustering(
     x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], starts: int = 30, seed: int = 0, groups: Groups = None
 ) -> dict[str, Score]:
     """`starts`: k-means is begun so often (k-means++), and the tightest clusters are taken."""
+    from sklearn.metrics import confusion_matrix
+
     clusterings = tightest(F.normalize(x, dim=1), len(labels.unique()), starts, seed)
     tables = [confusion_matrix(labels.numpy(), one.labels) for one in clusterings]
     if groups is None:
@@ -61,6 +60,9 @@ def tightest(x: Float[Tensor, "n d"], clusters: int, starts: int, seed: int) -> 
     Starts are tried on at most ROWS random rows in their leading DIMENSIONS principal directions, which hold what sets
     clusters apart (Ding & He 2004); the tightest are gone on from with all rows, and the best of them with all of x.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     draw = np.random.RandomState(seed)
     centred = x - x.mean(0)
     whole, projected = x.numpy(), (centred @ leading(centred, DIMENSIONS)[1]).numpy()

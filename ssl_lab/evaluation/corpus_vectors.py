@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from ssl_lab.data.base import Data
@@ -46,6 +45,8 @@ def cooccurrence(texts: list[Int[np.ndarray, " _"]], size: int, window: int) -> 
 
 def ppmi_svd(counts: sparse.csr_array, width: int, seed: int) -> Float[Tensor, "v {width}"]:
     """u · sigma^0.5 of max(0, log P(token, context) / (P(token) · P(context))), contexts smoothed."""
+    from sklearn.utils.extmath import randomized_svd
+
     table = counts.tocoo()
     token = counts.sum(1)
     context = token**SMOOTHING

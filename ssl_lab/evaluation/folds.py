@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.model_selection import GroupKFold, StratifiedKFold
 from torch import Tensor
 
 FOLDS = 5
@@ -18,6 +17,8 @@ def out_of_fold(
     fit: Fit, vectors: Float[Tensor, "n d"], labels: Int[Tensor, " n"], groups: Int[Tensor, " n"] | None, seed: int
 ) -> Float[Tensor, "n k"]:
     """Logits; each class has its share in every fold, or groups are whole."""
+    from sklearn.model_selection import GroupKFold, StratifiedKFold
+
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed) if groups is None else GroupKFold(FOLDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer labels than folds

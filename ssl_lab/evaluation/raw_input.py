@@ -6,9 +6,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
-from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from ssl_lab.data.base import Data
@@ -46,6 +43,10 @@ def classify_raw(
 
 def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor, groups: Groups) -> Float[Tensor, "m known"]:
     """Rows of length 1; the strength of the penalty by cross-validation, where there are labels enough."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.preprocessing import normalize
+
     rarest = int(bank_labels.unique(return_counts=True)[1].min())
     if rarest == len(bank_labels):
         return torch.zeros(len(queries), 1)
@@ -58,6 +59,8 @@ def _text(bank: Tensor, bank_labels: Tensor, queries: Tensor, groups: Groups) ->
 
 def _folds(labels: Tensor, folds: int, groups: Groups) -> int | list[tuple[Any, Any]]:
     """So many, or those that keep groups whole and leave several classes to be fitted to."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     if groups is None:
         return folds
     several = min(folds, len(groups.unique()))

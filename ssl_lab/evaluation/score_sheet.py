@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
-from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from ssl_lab.data.base import Data
@@ -90,6 +89,8 @@ def controls_of(before: Encoder, data: Data, rows: int | None, device: torch.dev
 
 def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[str, Any]:
     """What is no number: confusions of the linear probe, near-duplicates and outliers of the test items."""
+    from sklearn.metrics import confusion_matrix
+
     test, labelled = vectors.test, vectors.labelled
     if test is None:
         return {}

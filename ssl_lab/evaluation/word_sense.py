@@ -14,9 +14,6 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import LabelEncoder
 
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.knn import knn
@@ -98,6 +95,8 @@ def _read(file: Path) -> dict[str, list[dict]]:
 
 
 def _contexts(train: list[dict], test: list[dict]) -> tuple[Contexts, Contexts]:
+    from sklearn.preprocessing import LabelEncoder
+
     encoder = LabelEncoder().fit([row["sense"] for row in [*train, *test]])
 
     def of(rows: list[dict]) -> Contexts:
@@ -114,6 +113,9 @@ def _majority(train: Contexts, test: Contexts) -> Score:
 
 def _bag(train: Contexts, test: Contexts, reach: int) -> Score:
     """Every word of the sentence and, apart, those up to `reach` places to the left and right, each at its place."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     count = CountVectorizer(analyzer=lambda context: _bagged(context, reach))
     bank, query = (list(zip(part.tokens, part.positions, strict=True)) for part in (train, test))
     model = LogisticRegression(max_iter=2000).fit(count.fit_transform(bank), train.senses)
