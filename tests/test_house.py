@@ -14,9 +14,9 @@ FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file 
 MODULES = {name.removesuffix(".__init__"): file for name, file in FILES.items()}
 
 
-def imported(file):
-    """The modules of this package that a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(file.read_text())):
+def imported(tree):
+    """The modules that are imported somewhere in it, inside functions too."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (
                 name if (name := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names
@@ -25,11 +25,30 @@ def imported(file):
             yield from (alias.name for alias in node.names)
 
 
-GRAPH = {name: {other for other in imported(file) if other in MODULES} - {name} for name, file in MODULES.items()}
+GRAPH = {
+    name: {other for other in imported(ast.parse(file.read_text())) if other in MODULES} - {name}
+    for name, file in MODULES.items()
+}
 
 
 def room(module):
     return module.split(".")[1] if "." in module else module
+
+
+def begun_with(name):
+    """Every module that is imported before `name` does anything, other packages' too."""
+    reached, new = set(), [name]
+    while new:
+        reached.add(module := new.pop())
+        body = ast.parse(MODULES[module].read_text()).body if module in MODULES else []
+        new += {*imported(ast.Module([one for one in body if isinstance(one, ast.Import | ast.ImportFrom)]))} - reached
+    return reached
+
+
+def test_a_training_begins_without_what_only_scores_and_pages_need():
+    begun = begun_with("ssl_lab.tasks.pretrain") | begun_with("ssl_lab.callbacks.online")
+    assert {"ssl_lab.evaluation.cluster", "lightning.pytorch"} <= begun
+    assert not {module.split(".")[0] for module in begun} & {"sklearn", "pandas", "datasets", "wandb", "plotly"}
 
 
 def test_there_is_no_circle_of_imports():
