@@ -326,6 +326,7 @@ def test_without_the_package_its_extra_is_named(monkeypatch, tmp_path):
     assert not list(tmp_path.glob("runs"))
 
 
+@pytest.mark.slow
 def test_a_search_killed_in_the_middle_of_a_trial_goes_on_and_ends_as_an_unbroken_one(tmp_path):
     """Processes are killed by SIGKILL while the second trial trains, which goes on from its checkpoint."""
     trials = (

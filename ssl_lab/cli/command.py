@@ -79,6 +79,7 @@ def work(task: str, arguments: Sequence[str], made: Callable[[Path], None]) -> N
 
 def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], None]) -> None:
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf import DictConfig
@@ -119,7 +120,11 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
         settings = [*_settings(task, folder), *(devices.usual(overrides) if folder else [])]
         stack.enter_context(_process([argv[0], *flags, *settings, *overrides], "1"))  # errors pass Hydra
         try:
-            hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
+            if flags:
+                hydra.main(version_base="1.3", config_path=str(conf()), config_name=task)(job)()
+            else:  # the same without a first composition, which only says whether to sweep
+                with hydra.initialize_config_dir(str(conf()), task, version_base="1.3"):
+                    GlobalHydra.instance().hydra.run(task, job, [*settings, *overrides])  # type: ignore[union-attr]
         except HydraException as error:
             raise UsageError(explain(error, conf(), task, overrides)) from error
         except UserError:
