@@ -3,10 +3,14 @@
 With one process, nothing happens.
 """
 
+from typing import Any, TypeVar
+
 import torch
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_gather, all_reduce
+
+Value = TypeVar("Value")
 
 
 def _is_distributed() -> bool:
@@ -33,6 +37,29 @@ def average(x: Tensor | float) -> Tensor | float:
     total = x.detach().clone()
     distributed.all_reduce(total)
     return total / world()
+
+
+def share() -> slice:
+    """Which batches of many are for this process."""
+    return slice(rank(), None, world())
+
+
+def at_first(value: Value) -> list[Value]:
+    """The values of all processes, in rank order; in every process but the first there are none."""
+    if world() == 1:
+        return [value]
+    values: list[Any] | None = [None] * world() if rank() == 0 else None
+    distributed.gather_object(value, values)
+    return values or []
+
+
+def from_first(value: Value) -> Value:
+    """That of the first process, in all of them."""
+    if world() == 1:
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):

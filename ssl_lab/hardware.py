@@ -34,6 +34,7 @@ def quiet() -> None:
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",
         ".*LeafSpec.*",
+        ".*Total length of `range` across ranks is zero.*",
         ".*in eval mode at the start of training.*",
         ".*overridden `on_after_batch_transfer`.*",
         ".*torch.distributed.nn.functional.* is deprecated.*",

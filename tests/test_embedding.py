@@ -65,7 +65,7 @@ def test_rows_are_those_of_the_data_in_their_order(made):
 def test_batches_in_any_order_give_the_same_rows(made, monkeypatch):
     found, model = made
 
-    def shuffled(role, rows):
+    def shuffled(role, rows, share):
         batches = list(Batches(model.data.rows[role], InOrder(rows, 90)))[::-1]
         return [{key: value.flip(0) for key, value in batch.items()} for batch in batches]
 

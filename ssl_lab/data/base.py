@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssl_lab.data.groups import FILE, GROUP, Holdout, asked, described, keys, numbered, pattern_of, shared
-from ssl_lab.data.order import Batches, EpochOrder, Order, shared_order
+from ssl_lab.data.order import Batches, EpochOrder, Order, Share, shared_order
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.preview import Preview
 from ssl_lab.progress import say
@@ -28,6 +28,8 @@ packed and `word` (b, t) where they came split into words; or `wave` float32 (b,
 samples; always `index` int64 (b,), and `label` int64 (b,) where there is one."""
 
 HOLDOUT = "holdout"
+ALL = slice(None)
+
 ROW = "row"
 """the column with the number that a row has in the split of its source"""
 
@@ -352,11 +354,15 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         items = self.training()
         return self._batches(items, shared_order(self.trainer, len(items), self.batch_size, self.seed))
 
-    def loader(self, role: str, rows: int | range | None = None) -> Batches:
-        """The rows of a role (the first so many, or a range of them) for evaluation, each once."""
+    def loader(self, role: str, rows: int | range | None = None, share: slice = ALL) -> Batches:
+        """The rows of a role (the first so many, or a range of them) for evaluation, each once.
+
+        `share`: which of the batches; of several processes each takes some.
+        """
         span = rows if isinstance(rows, range) else range(len(self.rows[role]))[:rows]
         chosen = self.rows[role].part(slice(span.start, span.stop))
-        return self._batches(chosen, self.in_order(chosen))
+        order = self.in_order(chosen)
+        return self._batches(chosen, order if share == ALL else Share(order, share))
 
     @property
     def identity(self) -> list[Any]:

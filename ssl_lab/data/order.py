@@ -87,7 +87,21 @@ class ByLength(Sampler[Tensor]):
         yield from self.batches
 
 
-Order = InOrder | ByLength
+class Share(Sampler[Tensor]):
+    """Some batches of an order, which `which` chooses: `slice(rank, None, world)` is the share of a process."""
+
+    def __init__(self, order: Sampler[Tensor], which: slice):
+        self.batches = list(order)[which]
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from self.batches
+
+
+Order = InOrder | ByLength | Share
 
 
 class Batches(DataLoader):

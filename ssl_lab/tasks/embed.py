@@ -8,10 +8,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
-from ssl_lab.embedding.embedded import embedded
+from ssl_lab.embedding.embedded import embedded_by_all, planned
 from ssl_lab.embedding.embedding_set import CARD, EmbeddingSet
 from ssl_lab.hardware import quiet
-from ssl_lab.launched import is_first
 from ssl_lab.model.loading import resolve
 from ssl_lab.model.standardized import standardized
 from ssl_lab.progress import say
@@ -27,10 +26,10 @@ def embed(config: DictConfig, folder: Path) -> None:
     if config.standardize:
         model = standardized(model, config.run)
     start = time.monotonic()
-    embeddings = embedded(model, model.data, config.half, config.shard_rows, plain(config.trainer))
-    seconds = time.monotonic() - start
-    if not is_first():
+    plan = planned(model, model.data, config.half, config.shard_rows, plain(config.trainer))
+    if (embeddings := embedded_by_all(plan)) is None:
         return
+    seconds = time.monotonic() - start
     standard = {"standardized": True} if config.standardize else {}
     card = {**embeddings.card, **model.source, **provenance(model.data), **standard}
     open_folder(folder, resolved, card)

@@ -6,9 +6,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ssl_lab.config import plain
-from ssl_lab.embedding.embedded import embedded
+from ssl_lab.embedding.embedded import embedded_by_all, planned
 from ssl_lab.errors import UsageError, UserError, one_of
 from ssl_lab.hardware import quiet
+from ssl_lab.launched import is_first
 from ssl_lab.model.loading import give_data, is_probe, load_probe
 from ssl_lab.model.probe import CARD, Probe
 from ssl_lab.probing.prediction import FAR, FILE, OUTPUTS, Output, predict_items, predict_tags
@@ -38,19 +39,24 @@ def predict(config: DictConfig, folder: Path) -> None:
     else:
         give_data(probe, options["data"])
         probe.data.open_all()
-        open_folder(folder, {**options, "data": probe.config["data"]}, provenance(probe.data))
+        if is_first():
+            open_folder(folder, {**options, "data": probe.config["data"]}, provenance(probe.data))
         summary = _of_data(probe, folder, config, output)
-    write_json(folder / "summary.json", summary)
+    if summary:
+        write_json(folder / "summary.json", summary)
 
 
 def _of_data(probe: Probe, folder: Path, config: DictConfig, output: Output) -> dict[str, Any]:
+    """The summary; nothing in all processes but the first."""
     data = probe.data
     if probe.head.problem.of_words:
         file = folder / f"{FILE}.conll"
         summary = predict_tags(probe, data, file)
         say(f"{summary['rows']:,} sentences of {summary['words']:,} words: {file}")
         return summary
-    embeddings = embedded(probe, data, shard_rows=config.shard_rows, trainer=plain(config.trainer))
+    plan = planned(probe, data, shard_rows=config.shard_rows, trainer=plain(config.trainer))
+    if (embeddings := embedded_by_all(plan)) is None:
+        return {}
     file = folder / f"{FILE}.{output}"
     summary = predict_items(probe, data, embeddings, file, output)
     far = f"{summary['far']:,} of them farther from the training items than {FAR:.0%} of these are from each other"
