@@ -21,9 +21,11 @@ from torch import Tensor
 from ssl_lab.data.base import DIGEST, Data
 from ssl_lab.data.caching import alone, cache, key_of, used
 from ssl_lab.distributed import at_first
-from ssl_lab.embedding.embedding_set import CARD, Damaged, EmbeddingSet, hexdigest, is_set
+from ssl_lab.embedding.embedding_set import Damaged, EmbeddingSet, hexdigest, is_set
 from ssl_lab.embedding.encoder import Encoder
+from ssl_lab.embedding.joining import CARD
 from ssl_lab.embedding.shards import Shard, plan, roles
+from ssl_lab.errors import UsageError
 from ssl_lab.progress import progress, say
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import FORMAT, without_passwords
@@ -31,6 +33,7 @@ from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.trainer import make_trainer
 
 SHARD_ROWS = 16_384  # 33 MB at width 512
+MOST_SHARDS = 8_000  # whose digests the card can hold
 VERSION = 6  # of how vectors are made; a new one makes old cache folders useless
 
 Rows = dict[str, Tensor]
@@ -83,7 +86,7 @@ def planned(
     trainer: Mapping[str, Any] | None = None,
     rows: int | None = None,
 ) -> Planned:
-    """As `embedded` takes it."""
+    """As `embedded` takes it. Raises UsageError where the shards are too many."""
     loop = make_trainer(trainer or {"devices": 1}, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     card: dict[str, Any] = {
         "weights": model.weights,
@@ -95,6 +98,9 @@ def planned(
     }
     card["key"] = key_of([VERSION, card, *depends_on(model, data)])
     shards = list(plan(cache() / "embeddings" / card["key"], data, shard_rows, card["sizes"]))
+    if len(shards) > MOST_SHARDS:
+        enough = -(-sum(card["sizes"].values()) // (MOST_SHARDS - len(card["sizes"])))
+        raise UsageError(f"shard_rows={shard_rows} makes {len(shards):,} files: choose shard_rows={enough} at least")
     return Planned(model, data, loop, card, shards)
 
 

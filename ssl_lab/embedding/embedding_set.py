@@ -20,12 +20,12 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from ssl_lab.domains import Count, Number
+from ssl_lab.embedding.joining import CARD, PART, SET, cards, joined, missing, said
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.runfolder.folder import check_format
 from ssl_lab.runfolder.reading import Schema, checked, inside, read_json
 
-CARD = "card.json"
 KEY = b"embedding_set"  # in the schema of each shard: which set it belongs to
 LIKELY, MOST_PACKED = 2**28, 100  # more bytes than the first are not believed of a file that is so much smaller
 
@@ -69,7 +69,7 @@ class Damaged(UserError):
 
 
 class EmbeddingSet:
-    """The set in `folder`, or in the run folder that `ssl-lab embed` printed.
+    """The set in `folder`, or in the run folder that `ssl-lab embed` printed, or in that of its sweep over parts.
 
     `splits` says which split plays which role (train, bank, test). `vectors`, `labels` and `column` take a split's
     name, or none for all rows. Raises UserError where the set is not whole, shards of other sets are among its own, or
@@ -78,13 +78,12 @@ class EmbeddingSet:
 
     def __init__(self, folder: str | Path):
         given = Path(folder).expanduser()
-        self.folder = given / "embeddings" if (given / "embeddings").is_dir() else given
-        if not (self.folder / CARD).is_file():
-            raise UserError(
-                f"{given} is no whole embedding set: it has no card.json (ssl-lab embed prints the folder of the set; "
-                "after an interrupted one the same command goes on where it stopped)"
-            )
-        self.card: dict[str, Any] = read_json(self.folder, CARD)
+        inner = (given.parent if (given / PART).is_file() else given) / SET
+        self.folder = inner if inner.is_dir() else given
+        read = read_json(self.folder, CARD) if (self.folder / CARD).is_file() else joined(self.folder)
+        if read is None:
+            raise UserError(f"{given} is no whole embedding set: {self._lacking()}")
+        self.card: dict[str, Any] = read
         check_format(self.card, self.folder)
         card = checked(Card, self.card, self.folder / CARD)
         self.splits, self.sizes, self.classes, self.width = card.splits, card.sizes, card.classes, card.width
@@ -142,6 +141,16 @@ class EmbeddingSet:
         """The shards, in the order of their rows."""
         names = map(glob.escape, self._names(split))
         return [file for name in names for file in sorted(self.folder.glob(f"{name}-[0-9]*-of-*.parquet"))]
+
+    def _lacking(self) -> str:
+        if found := cards(self.folder):
+            numbers = missing(found)
+            lacking = f"of {found[0]['parts']} parts {said(numbers)} {'is' if len(numbers) == 1 else 'are'} missing"
+            return f"{lacking}: embed part={numbers[0]} again, or -m resume={self.folder.parent}, where that is a sweep"
+        return (
+            "it has no card.json (ssl-lab embed prints the folder of the set; after an interrupted one the same "
+            "command goes on where it stopped)"
+        )
 
     def _names(self, split: str | None) -> list[str]:
         if split is None:
