@@ -54,6 +54,12 @@ def local(x: Tensor) -> Tensor:
     return x.to_local() if isinstance(x, DTensor) else x
 
 
+def whole_weights(net: nn.Module) -> dict[str, Any]:
+    """What `state_dict` gives, with whole tensors in every process. All of them have to come here together."""
+    states = net.state_dict().items()
+    return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in states}
+
+
 class FullySharded(ModelParallelStrategy):
     """Lightning's strategy with all processes for data, and with checkpoints as every other strategy has them.
 

@@ -11,6 +11,7 @@ import torch
 from command import ssl_lab, started
 from lightning.pytorch import Trainer
 from parts import IMAGES, ITEMS, OBJECTIVES
+from test_config import composed
 from test_metrics import METRICS, computed
 from test_objective import ITEM, made
 from torch import distributed, nn
@@ -20,6 +21,9 @@ from torch.utils.data import DataLoader
 from ssl_lab.backbone.text import TextEncoder
 from ssl_lab.data import tokenizer
 from ssl_lab.distributed import SharedBatchNorms
+from ssl_lab.embedding.embedded import embedded_by_all, planned
+from ssl_lab.evaluation.health import measure
+from ssl_lab.model.loading import build_model
 from ssl_lab.objective.mlm import MLM
 from ssl_lab.randomness import Draw
 from ssl_lab.schedule.constant import Constant
@@ -48,9 +52,11 @@ def in_process(rank, folder):
     found |= {f"metric {name}": computed(name, rank, WORLD) for name in METRICS}
     found["byol resumed"] = five_steps("byol", own, "fsdp", resume=folder / "0" / "byol.ckpt")
     found["unequal"] = gradients(unequal_rows(), 8, 1, WORLD)
+    found["vectors"], found["health"] = embedded_digits(own, WORLD)
     for name in OBJECTIVES:
         done = ssl_lab("pretrain", *three_steps(name, own), *TWO, folder=own)
         found[f"{name} weights"], found[f"{name} logged"] = weights(done), logged(done)
+        found[f"{name} scored"] = scored(done)
     done = ssl_lab("pretrain", *three_steps("simclr", own), "trainer=fsdp", *TWO[1:], folder=own)
     found["fsdp weights"], found["fsdp logged"], found["fsdp scored"] = weights(done), logged(done), scored(done)
     if rank == 0:
@@ -132,8 +138,34 @@ def logged(done):
 
 
 def scored(done):
+    """What its summary says of all features, and of hidden tokens: scores that do not jump."""
     files = [folder / "summary.json" for folder in done.folders]
-    return [torch.tensor(json.loads(one.read_text())["feature_std"]) for one in files]
+    summary = json.loads(files[0].read_text()) if files else {}
+    names = (
+        "feature_std",
+        "alignment",
+        "cosine_two_views",
+        "cosine_two_items",
+        "perplexity",
+        "masked_accuracy",
+        "lidar",
+    )
+    return {name: torch.tensor(summary[name]) for name in names if name in summary}
+
+
+def embedded_digits(folder, world):
+    """The vectors of digits in seven shards with a last batch for one process alone, and label-free scores of them.
+
+    Each process has a cache of its own, as on machines that share no files.
+    """
+    model = build_model(composed("data=digits", "backbone=convnet", "backbone.widths=[4,6]", "views=two_crops"))
+    model.data.setup()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_LAB_CACHE", str(folder / "own"))
+        options = {"accelerator": "cpu", "devices": world, "strategy": "ddp" if world > 1 else "auto"}
+        for given in (options, options):  # the second time it is found in the cache of the first process alone
+            made = embedded_by_all(planned(model, model.data, shard_rows=300, trainer=given))
+    return made and made.vectors(), measure(model.backbone, model.views, model.data, 500, torch.device("cpu"))
 
 
 def weights(done):
@@ -168,12 +200,21 @@ def test_weights_and_logged_values_of_three_steps(name, two_processes, tmp_path)
     done = ssl_lab("pretrain", *three_steps(name, tmp_path), "trainer=cpu")
     same(two_processes[f"{name} weights"], weights(done))
     same(two_processes[f"{name} logged"], logged(done))
+    same(two_processes[f"{name} scored"], scored(done), rtol=1e-3)
+    assert "feature_std" in scored(done)
     names = OF_IMAGES if "data=digits" in OBJECTIVES[name].needs else OF_TEXT
     assert names <= {key.split()[0] for key in logged(done)}
     if name == "simclr":
         same(two_processes["fsdp weights"], weights(done))
         same(two_processes["fsdp logged"], logged(done))
-        torch.testing.assert_close(two_processes["fsdp scored"], scored(done))
+        same(two_processes["fsdp scored"], scored(done), rtol=1e-3)
+
+
+def test_items_are_embedded_by_two_processes_to_the_bits_of_one(two_processes, tmp_path):
+    vectors, health = embedded_digits(tmp_path, 1)
+    assert torch.equal(two_processes["vectors"], vectors)
+    assert two_processes["health"] == health
+    assert {"feature_std", "alignment"} <= health.keys()
 
 
 @pytest.mark.parametrize("name", METRICS)

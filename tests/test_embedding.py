@@ -11,7 +11,7 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 import torch
-from command import ssl_lab, started
+from command import ssl_lab
 from PIL import Image
 from test_config import composed
 
@@ -292,20 +292,6 @@ def run(tmp_path_factory):
     """The folder of a run on digits."""
     folder = tmp_path_factory.mktemp("run")
     return folder / ssl_lab("pretrain", "data=digits", "logger=none", "debug=one_batch", folder=folder).folder
-
-
-def command(folder, *arguments):
-    return started(*arguments, folder=folder, OMP_NUM_THREADS="1").folder
-
-
-def test_two_processes_give_the_rows_of_one(run, tmp_path, monkeypatch, capfd):
-    arguments = ("embed", f"run={run}", "shard_rows=500", "trainer.accelerator=cpu")
-    two = tmp_path / command(tmp_path, *arguments, "trainer.devices=2", "trainer.strategy=ddp")
-    monkeypatch.setenv("SSL_LAB_CACHE", "another")
-    _, out, _ = ssl_lab(*arguments, "trainer.devices=1")
-    for split in ("train", "test"):
-        torch.testing.assert_close(EmbeddingSet(two).vectors(split), EmbeddingSet(out.strip()).vectors(split))
-    assert json.loads((two / "summary.json").read_text())["rows"] == 1797
 
 
 def test_a_run_prepares_other_data_as_its_own(run, tmp_path, monkeypatch, capfd):

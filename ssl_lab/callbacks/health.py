@@ -30,7 +30,8 @@ class Health(Occasional):
 
 def log_health(trainer: pl.Trainer, module: Pretraining, data: Data, rows: int) -> dict[str, float]:
     values = measure(module.objective.encoder, module.views, data, rows, module.device)
-    record(trainer, {f"{HEALTH}{name}": value for name, value in values.items()})
+    if trainer.is_global_zero:
+        record(trainer, {f"{HEALTH}{name}": value for name, value in values.items()})
     return values
 
 

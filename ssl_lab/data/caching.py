@@ -75,6 +75,11 @@ def cached(kind: str, key: list[Any], write: Callable[[Path], None]) -> Path:
     return folder
 
 
+def known(kind: str, key: list[Any]) -> bool:
+    """Whether `cached` would find it."""
+    return _whole(cache() / kind / key_of(key))
+
+
 @contextmanager
 def alone(folder: Path, doing: str = "") -> Iterator[None]:
     """Other processes that come here for the same folder wait meanwhile; `doing`: what, if it is not made."""

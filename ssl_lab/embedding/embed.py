@@ -20,11 +20,19 @@ def embed(
 
     The vectors ascend by the items' `index`, in whatever order the batches hold them.
     """
+    return in_order(by_batch(backbone, views, batches, device))
+
+
+@torch.no_grad()
+def by_batch(
+    backbone: Backbone, views: Views, batches: Iterable[dict[str, Tensor]], device: torch.device | str
+) -> list[tuple[Tensor, Tensor]]:
+    """The same a batch at a time: vectors (b, width), and the index (b,) of the items."""
     with evaluating(backbone):
-        return in_order(
+        return [
             (backbone(views.plain(move_data_to_device(batch, device))["input"]).float().cpu(), batch["index"])
             for batch in batches
-        )
+        ]
 
 
 def in_order(parts: Iterable[tuple[Tensor, Tensor]]) -> Float[Tensor, "n width"]:

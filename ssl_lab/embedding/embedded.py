@@ -12,10 +12,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
 from ssl_lab.data.base import DIGEST, Data
@@ -58,7 +59,10 @@ class Planned:
     def others_are_there(self) -> bool:
         """Whether other processes are at work already, and come here too: those that Lightning has yet to start do not
         count."""
-        return self.loop.world_size > 1 and self.loop.strategy.launcher is None
+        environment = (
+            cast(ParallelStrategy, self.loop.strategy).cluster_environment if self.loop.world_size > 1 else None
+        )
+        return environment is not None and environment.creates_processes_externally
 
     def compute(self, shards: Sequence[Shard]) -> None:
         """Those that the first process lacks. All processes have to come here together."""

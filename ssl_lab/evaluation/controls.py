@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ssl_lab.data.caching import cached
+from ssl_lab.data.caching import cached, known
 from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.sheet import Protocol, Sheet
 from ssl_lab.evaluation.subject import Batch, Subject, full_sheet
@@ -21,7 +21,7 @@ from ssl_lab.evaluation.word_sense import Words
 from ssl_lab.runfolder.provenance import code
 from ssl_lab.views.base import Views
 
-FILE = "scores.json"
+KIND, FILE = "scores", "scores.json"
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,28 @@ def remembered(words: Words, key: list[Any] | None) -> Words:
     return vectors
 
 
+def is_known(control: Control, protocol: Protocol, seed: int) -> bool:
+    """Whether its scores are in the cache."""
+    return control.key is not None and known(KIND, _key(control, protocol, seed))
+
+
+def _key(control: Control, protocol: Protocol, seed: int) -> list[Any]:
+    return [code(), control.key, asdict(protocol), seed]
+
+
 def scored(control: Control, items: list[Batch], views: Views, protocol: Protocol, seed: int) -> tuple[Sheet, bool]:
     """Its sheet, without the predictions, and whether that was in the cache."""
-    known = True
+    there = True
 
     def write(folder: Path) -> None:
-        nonlocal known
-        known = False
+        nonlocal there
+        there = False
         made = full_sheet(control.subject(), items, views, protocol, seed)
         content = {"scores": {name: asdict(score) for name, score in made.scores.items()}, "seconds": made.seconds}
         (folder / FILE).write_text(json.dumps(content))
 
     if control.key is None:
         return full_sheet(control.subject(), items, views, protocol, seed), False
-    content = json.loads(
-        (cached("scores", [code(), control.key, asdict(protocol), seed], write) / FILE).read_text(encoding="utf-8")
-    )
-    return Sheet({name: Score(**score) for name, score in content["scores"].items()}, seconds=content["seconds"]), known
+    folder = cached(KIND, _key(control, protocol, seed), write)
+    content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return Sheet({name: Score(**score) for name, score in content["scores"].items()}, seconds=content["seconds"]), there

@@ -1,15 +1,16 @@
 """Is the representation alive? Label-free scores of a run's plain features and of its pairs of views."""
 
+import itertools
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Float
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Batch, Data
-from ssl_lab.embedding.embed import embed, evaluating
+from ssl_lab.distributed import at_first, from_first, share
+from ssl_lab.embedding.embed import by_batch, evaluating, in_order
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation import geometry
 from ssl_lab.randomness import Draw
@@ -21,27 +22,47 @@ from ssl_lab.views.base import Views
 def measure(encoder: Backbone, views: Views, data: Data, rows: int, device: torch.device) -> dict[str, float]:
     """Spread of plain features and, where the views come in pairs, the similarity of two views and of two items.
 
-    Raises UserError where features are not finite.
+    All processes have to come here together: each takes some of the batches, the first measures, and all get what it
+    says. Raises UserError where features are not finite.
     """
-    batches = list(data.loader("train", rows))
-    x = embed(encoder, views, batches, device)
-    if not x.isfinite().all():
+    mine = share()
+    batches = list(data.loader("train", rows, mine))
+    features = by_batch(encoder, views, batches, device)
+    numbered = zip(itertools.count(mine.start, mine.step), batches, strict=False)
+    pairs = _pairs(encoder, views, numbered, device) if "views" in views.gives else []
+    gathered = at_first((features, pairs))
+    values = from_first(_measured(gathered) if gathered else {})
+    if not values:
         raise UserError(f"the training has diverged: its features are not finite; {DIVERGED}")
+    return values
+
+
+Features = list[tuple[Tensor, Tensor]]
+"""vectors (b, d) and index (b,) of each batch"""
+
+Pairs = list[tuple[int, Tensor, Tensor]]
+"""the number of each batch, and vectors (b, d) of one view and of another"""
+
+
+def _measured(of_processes: list[tuple[Features, Pairs]]) -> dict[str, float]:
+    """Nothing, where features are not finite."""
+    x = in_order(part for features, _ in of_processes for part in features)
+    if not x.isfinite().all():
+        return {}
     values = geometry.spread(x)
-    if "views" in views.gives:
-        first, second = _pairs(encoder, views, batches, device)
+    pairs = sorted((pair for _, several in of_processes for pair in several), key=lambda pair: pair[0])
+    if pairs:
+        first, second = (torch.cat([pair[view] for pair in pairs]) for view in (1, 2))
         values["alignment"] = geometry.alignment(first, second)
         values["cosine_two_views"], values["cosine_two_items"] = geometry.cosines(first, second)
     return values
 
 
-def _pairs(
-    encoder: Backbone, views: Views, batches: Iterable[Batch], device: torch.device
-) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
-    pairs = []
+def _pairs(encoder: Backbone, views: Views, batches: Iterable[tuple[int, Batch]], device: torch.device) -> Pairs:
+    pairs: Pairs = []
     with evaluating(encoder):
-        for i, batch in enumerate(batches):
+        for i, batch in batches:
             made = views(move_data_to_device(batch, device), Draw(0, i, device=device))
-            pairs.append([encoder(view).float().cpu() for view in made["views"]])
-    first, second = zip(*pairs, strict=True)
-    return torch.cat(first), torch.cat(second)
+            first, second = (encoder(view).float().cpu() for view in made["views"])
+            pairs.append((i, first, second))
+    return pairs

@@ -4,7 +4,7 @@ The end of a training and `ssl-lab evaluate` both come here, and both embed thro
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from torch import Tensor
 
 from ssl_lab.data.base import Data
-from ssl_lab.embedding.embedded import embedded
+from ssl_lab.distributed import from_first
+from ssl_lab.embedding.embedded import embedded, embedded_by_all, planned
+from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.evaluation.both_sides import both_sides, warning
-from ssl_lab.evaluation.controls import Control, key, scored
+from ssl_lab.evaluation.controls import Control, is_known, key, scored
 from ssl_lab.evaluation.lines import Line, beside, flat, of_vectors
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.evaluation.scores import say_left_out
@@ -36,6 +38,34 @@ class Scored:
     cached: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """The sets that are scored; `untrained` is None where the scores of that control are in the cache."""
+
+    run: EmbeddingSet
+    untrained: EmbeddingSet | None
+
+
+def embed_both(
+    model: Encoder,
+    untrained: Encoder,
+    data: Data,
+    protocol: Protocol,
+    seed: int,
+    rows: int | None,
+    trainer: Mapping[str, Any] | None,
+) -> Embedded | None:
+    """What `score_sheet` will score, with the same arguments; None in all processes but the first.
+
+    All processes have to come here together. `trainer`: as `planned` takes it, for all of them.
+    """
+    control = controls_of(untrained, data, rows, _device())["untrained"]
+    needed = from_first(not is_known(control, protocol, seed))
+    run = embedded_by_all(planned(model, data, trainer=trainer, rows=rows))
+    before = embedded_by_all(planned(untrained, data, trainer=trainer, rows=rows)) if needed else None
+    return Embedded(run, before) if run else None
+
+
 def score_sheet(
     model: Encoder,
     untrained: Encoder,
@@ -45,13 +75,16 @@ def score_sheet(
     folder: Path,
     rows: int | None = None,
     first: Sequence[Line] = (),
+    sets: Embedded | None = None,
 ) -> Scored:
     """Scores a model beside its controls, on the first `rows` of the bank and of the test rows, or all of them.
 
-    Writes scores.json and details.json; `first` are lines that take more than vectors to know.
+    Writes scores.json and details.json; `first` are lines that take more than vectors to know, `sets` what `embed_both`
+    has given, if several processes have embedded.
     """
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    run, controls = through_cache(model, data, rows, device), controls_of(untrained, data, rows, device)
+    device = _device()
+    run = of_set(sets.run if sets else embedded(model, data, rows=rows), model, rows, device)
+    controls = controls_of(untrained, data, rows, device, sets.untrained if sets else None)
     batches = some(data, protocol.items)
     items = [data.truncate(batch) for batch in batches]
     made = full_sheet(run, items, model.views, protocol, seed)
@@ -69,19 +102,24 @@ def score_sheet(
     return Scored(lines, summary, frozenset(name for name, (_, cached) in sheets.items() if cached))
 
 
-def through_cache(model: Encoder, data: Data, rows: int | None, device: torch.device) -> Subject:
-    vectors = vectors_of(embedded(model, data, rows=rows), rows)
+def _device() -> torch.device:
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def of_set(embeddings: EmbeddingSet, model: Encoder, rows: int | None, device: torch.device) -> Subject:
     model.to(device)
-    return Subject(vectors, model.encode)
+    return Subject(vectors_of(embeddings, rows), model.encode)
 
 
-def controls_of(before: Encoder, data: Data, rows: int | None, device: torch.device) -> dict[str, Control]:
-    """Of the same backbone untrained, and of raw input."""
+def controls_of(
+    before: Encoder, data: Data, rows: int | None, device: torch.device, embeddings: EmbeddingSet | None = None
+) -> dict[str, Control]:
+    """Of the same backbone untrained, whose vectors may be there, and of raw input."""
     facts = [data.identity, before.config["views"], rows]
     return {
         "untrained": Control(
             key([before.backbone, before.views, data], *facts, before.config["backbone"], before.weights, device.type),
-            lambda: through_cache(before, data, rows, device),
+            lambda: of_set(embeddings or embedded(before, data, rows=rows), before, rows, device),
         ),
         "raw": Control(key([before.views, data], *facts), lambda: subject(raw(data), data, rows)),
     }

@@ -1,5 +1,6 @@
 """Scores that are means over many terms, such as hidden tokens: from each batch's mean and its number of terms."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,3 +74,12 @@ class Terms:
         error = spread if len(share) > 1 else torch.full_like(spread, torch.nan)
         value, low, high = self.metric.of(torch.stack([mean, mean - 1.96 * error, mean + 1.96 * error])).tolist()
         return Score(value, low, high, int(self.counts.sum()))
+
+
+def joined(parts: Sequence[Mapping[str, Terms]]) -> dict[str, Terms]:
+    """Those of several processes, by name."""
+    several = {name: [part[name] for part in parts] for name in (parts[0] if parts else ())}
+    return {
+        name: Terms(one[0].metric, torch.cat([t.means for t in one]), torch.cat([t.counts for t in one]))
+        for name, one in several.items()
+    }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from os import PathLike
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy import ndarray
 
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.data.base import Data
+from ssl_lab.distributed import at_first, share
 from ssl_lab.embedding.encoder import Encoder
 from ssl_lab.embedding.layers import words_in_layers
 from ssl_lab.embedding.words import find, word_vectors
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.scores import say_left_out, take
+from ssl_lab.evaluation.terms import joined
 from ssl_lab.objective.base import Objective
 from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.views.base import Views
@@ -92,13 +95,18 @@ class Model(Encoder):
         return words_in_layers(self.backbone, self.views, prepared, places, whole, self.device, mask).numpy()
 
     def held_out(self) -> dict[str, Score]:
-        """The objective's own scores on the test rows of the data, which are set up."""
+        """The objective's own scores on the test rows of the data, which are set up.
+
+        All processes have to come here together: each takes some of the batches, and the first has the scores.
+        """
         unseen = self.data.unseen("test")
         if self.objective is None or unseen is None:
             return {}
-        terms = self.objective.held_out(self.views, enumerate(unseen), partial(self.data.counts, "train"))
+        mine = share()
+        batches = islice(enumerate(unseen), mine.start, None, mine.step)
+        terms = at_first(self.objective.held_out(self.views, batches, partial(self.data.counts, "train")))
         left_out: dict[str, str] = {}
-        scores = take(lambda: {name: one.score() for name, one in terms.items()}, "held-out scores", left_out)
+        scores = take(lambda: {name: one.score() for name, one in joined(terms).items()}, "held-out scores", left_out)
         say_left_out(left_out)
         return scores
 

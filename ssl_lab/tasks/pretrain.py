@@ -13,16 +13,17 @@ from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.config import build, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.data.caching import check_writable
+from ssl_lab.distributed import world
 from ssl_lab.domains import Count, Limit, Several, valid
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.lines import beside, headlines, table
-from ssl_lab.evaluation.score_sheet import publish, score_sheet
+from ssl_lab.evaluation.score_sheet import embed_both, publish, score_sheet
 from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import loggers
 from ssl_lab.logger.wandb import finish
 from ssl_lab.model.base import Model
-from ssl_lab.model.loading import load_model, parts_of, untrained
+from ssl_lab.model.loading import fresh, load_model, parts_of
 from ssl_lab.objective.base import Objective
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import read_checkpoint
@@ -31,6 +32,7 @@ from ssl_lab.runfolder.folder import checkpoint_of, open_folder, reopen_folder, 
 from ssl_lab.runfolder.metrics import cut_back
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.runfolder.reading import Schema
+from ssl_lab.sharding import whole_weights
 from ssl_lab.trainer import make_trainer
 from ssl_lab.training.compose import RunConfig, classes, compose
 from ssl_lab.training.fitting import check_parts
@@ -40,6 +42,7 @@ from ssl_lab.training.steps import total_steps
 from ssl_lab.training.stop import StopAtDivergence, StopBetweenSteps
 
 SUMMARY = "summary.json"
+OF_MACHINES = ("accelerator", "devices", "num_nodes")  # of the group trainer: how many processes there are, and where
 
 
 class ScoresConfig(Schema):
@@ -99,19 +102,19 @@ def pretrain(config: DictConfig, folder: Path) -> None:
             raise UsageError(shorter(trainer, done) if early else f"trainer: {error}") from error
         seconds = time.monotonic() - start
         check_end(trainer, done, (folder / SUMMARY).is_file())
-        weights = trainer.strategy.lightning_module_state_dict() if module.device_mesh else None  # in shards
         summary = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": round(seconds, 1)}
         summary |= {
             name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
         }
         summary |= {f"{data.unit}_per_second": speed.rate}
+        if module.device_mesh:  # in shards
+            weights = whole_weights(module)
+            module = compose(plain(config), data)
+            module.load_state_dict(weights)
+        module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
+        scores = judge(config, folder, trainer, module, data, protocol)
         if trainer.is_global_zero:
-            if weights:
-                module = compose(plain(config), data)
-                module.load_state_dict(weights)
-            module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
-            summary |= judge(config, folder, trainer, module, data, protocol)
-            write_json(folder / SUMMARY, summary)
+            write_json(folder / SUMMARY, summary | scores)
     finally:
         finish()
 
@@ -182,15 +185,27 @@ def check_end(trainer: pl.Trainer, done: int, finished: bool) -> None:
 def judge(
     config: DictConfig, folder: Path, trainer: pl.Trainer, module: Pretraining, data: Data, protocol: Protocol
 ) -> dict[str, Any]:
-    """The score sheet of the last checkpoint, beside both controls."""
+    """The score sheet of the last checkpoint, beside both controls; nothing in all processes but the first.
+
+    All of them come here: each embeds some of the items, and the first takes the scores when the others have left.
+    """
     health = log_health(trainer, module, data, config.scores.health_rows)
     warn_of_collapse(health, module.objective.advice)
     say(f"scoring the last checkpoint, the same backbone untrained, and {data.raw_name} …")
     parts, run = parts_of(plain(config)), str(folder.resolve())
     model = Model(module.objective.encoder, module.views, data, parts, run, module.objective)
     first = beside(model.held_out(), {}, config.seed)
-    before = untrained(model, config.seed)
-    scored = score_sheet(model, before, data, protocol, config.seed, folder, config.scores.rows, first)
+    before, rows = fresh(model, config.seed), config.scores.rows
+    sets = embed_both(model, before, data, protocol, config.seed, rows, together(config))
+    if sets is None:
+        return {}
+    scored = score_sheet(model, before, data, protocol, config.seed, folder, rows, first, sets)
     publish(scored.lines, trainer.loggers, trainer.global_step, trainer.current_epoch)
     say(table(headlines(scored.lines), scored.cached))
     return health | data.facts | scored.summary
+
+
+def together(config: DictConfig) -> dict[str, Any] | None:
+    """The group `trainer` for what the processes of a training do together when it has ended; None: it is one."""
+    options = {key: value for key, value in plain(config.trainer).items() if key in OF_MACHINES}
+    return {**options, "strategy": "ddp"} if world() > 1 else None
