@@ -141,15 +141,7 @@ def scored(done):
     """What its summary says of all features, and of hidden tokens: scores that do not jump."""
     files = [folder / "summary.json" for folder in done.folders]
     summary = json.loads(files[0].read_text()) if files else {}
-    names = (
-        "feature_std",
-        "alignment",
-        "cosine_two_views",
-        "cosine_two_items",
-        "perplexity",
-        "masked_accuracy",
-        "lidar",
-    )
+    names = ("feature_std", "alignment", "cosine_two_views", "cosine_two_items", "perplexity", "masked_accuracy")
     return {name: torch.tensor(summary[name]) for name in names if name in summary}
 
 

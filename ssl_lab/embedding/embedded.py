@@ -57,11 +57,10 @@ class Planned:
 
     @property
     def others_are_there(self) -> bool:
-        """Whether other processes are at work already, and come here too: those that Lightning has yet to start do not
-        count."""
-        environment = (
-            cast(ParallelStrategy, self.loop.strategy).cluster_environment if self.loop.world_size > 1 else None
-        )
+        """Whether other processes are at work already, and come here too; not those that Lightning has yet to start."""
+        if self.loop.world_size == 1:
+            return False
+        environment = cast(ParallelStrategy, self.loop.strategy).cluster_environment
         return environment is not None and environment.creates_processes_externally
 
     def compute(self, shards: Sequence[Shard]) -> None:
