@@ -25,7 +25,7 @@ class Stopped(BaseException):
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
-        self.code = 128 + number
+        self.number, self.code = number, 128 + number
 
 
 Choice = TypeVar("Choice", bound=str)

@@ -5,6 +5,9 @@ import os
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 """of torchrun, of Lightning, of srun; the first that is set counts: what Lightning starts inherits that of srun"""
 
+TRIAL = "SSL_LAB_TRIAL"
+"""the number of a trial, in its environment: its folder is its sweep's, and its overrides are in Hydra's grammar"""
+
 
 def is_first() -> bool:
     """Whether it is the one that writes and prints."""

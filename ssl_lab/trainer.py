@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ssl_lab.distributed import SharedBatchNorms
@@ -26,6 +27,8 @@ def make_trainer(options: Mapping[str, Any], **ours: Any) -> pl.Trainer:
     if chosen.get("strategy") == "fsdp":  # which is FSDP1 to Lightning
         chosen["strategy"] = FullySharded()
     try:
+        if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():  # the order in which Lightning looks
+            plugins.append(SLURMEnvironment(auto_requeue=False))  # which would save in the midst of a step
         return pl.Trainer(
             **chosen,
             **ours,

@@ -18,9 +18,9 @@ from typing import Any
 from ssl_lab.config import conf
 from ssl_lab.credentials import masked, typed
 from ssl_lab.errors import FULL_ERROR, Stopped, UsageError, UserError, nearest
-from ssl_lab.launched import is_first
+from ssl_lab.launched import TRIAL, is_first
 
-RUN_FOLDER = "${name}/${now:%Y-%m-%d_%H-%M-%S_%f}"
+NOW = "${now:%Y-%m-%d_%H-%M-%S_%f}"
 FOLDERLESS = ("cache", "dashboard", "runs")
 """Tasks that make no run folder: they are called with the config alone, and what they print on stdout is all."""
 
@@ -33,10 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # of a terminal that lacks a letter
             stream.reconfigure(errors="replace")
+    from ssl_lab.cli import jobs
+
     before = signal.signal(signal.SIGTERM, _terminate)
     full = os.environ.get(FULL_ERROR) == "1"
     try:
-        return _run(sys.argv[1:] if arguments is None else list(arguments))
+        with jobs.requeued():
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
     except KeyboardInterrupt:
         return _fail("stopped", 128 + signal.SIGINT)
     except Stopped as stopped:
@@ -95,7 +98,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     if sweep and task in FOLDERLESS:
         raise UsageError(f"ssl-lab {task} makes no run: there is nothing to sweep with -m")
     folder, asked = sweeps.opened(task, overrides) if sweep else (None, overrides)
-    overrides = asked if sweeps.TRIAL in os.environ else _in_hydras_grammar(task, flags, asked, sweep)
+    overrides = asked if TRIAL in os.environ else _in_hydras_grammar(task, flags, asked, sweep)
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
     own_flags = [flag for flag in flags if flag not in ("-m", "--multirun")]
     errors: list[Exception] = []
@@ -170,10 +173,11 @@ def _process(argv: list[str], full_error: str | None) -> Iterator[None]:
 
 def _settings(task: str, sweep: Path | None) -> list[str]:
     """Where Hydra puts a run, and that it neither logs nor writes files of its own there."""
+    from ssl_lab.cli import jobs
     from ssl_lab.cli.overrides import quoted
 
     return [
-        "hydra.run.dir=." if task in FOLDERLESS else f"hydra.run.dir=runs/{task}/{RUN_FOLDER}",
+        "hydra.run.dir=." if task in FOLDERLESS else f"hydra.run.dir=runs/{task}/${{name}}/{jobs.job() or NOW}",
         *([f"hydra.sweep.dir={quoted(str(sweep))}", "hydra.sweep.subdir=${hydra:job.num}"] if sweep else []),
         "hydra.output_subdir=null",
         "hydra/job_logging=none",
@@ -192,28 +196,36 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    from ssl_lab.cli import claims, jobs
     from ssl_lab.cli.init import initialised
     from ssl_lab.cli.resume import resumed
+    from ssl_lab.progress import say
     from ssl_lab.runfolder.folder import CONFIG, check_there, escaped
     from ssl_lab.runfolder.state import Facts, state_of, watched
 
     run = HydraConfig.get()
-    folder = Path(run.runtime.output_dir)
+    folder, resume = Path(run.runtime.output_dir), config.get("resume")
     try:
-        if config.get("init") and not config.get("resume"):
+        if folder.name == jobs.job() and not resume:
+            folder = claims.claimed(folder, [] if jobs.of_agent() else run.overrides.task)  # it names each trial
+            if claims.has_finished(folder):
+                say(f"{folder} has finished before, in this job")
+                return made(folder) if is_first() else None
+            resume = claims.to_resume(task, folder)
+        if config.get("init") and not resume:
             config = initialised(config, run.overrides.task, run.runtime.choices)
         of_the_sweep = ("launcher", "sweeper")
         config = OmegaConf.masked_copy(config, [key for key in config if key not in of_the_sweep])
         _complete(config)
-        if config.get("resume"):
-            own, folder = resumed(config.resume, run.overrides.task)
+        if resume:
+            own, folder = resumed(resume, run.overrides.task)
             config = OmegaConf.create(escaped(own))
         main = is_first()
         choices = {
             group: one for group, one in run.runtime.choices.items() if isinstance(one, str) and "/" not in group
         }
         facts = Facts(task=task, name=config.name, seed=config.get("seed"), choices=choices)
-        if config.get("resume"):
+        if resume:
             facts = state_of(folder) or facts.model_copy(update={"choices": {}})  # those of its own command
 
         def opened() -> Path | None:
@@ -222,6 +234,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
         with watched(opened, lambda error: masked(_explained(error)[0]), facts):
             getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
     finally:
+        claims.let_go(folder)
         with contextlib.suppress(OSError):  # stays where something was made
             for empty in (folder, *list(folder.parents)[:3]):  # runs/task/name/time
                 empty.rmdir()

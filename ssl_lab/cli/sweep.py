@@ -20,19 +20,17 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from ssl_lab.cli import devices
+from ssl_lab.cli import claims, devices, jobs
 from ssl_lab.cli.overrides import quoted
 from ssl_lab.credentials import masked
 from ssl_lab.errors import FULL_ERROR, UsageError, UserError
+from ssl_lab.launched import TRIAL
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.listed import SUMMARY
 from ssl_lab.runfolder.reading import Schema, checked, read_json, read_yaml
 from ssl_lab.runfolder.state import State, mark_pruned, state_of
 from ssl_lab.sweeper import JOURNAL
-
-TRIAL = "SSL_LAB_TRIAL"
-"""in the environment of a trial, whose overrides are in Hydra's grammar already"""
 
 ASKED, TABLE = "sweep.yaml", "sweep.json"  # in the folder of a sweep
 CHOSEN, LOG = "trial.json", "log.txt"  # in that of a trial
@@ -59,8 +57,10 @@ def opened(task: str, overrides: list[str]) -> tuple[Path, list[str]]:
     resume = Path(values.get("resume", "")).expanduser()
     if "resume" not in values or not (resume / ASKED).is_file():
         name = values.get("name", task)
-        folder = Path("runs/sweep", task if "," in name else name, f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
-        return folder, overrides
+        of_name, job = Path("runs/sweep", task if "," in name else name), jobs.job()
+        if job:
+            return claims.claimed(of_name / job, [task, *overrides]), overrides
+        return of_name / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S_%f}", overrides
     asked = checked(Asked, read_yaml(resume, ASKED), resume / ASKED)
     if asked.task != task:
         raise UsageError(f"{resume} is a sweep of {asked.task}: ssl-lab {asked.task} -m resume={resume}")
@@ -81,7 +81,7 @@ def kept(folder: Path, task: str, overrides: list[str]) -> Iterator[None]:
         yield
     finally:
         if not trials(folder):
-            for file in (ASKED, JOURNAL):
+            for file in (ASKED, JOURNAL, claims.CLAIM):
                 (folder / file).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # what is not empty stays
                 for empty in (folder, *list(folder.parents)[:3]):  # runs/sweep/name/time

@@ -1,4 +1,4 @@
-"""How a training ends early: by Ctrl-C or SIGTERM, with a checkpoint between two steps; diverged, without one.
+"""How a training ends early: by a signal, with a checkpoint between two steps; diverged, without one.
 
 Each goes on to the same bits. None is taken while gradients are accumulated, which no checkpoint holds, nor at the last
 step of an epoch, which has to end first: Lightning saves at its end.
@@ -19,6 +19,7 @@ from ssl_lab.runfolder.folder import LAST
 
 EVERY = 10  # steps
 LOSS = "pretrain/loss"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # the last tells of a preemption, by submitit
 
 
 class BetweenSteps(Callback):
@@ -61,7 +62,7 @@ class StopBetweenSteps(BetweenSteps):
         self.before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def due(self, trainer: pl.Trainer) -> None:
         if trainer.world_size > 1:  # every process has to leave at the same step
