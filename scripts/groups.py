@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from ssl_lab.config import groups
+
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"(?<=<!-- made from conf/ by scripts/groups.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -10,7 +12,7 @@ MARKED = re.compile(r"(?<=<!-- made from conf/ by scripts/groups.py -->\n).*?(?=
 def table() -> str:
     """Markdown: a row for each folder of conf/."""
     lines = ["| group | options |", "|---|---|"]
-    for group in sorted(path for path in (ROOT / "conf").iterdir() if path.is_dir()):
+    for group in groups():
         names = sorted(file.stem for file in group.glob("*.yaml") if not file.stem.startswith("_"))
         lines.append(f"| `{group.name}` | {' '.join(f'`{name}`' for name in names)} |")
     return "\n".join(lines) + "\n"

@@ -44,6 +44,11 @@ def conf() -> Path:
     return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
 
 
+def groups() -> list[Path]:
+    """The folders of conf/ whose files are options; those of sweep/ are for `wandb sweep`."""
+    return sorted(folder for folder in conf().iterdir() if folder.is_dir() and folder.name != "sweep")
+
+
 def plain(config: "DictConfig") -> dict[str, Any]:
     """What Hydra has composed, resolved."""
     from omegaconf import OmegaConf

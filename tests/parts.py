@@ -96,7 +96,7 @@ PARTS: dict[str, dict[str, Part]] = {
         "wnut17": TEXT,
     },
     "head": {"linear": Part(), "mlp": Part(), "tagger": Part()},
-    "logger": {"csv": Part(), "none": Part(), "tensorboard": Part(), "wandb": Part()},
+    "logger": dict.fromkeys(("csv", "mlflow", "none", "tensorboard", "trackio", "wandb"), Part()),
     "objective": {**OBJECTIVES},
     "optimizer": {"adamw": Part(), "lars": Part(), "muon": Part(), "sgd": Part()},
     "schedule": {"constant": Part(), "cosine": Part()},

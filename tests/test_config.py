@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 import ssl_lab
 from ssl_lab.backbone.base import Backbone
 from ssl_lab.cli.overrides import explain
-from ssl_lab.config import bound, build, conf, plain
+from ssl_lab.config import bound, build, conf, groups, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.head.base import Head
@@ -41,7 +41,7 @@ MIRRORED = {
 }  # fmt: skip
 OPTIONS = [
     f"{group.name}={file.stem}"
-    for group in sorted(CONF.iterdir()) if group.is_dir()
+    for group in groups()
     for file in sorted(group.glob("*.yaml")) if not file.stem.startswith("_")
 ]  # fmt: skip
 NEEDED = {

@@ -87,7 +87,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli import devices
+    from ssl_lab.cli import agent, devices, jobs
     from ssl_lab.cli import sweep as sweeps
     from ssl_lab.cli.overrides import explain, split
     from ssl_lab.sweeper import plugins
@@ -98,6 +98,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     if sweep and task in FOLDERLESS:
         raise UsageError(f"ssl-lab {task} makes no run: there is nothing to sweep with -m")
     folder, asked = sweeps.opened(task, overrides) if sweep else (None, overrides)
+    asked = agent.parameters(asked) if jobs.of_agent() else asked
     overrides = asked if TRIAL in os.environ else _in_hydras_grammar(task, flags, asked, sweep)
     argv, full_error = [sys.argv[0], task, *arguments], os.environ.get(FULL_ERROR)
     own_flags = [flag for flag in flags if flag not in ("-m", "--multirun")]
@@ -146,7 +147,7 @@ def _in_hydras_grammar(task: str, flags: list[str], overrides: list[str], sweep:
     """What the user means by overrides that the shell delivered."""
     from ssl_lab.cli.overrides import check_swept, literal, named, of_the_run, planned, usual
 
-    meant = usual(overrides, conf())
+    meant = usual(overrides)
     if sweep:
         words = [word for flag in flags for word in flag.split("=", 1)]
         own = [Path(value) for flag, value in itertools.pairwise(words) if flag in ("--config-dir", "-cd")]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ssl_lab.config import groups
 from ssl_lab.errors import UsageError, nearest
 
 LITERAL = {
@@ -58,14 +59,14 @@ def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
     return [f"{BARE[task]}={quoted(o)}" if o in bare else _quoted(o, sweep) for o in overrides]
 
 
-def usual(overrides: list[str], conf: Path) -> list[str]:
+def usual(overrides: list[str]) -> list[str]:
     """What people mean by `~logger` and `logger=[]`. Raises UsageError for several options where one is taken."""
-    made, groups = [], _groups(conf)
+    made, known = [], [folder.name for folder in groups()]
     for override in overrides:
         key, _, value = override.partition("=")
         if override in ("~logger", "logger=[]"):
             override = "logger=none"
-        elif key in groups and key not in SEVERAL and value.startswith("["):
+        elif key in known and key not in SEVERAL and value.startswith("["):
             raise UsageError(f"{override}: {key} takes one option ({key}=a,b with -m runs a and b)")
         elif key == "name":
             _check_name(value)
@@ -178,21 +179,17 @@ def explain(error: Exception, conf: Path, task: str, overrides: list[str]) -> st
     return " ".join(text.split())
 
 
-def _groups(conf: Path) -> list[str]:
-    return [folder.name for folder in conf.iterdir() if folder.is_dir()]
-
-
 def _nearest_key(key: str, conf: Path, task: str, overrides: list[str]) -> str:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    groups = _groups(conf)
+    names = [folder.name for folder in groups()]
     chosen = [
-        o for o in overrides if o.split("=")[0] in groups and (conf / o.replace("=", "/")).with_suffix(".yaml").exists()
+        o for o in overrides if o.split("=")[0] in names and (conf / o.replace("=", "/")).with_suffix(".yaml").exists()
     ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
-        known = [*groups, *_keys(compose(task, chosen))]
+        known = [*names, *_keys(compose(task, chosen))]
     parent = key.rpartition(".")[0]
     if beside := [name for name in known if name.rpartition(".")[0] == parent != ""]:
         return nearest(key, beside)

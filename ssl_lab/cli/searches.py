@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_lab.cli.seeds import Trial
-from ssl_lab.config import conf
+from ssl_lab.config import conf, groups
 from ssl_lab.evaluation.lines import long
 from ssl_lab.runfolder.state import state_of
 from ssl_lab.sweeper.recipe import write_recipe
@@ -32,9 +32,9 @@ def _again(sweep: Path, task: str, number: int, search: Found, overrides: list[s
     name = "best" if len(search.metrics) == 1 else f"best_{number}"
     values = ", ".join(f"{metric}={long(value)}" for metric, value in search.trials[number]["values"].items())
     state = state_of(sweep / str(number))
-    groups = {*(state.choices if state else ()), *(folder.name for folder in conf().iterdir() if folder.is_dir())}
+    known = {*(state.choices if state else ()), *(folder.name for folder in groups())}
     file = sweep / "recipe" / f"{name}.yaml"
-    rest = write_recipe(file, overrides, groups, f"trial {number} of {sweep}: {values}")
+    rest = write_recipe(file, overrides, known, f"trial {number} of {sweep}: {values}")
     has_one = "- recipe:" in (conf() / f"{task}.yaml").read_text(encoding="utf-8")
     command = ["ssl-lab", task, "--config-dir", str(sweep), f"{'' if has_one else '+'}recipe={name}", *rest]
     return f"the best, trial {number}, again: {shlex.join(command)}"

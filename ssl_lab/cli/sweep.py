@@ -199,6 +199,10 @@ def summed_up(sweep: Path, task: str, made: Callable[[Path], None]) -> None:
         if trial.state == "finished":
             made((sweep / str(trial.trial)).resolve())
     made(sweep.resolve())
+    if offline := [folder for folder in trials(sweep) if list(folder.glob("wandb/offline-run-*"))]:
+        from ssl_lab.logger.wandb import to_sync
+
+        print(to_sync(offline), file=sys.stderr)
     if left := [trial for trial in done if trial.state not in ENDED]:
         listed = "".join(
             f"\n  {trial.trial}: {trial.state}: {' '.join(trial.overrides)}{f': {trial.error}' if trial.error else ''}"

@@ -24,8 +24,7 @@ from ssl_lab.evaluation.scores import say_left_out
 from ssl_lab.evaluation.sheet import Protocol, sheet
 from ssl_lab.evaluation.subject import vectors_of
 from ssl_lab.hardware import quiet
-from ssl_lab.logger import loggers
-from ssl_lab.logger.wandb import finish
+from ssl_lab.logger import ended, loggers
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import resolve, untrained
 from ssl_lab.model.standardized import standardized
@@ -54,13 +53,11 @@ def evaluate(config: DictConfig, folder: Path) -> None:
     valid(Several | None, config.rows, "rows")
     valid(Seed, config.seed, "seed")
     protocol = valid(Protocol, plain(config.protocol), "protocol")
-    try:
+    with ended():
         scored = (_of_set if config.embeddings else _of_model)(config, folder, protocol)
         publish(scored.lines, loggers(plain(config.logger), folder))
         write_json(folder / "summary.json", scored.summary)
         say(table(scored.lines, scored.cached))
-    finally:
-        finish()
     if "bytes_raw" in scored.summary:
         say(SAVINGS.format(**scored.summary))
 

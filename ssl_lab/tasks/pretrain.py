@@ -20,8 +20,7 @@ from ssl_lab.evaluation.lines import beside, headlines, table
 from ssl_lab.evaluation.score_sheet import embed_both, publish, score_sheet
 from ssl_lab.evaluation.sheet import Protocol
 from ssl_lab.hardware import quiet
-from ssl_lab.logger import loggers
-from ssl_lab.logger.wandb import finish
+from ssl_lab.logger import ended, loggers
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import fresh, load_model, parts_of
 from ssl_lab.objective.base import Objective
@@ -93,7 +92,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
     )
     if trainer.is_global_zero:
         begin(config, folder, trainer, data, module, done, earlier)
-    try:
+    with ended():
         start = time.monotonic()
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
@@ -115,8 +114,6 @@ def pretrain(config: DictConfig, folder: Path) -> None:
         scores = judge(config, folder, trainer, module, data, protocol)
         if trainer.is_global_zero:
             write_json(folder / SUMMARY, summary | scores)
-    finally:
-        finish()
 
 
 def begin(

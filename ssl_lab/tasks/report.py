@@ -9,8 +9,7 @@ from omegaconf import DictConfig
 from ssl_lab.config import plain
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.hardware import quiet
-from ssl_lab.logger import loggers
-from ssl_lab.logger.wandb import finish
+from ssl_lab.logger import ended, loggers
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import open_folder
@@ -74,9 +73,7 @@ def report(config: DictConfig, folder: Path) -> None:
 
 
 def publish(made: dict, config: DictConfig, folder: Path) -> None:
-    try:
+    with ended():
         for logger in loggers(plain(config.logger), folder):
             if isinstance(logger, WandbLogger):
                 logger.experiment.log({f"report/{name.replace('/', '_')}": figure for name, figure in made.items()})
-    finally:
-        finish()
