@@ -62,6 +62,13 @@ def from_first(value: Value) -> Value:
     return values[0]
 
 
+def take_first_buffers(net: nn.Module) -> None:
+    """The buffers of the first process in all of them, as DDP does before a step: after one, batch norms that are not
+    shared have counted in each process what it has seen."""
+    for buffer in net.buffers() if world() > 1 else ():
+        distributed.broadcast(buffer, 0)
+
+
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm with the statistics of all processes on any device; torch's own SyncBatchNorm refuses the CPU.
 

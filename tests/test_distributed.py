@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from ssl_lab.backbone.text import TextEncoder
 from ssl_lab.data import tokenizer
-from ssl_lab.distributed import SharedBatchNorms
+from ssl_lab.distributed import SharedBatchNorms, take_first_buffers
 from ssl_lab.embedding.embedded import embedded_by_all, planned
 from ssl_lab.evaluation.health import measure
 from ssl_lab.model.loading import build_model
@@ -52,6 +52,10 @@ def in_process(rank, folder):
     found |= {f"metric {name}": computed(name, rank, WORLD) for name in METRICS}
     found["byol resumed"] = five_steps("byol", own, "fsdp", resume=folder / "0" / "byol.ckpt")
     found["unequal"] = gradients(unequal_rows(), 8, 1, WORLD)
+    norm = nn.BatchNorm1d(2)
+    norm(torch.full((4, 2), float(rank)))
+    take_first_buffers(norm)
+    assert norm.running_mean.tolist() == [0, 0]
     found["vectors"], found["health"] = embedded_digits(own, WORLD)
     for name in OBJECTIVES:
         done = ssl_lab("pretrain", *three_steps(name, own), *TWO, folder=own)

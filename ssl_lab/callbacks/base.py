@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 from lightning.pytorch import Callback
 
 from ssl_lab.data.base import Data
+from ssl_lab.distributed import take_first_buffers
 from ssl_lab.domains import Count, Share
 from ssl_lab.sharding import whole
 from ssl_lab.training.pretraining import Pretraining
@@ -36,6 +37,7 @@ class Occasional(Callback):
         start = time.monotonic()
         due = self._due(trainer.current_epoch, start - self.start)
         if trainer.strategy.broadcast(due):  # clocks differ, and a look takes all processes
+            take_first_buffers(module)
             with whole(module):
                 self.look(trainer, *parts(trainer, module))
             self.next = time.monotonic() - start

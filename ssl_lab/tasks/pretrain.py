@@ -13,7 +13,7 @@ from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.config import build, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.data.caching import check_writable
-from ssl_lab.distributed import world
+from ssl_lab.distributed import take_first_buffers, world
 from ssl_lab.domains import Count, Limit, Several, valid
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.lines import beside, headlines, table
@@ -111,6 +111,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
             module = compose(plain(config), data)
             module.load_state_dict(weights)
         module.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
+        take_first_buffers(module)
         scores = judge(config, folder, trainer, module, data, protocol)
         if trainer.is_global_zero:
             write_json(folder / SUMMARY, summary | scores)
