@@ -5,6 +5,7 @@ made in the cache, as those of any set, and then copied into the folder of the s
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def embed_part(plan: Planned, part: Part, folder: Path, facts: dict[str, Any]) -
     with alone(plan.folder.with_name(f"{plan.card['key']}-{part.part}-of-{part.parts}")):
         plan.compute(shards)
     for shard in shards:
-        replace(folder / shard.file.name, lambda file, shard=shard: shutil.copyfile(shard.file, file))
+        replace(folder / shard.file.name, partial(shutil.copyfile, shard.file))
     write_json(folder / part.file, plan.described(shards) | facts | part.model_dump())
     joined(folder)
     return True

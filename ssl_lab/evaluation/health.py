@@ -52,7 +52,7 @@ def _measured(of_processes: list[tuple[Features, Pairs]]) -> dict[str, float]:
     values = geometry.spread(x)
     pairs = sorted((pair for _, several in of_processes for pair in several), key=lambda pair: pair[0])
     if pairs:
-        first, second = (torch.cat([pair[view] for pair in pairs]) for view in (1, 2))
+        first, second = torch.cat([one for _, one, _ in pairs]), torch.cat([two for _, _, two in pairs])
         values["alignment"] = geometry.alignment(first, second)
         values["cosine_two_views"], values["cosine_two_items"] = geometry.cosines(first, second)
     return values

@@ -13,7 +13,7 @@ from ssl_lab.callbacks.health import log_health, warn_of_collapse
 from ssl_lab.config import build, plain
 from ssl_lab.data.base import Data, Source
 from ssl_lab.data.caching import check_writable
-from ssl_lab.distributed import take_first_buffers, world
+from ssl_lab.distributed import from_first, take_first_buffers, world
 from ssl_lab.domains import Count, Limit, Several, valid
 from ssl_lab.errors import UsageError
 from ssl_lab.evaluation.lines import beside, headlines, table
@@ -100,7 +100,7 @@ def pretrain(config: DictConfig, folder: Path) -> None:
             early = done and "max_epochs" in str(error)
             raise UsageError(shorter(trainer, done) if early else f"trainer: {error}") from error
         seconds = time.monotonic() - start
-        check_end(trainer, done, (folder / SUMMARY).is_file())
+        check_end(trainer, done, from_first((folder / SUMMARY).is_file()))
         summary = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": round(seconds, 1)}
         summary |= {
             name.split("/")[1]: float(value) for name, value in trainer.callback_metrics.items() if "pretrain/" in name
