@@ -109,6 +109,7 @@ TEXT = "data=text_files objective=mlm backbone=text_tiny data.path=x"
         (f"{TEXT} data.source.document=page", "data.source.document=page: it should be 'file', 'paragraph' or 'line'"),
         (f"{TEXT} data.tokenizer.kind=BPE", "data.tokenizer.kind: 'BPE': it should be 'wordpiece' or 'bpe'"),
         ("data=[digits,cifar10]", "data takes one option"),
+        ("callbacks=null", "without callbacks.last a run has no checkpoint"),
         ("name=a/../../b", "name=a/../../b: it is the name of a folder"),
         ("name=a\nb", "name=a\\nb: it is the name of a folder"),
         ('name="my-set"', "as the shell has taken away its own: name=my-set"),
@@ -125,7 +126,7 @@ def test_a_value_outside_its_domain_is_a_usage_error_before_any_work(override, m
 def test_what_people_are_used_to_from_hydra():
     assert "Defaults Tree" in ssl_lab("pretrain", "--info", "defaults-tree").out
     assert ssl_lab("pretrain", "--version").out.strip() == version.__version__
-    for none in ("~logger", "logger=[]"):
+    for none in ("~logger", "logger=[]", "logger=null"):
         assert "logger: {}" in ssl_lab("pretrain", none, "--cfg", "job").out
     assert (
         "did you mean optimizer.lr or optimizer or optimizer.momentum?"

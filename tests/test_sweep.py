@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -12,7 +13,7 @@ import yaml
 from command import killed_in_the_second_trial, ssl_lab, started
 
 from ssl_lab.cli.seeds import Trial, rows, table
-from ssl_lab.cli.sweep import kept, opened
+from ssl_lab.cli.sweep import _waited, is_held, kept, opened
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder import state
 from ssl_lab.runfolder.checkpoint import read_weights
@@ -138,6 +139,22 @@ def test_a_run_says_that_it_works_and_how_it_ended(tmp_path, monkeypatch):
         assert state_of(tmp_path).state == "killed"
     os.utime(tmp_path / "state.json")
     assert state_of(tmp_path).state == "running"  # on another machine, whose processes are not known here
+
+
+def test_a_trial_that_has_not_come_to_its_folder_is_at_work_though_its_sweep_is_killed(tmp_path):
+    log = tmp_path / "log.txt"
+    child = ["sh", "-c", f"echo $$ > {tmp_path}/unfinished; mv {tmp_path}/unfinished {tmp_path}/pid; exec sleep 60"]
+    if not (parent := os.fork()):
+        _waited(child, dict(os.environ), [], log, "", lambda: False)
+        os._exit(0)
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.02)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert is_held(log)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    while is_held(log):
+        time.sleep(0.02)
 
 
 def test_a_launcher_that_is_not_installed_names_its_extra(tmp_path):

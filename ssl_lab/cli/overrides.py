@@ -60,12 +60,20 @@ def literal(overrides: list[str], sweep: bool, task: str = "") -> list[str]:
 
 
 def usual(overrides: list[str]) -> list[str]:
-    """What people mean by `~logger` and `logger=[]`. Raises UsageError for several options where one is taken."""
+    """What people mean by `~logger`, `logger=[]` and `logger=null`.
+
+    Raises UsageError for several options where one is taken, and for none where one is needed.
+    """
     made, known = [], [folder.name for folder in groups()]
     for override in overrides:
         key, _, value = override.partition("=")
-        if override in ("~logger", "logger=[]"):
+        if override in ("~logger", "logger=[]", "logger=null"):
             override = "logger=none"
+        elif override in ("~callbacks", "callbacks=[]", "callbacks=null"):
+            raise UsageError(
+                f"{override}: without callbacks.last a run has no checkpoint that a task could take; "
+                "leave out those that are not needed, as callbacks.health=null callbacks.online=null"
+            )
         elif key in known and key not in SEVERAL and value.startswith("["):
             raise UsageError(f"{override}: {key} takes one option ({key}=a,b with -m runs a and b)")
         elif key == "name":

@@ -7,6 +7,7 @@ that have a checkpoint, and runs the others.
 
 import contextlib
 import datetime
+import fcntl
 import os
 import shutil
 import subprocess
@@ -232,13 +233,26 @@ def _known(folder: Path, overrides: list[str]) -> State | None:
         was, now = " ".join(before), " ".join(overrides)
         raise UserError(f"{folder} was the trial of {was}, and is asked for {now}: start a new sweep")
     state, said = state_of(folder), False
-    while state and state.state == "running":
+    while (state and state.state == "running") or is_held(folder / LOG):
         if not said:
-            print(f"trial {folder.name} is at work (process {state.process} on {state.host}): waiting", file=sys.stderr)
+            which = f" (process {state.process} on {state.host})" if state else ""
+            print(f"trial {folder.name} is at work{which}: waiting", file=sys.stderr)
         said = True
         time.sleep(1)
         state = state_of(folder)
     return state
+
+
+def is_held(log: Path) -> bool:
+    """Whether a process of the trial that writes it lives, even one that has not come to its state.json yet."""
+    if not log.is_file():
+        return False
+    with log.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _waited(
@@ -256,6 +270,7 @@ def _waited(
     """
     with log.open("ab") as said, log.open("r", encoding="utf-8", errors="replace") as read:
         read.seek(0, os.SEEK_END)
+        fcntl.flock(said, fcntl.LOCK_EX)  # which the process inherits, and keeps where this one is killed
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said, pass_fds=held)
         early = False
         try:
