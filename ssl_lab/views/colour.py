@@ -1,10 +1,13 @@
-"""Colour jitter and greyscale as one affine map of colour space per image: `y = M x + t`, a 4 × 4 homogeneous matrix.
+"""Colour jitter and greyscale as one linear map per image, of a pixel and of the mean colour: `y = M x + N mean`.
 
 Brightness, contrast and saturation are torchvision's `ColorJitter` (blends with black, with the mean grey and with the
 grey image), composed without rounding or clipping in between. Hue is a turn about the grey axis: torchvision's turn in
 HSV at every third of a circle, where both permute the channels, and close to it in between (a circle for a hexagon).
+
+A map is kept as a matrix of 6 × 6, of (pixel, mean) to (pixel, mean), so that maps one after the other are a product.
 """
 
+import functools
 import math
 
 import torch
@@ -15,68 +18,61 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow and torchvision
 
 
 def jitter(
-    mean: Float[Tensor, "b 3"],
     brightness: Float[Tensor, " b"],
     contrast: Float[Tensor, " b"],
     saturation: Float[Tensor, " b"],
     hue: Float[Tensor, " b"],
     order: Float[Tensor, "b 4"],
-) -> Float[Tensor, "b 4 4"]:
+) -> Float[Tensor, "b 6 6"]:
     """The four operations in each image's own order: the smaller its number in `order`, the earlier an operation comes.
 
-    `mean` is each image's mean colour in [0, 1], for contrast. Factors of 1 and a hue (in turns) of 0 change nothing.
+    Factors of 1 and a hue (in turns) of 0 change nothing.
     """
-    eye = torch.eye(4, device=mean.device)
-    total = eye.expand(len(mean), 4, 4)
-    fixed = torch.stack([_scale(brightness), _scale(contrast), _saturate(saturation), _turn(hue)], 1)  # (b, 4, 4, 4)
-    rows = torch.arange(len(mean), device=mean.device)
-    luma = mean.new_tensor(LUMA)
-    for chosen in order.argsort(1).unbind(1):
-        step = fixed[rows, chosen].clone()
-        colour = (total[:, :3, :3] @ mean[:, :, None])[:, :, 0] + total[:, :3, 3]  # the mean, after the steps so far
-        grey = (1 - contrast) * (colour @ luma)
-        step[:, :3, 3] += torch.where(chosen == 1, grey, 0)[:, None]
-        total = step @ total
-    return total
+    angle = 2 * math.pi * hue
+    zero = torch.zeros_like(hue)
+    shares = [
+        [brightness, zero, zero, zero, zero],
+        [contrast, 1 - contrast, zero, zero, zero],
+        [saturation, zero, 1 - saturation, zero, zero],
+        [angle.cos(), zero, zero, 1 - angle.cos(), angle.sin()],  # Rodrigues' formula
+    ]
+    steps = torch.stack([torch.stack(one, 1) for one in shares], 1) @ _parts(hue.device)  # (b, 4, 36)
+    steps = steps.gather(1, order.argsort(1)[:, :, None].expand(-1, -1, 36)).view(-1, 4, 6, 6)
+    return steps[:, 3] @ (steps[:, 2] @ (steps[:, 1] @ steps[:, 0]))
 
 
-def greyscale(chosen: Float[Tensor, " b"]) -> Float[Tensor, "b 4 4"]:
+def greyscale(chosen: Float[Tensor, " b"]) -> Float[Tensor, "b 6 6"]:
     """Every channel becomes the luma where `chosen` is 1; the identity where it is 0."""
-    return _saturate(1 - chosen)
+    same, _, grey, *_ = _parts(chosen.device).view(-1, 6, 6)
+    return torch.lerp(same, grey, chosen[:, None, None])
 
 
-def apply(matrix: Float[Tensor, "b 4 4"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The map on every pixel. A grey image (c = 1) is a colour image with three equal channels; of others, none."""
-    if images.shape[1] not in (1, 3):
+def of_channels(maps: Float[Tensor, "b 6 6"], channels: int) -> Float[Tensor, "b d 2*d"] | None:
+    """M beside N for so many channels: a grey image is one with three equal channels, of others none has colours."""
+    if channels == 3:
+        return maps[:, :3]
+    return maps[:, :1].unflatten(2, (2, 3)).sum(3) if channels == 1 else None
+
+
+def apply(maps: Float[Tensor, "b 6 6"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The map on every pixel; of images that have no colours, none."""
+    matrix = of_channels(maps, images.shape[1])
+    if matrix is None:
         return images
-    if images.shape[1] == 1:
-        scale, offset = matrix[:, 0, :3].sum(1), matrix[:, 0, 3]
-        return images * scale[:, None, None, None] + offset[:, None, None, None]
-    return torch.baddbmm(matrix[:, :3, 3:], matrix[:, :3, :3], images.flatten(2)).view_as(images)
+    pixels = images.flatten(2)  # (b, c, h · w)
+    of_pixel, of_mean = matrix.chunk(2, 2)
+    return torch.baddbmm(of_mean @ pixels.mean(2, keepdim=True), of_pixel, pixels).view_as(images)
 
 
-def mean_colour(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3"]:
-    """Mean over pixels; a grey image's mean thrice, and 0 of what has no colour."""
-    if images.shape[1] not in (1, 3):
-        return images.new_zeros(len(images), 3)
-    return images.mean((2, 3)).expand(-1, 3)
+@functools.cache
+def _parts(device: torch.device) -> Float[Tensor, "5 36"]:
+    """What maps are sums of: the pixel, the mean's grey, its grey, the mean of its channels, the turn's cross product.
 
-
-def _scale(factor: Tensor) -> Tensor:
-    return torch.diag_embed(torch.stack([factor, factor, factor, torch.ones_like(factor)], 1))
-
-
-def _saturate(factor: Tensor) -> Tensor:
-    grey = torch.zeros(4, 4, device=factor.device)
-    grey[:3, :3] = torch.tensor(LUMA)
-    grey[3, 3] = 1
-    return torch.lerp(grey, torch.eye(4, device=factor.device), factor[:, None, None])
-
-
-def _turn(hue: Tensor) -> Tensor:
-    """A turn about the grey axis (1, 1, 1), by Rodrigues' formula."""
-    angle = 2 * math.pi * hue[:, None, None]
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=hue.device) / math.sqrt(3)
-    out = torch.eye(4, device=hue.device).repeat(len(hue), 1, 1)
-    out[:, :3, :3] = angle.cos() * torch.eye(3, device=hue.device) + (1 - angle.cos()) / 3 + angle.sin() * cross
-    return out
+    The mean colour goes through every map as a pixel does.
+    """
+    third = math.sqrt(1 / 3)
+    same, grey, middle = torch.eye(3), torch.tensor(LUMA).expand(3, 3), torch.full((3, 3), 1 / 3)
+    cross = third * torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    alike = [torch.block_diag(part, part) for part in (same, grey, middle, cross)]
+    of_mean = torch.cat([torch.zeros(6, 3), grey.repeat(2, 1)], 1)
+    return torch.stack([alike[0], of_mean, *alike[1:]]).flatten(1).to(device)

@@ -44,9 +44,10 @@ def crop(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float
     """A square-ish part somewhere, without `strength` of the area, resized to the whole."""
     height, width = images.shape[2:]
     u = draw.uniform(len(images), 2 * geometry.ATTEMPTS + 2)
-    top, left, h, w = geometry.crop_boxes(height, width, [1 - strength] * 2, [1.0, 1.0], u).unbind(1)
-    rows = geometry.resample(top, h, height, height)
-    columns = geometry.resample(left, w, width, width)
+    shape = torch.tensor([[height, width]], device=images.device)
+    top, left, h, w = geometry.crop_boxes(shape, [1 - strength] * 2, [1.0, 1.0], u).unbind(1)
+    rows = geometry.resample(top, h, height, height).dense(height)
+    columns = geometry.resample(left, w, width, width).dense(width)
     return rows[:, None] @ images @ columns[:, None].mT
 
 
@@ -66,10 +67,8 @@ def recolour(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> F
     b = len(images)
     sign = torch.where(draw.uniform(b, 4) < 0.5, -1.0, 1.0)
     brightness, contrast, saturation = (1 + strength * sign[:, :3]).unbind(1)
-    matrix = colour.jitter(
-        colour.mean_colour(images), brightness, contrast, saturation, strength / 2 * sign[:, 3], draw.uniform(b, 4)
-    )
-    return colour.apply(matrix, images)
+    hue, order = strength / 2 * sign[:, 3], draw.uniform(b, 4)
+    return colour.apply(colour.jitter(brightness, contrast, saturation, hue, order), images)
 
 
 def grey(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float[Tensor, "b c h w"]:
@@ -99,7 +98,8 @@ def blur(images: Float[Tensor, "b c h w"], strength: float, draw: Draw) -> Float
     height, width = images.shape[2:]
     radius = max(1, round(3 * strength * min(height, width)))
     sigma = images.new_full((len(images),), strength * min(height, width))
-    rows, columns = (geometry.blur(sigma, min(radius, side - 1), side) for side in (height, width))
+    kernels = (geometry.gaussian(sigma, min(radius, side - 1)) for side in (height, width))
+    rows, columns = (geometry.blur(kernel, side) for kernel, side in zip(kernels, (height, width), strict=True))
     return rows[:, None] @ images @ columns[:, None].mT
 
 

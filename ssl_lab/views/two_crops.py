@@ -1,7 +1,6 @@
 """Two random views of every image (SimCLR, Chen et al. 2020, arXiv 2002.05709, appendix A), batched on the device.
 
-Crop, resize, flip and blur are one pair of matrices per image, colour one affine map (see `geometry`, `colour`):
-a view is three batched matrix products, clipped to [0, 1], solarized and normalised.
+All that differs from image to image is drawn first; `shown` then makes the views.
 """
 
 from collections.abc import Mapping
@@ -9,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
-from ssl_lab.data.pixels import unit
 from ssl_lab.domains import Channels, Count, Degrees, Half, NotNegative, Number, Positives, Share, Shares, valid
 from ssl_lab.randomness import Draw
 from ssl_lab.views import colour, geometry, perturb
 from ssl_lab.views.images import ImageViews
+from ssl_lab.views.shown import Drawn, Images, shown, sizes
 
 
 @dataclass(frozen=True)
@@ -47,44 +46,44 @@ class Augment:
     solarize: Share
     """probability of inverting the values of at least 0.5"""
 
-    def __call__(self, images: Float[Tensor, "b c h w"], size: int, draw: Draw) -> Float[Tensor, "b c {size} {size}"]:
-        """Views of images in [0, 1], in [0, 1]."""
-        b, _, height, width = images.shape
-        boxes = geometry.crop_boxes(height, width, self.area, self.ratio, draw.uniform(b, 2 * geometry.ATTEMPTS + 2))
-        top, left, h, w = boxes.unbind(1)
-        rows, columns = geometry.resample(top, h, height, size), geometry.resample(left, w, width, size)
-        flipped = draw.uniform(b) < self.flip
-        columns = torch.where(flipped[:, None, None], columns.flip(1), columns)
-        if self.blur:
-            sigma = self.blur_sigma[0] + (self.blur_sigma[1] - self.blur_sigma[0]) * draw.uniform(b)
-            radius = max(1, round(self.blur_kernel * size / 2))
-            smooth = geometry.blur(torch.where(draw.uniform(b) < self.blur, sigma, 0), radius, size)
-            rows, columns = smooth @ rows, smooth @ columns
-        views = rows[:, None] @ images @ columns[:, None].mT  # (b, c, size, size)
-        if self.rotation:
-            views = geometry.rotate(views, self.rotation * (2 * draw.uniform(b) - 1))
+    def draw(self, shapes: Int[Tensor, "#b 2"], count: int, size: int, draw: Draw) -> Drawn:
+        """A view of each of `count` images of those heights and widths."""
+        boxes = geometry.crop_boxes(shapes, self.area, self.ratio, draw.uniform(count, 2 * geometry.ATTEMPTS + 2))
+        return Drawn(
+            size,
+            boxes,
+            flipped=draw.uniform(count) < self.flip,
+            smooth=self._smooth(count, size, draw) if self.blur else None,
+            degrees=self.rotation * (2 * draw.uniform(count) - 1) if self.rotation else None,
+            colours=self._colours(count, draw),
+            solarized=draw.uniform(count) < self.solarize,
+        )
 
-        views = colour.apply(self._colours(views, draw), views).clamp(0, 1)
-        solarized = (draw.uniform(b) < self.solarize)[:, None, None, None] & (views >= 0.5)
-        return torch.where(solarized, 1 - views, views)
+    def _smooth(self, count: int, size: int, draw: Draw) -> Float[Tensor, "b k"]:
+        sigma = self.blur_sigma[0] + (self.blur_sigma[1] - self.blur_sigma[0]) * draw.uniform(count)
+        radius = max(1, round(self.blur_kernel * size / 2))
+        return geometry.gaussian(torch.where(draw.uniform(count) < self.blur, sigma, 0), radius)
 
-    def _colours(self, views: Tensor, draw: Draw) -> Float[Tensor, "b 4 4"]:
-        b = len(views)
-        on = draw.uniform(b) < self.jitter
+    def _colours(self, count: int, draw: Draw) -> Float[Tensor, "b 6 6"]:
+        on = draw.uniform(count) < self.jitter
 
         def factor(strength: float) -> Tensor:
             low = max(0.0, 1 - strength)
-            return torch.where(on, low + (1 + strength - low) * draw.uniform(b), 1)
+            return torch.where(on, low + (1 + strength - low) * draw.uniform(count), 1)
 
-        matrix = colour.jitter(
-            colour.mean_colour(views),
+        jitter = colour.jitter(
             factor(self.brightness),
             factor(self.contrast),
             factor(self.saturation),
-            hue=torch.where(on, self.hue * (2 * draw.uniform(b) - 1), 0),
-            order=draw.uniform(b, 4),
+            hue=torch.where(on, self.hue * (2 * draw.uniform(count) - 1), 0),
+            order=draw.uniform(count, 4),
         )
-        return colour.greyscale((draw.uniform(b) < self.grey).to(views.dtype)) @ matrix
+        return colour.greyscale((draw.uniform(count) < self.grey).float()) @ jitter
+
+    def __call__(self, images: Images, size: int, draw: Draw) -> Float[Tensor, "b c {size} {size}"]:
+        """Views in [0, 1]."""
+        nothing = torch.zeros(len(images[0]), 1, 1, device=images[0].device)
+        return shown(images, self.draw(sizes(images), len(images), size, draw), nothing, nothing + 1)
 
 
 class TwoCrops(ImageViews):
@@ -123,11 +122,12 @@ class TwoCrops(ImageViews):
         return {**super().perturbations, "views": perturb.Perturbation(view, (1,), "as in training", drawn=True)}
 
     def forward(self, batch: Batch, draw: Draw) -> Batch:
-        images = unit(batch["image"])
+        images = batch["image"]
         made = {"views": self._stack(images, self.pair, self.size, draw)}
         if self.local_count:
             made["local"] = self._stack(images, (self.local,) * self.local_count, self.local_size, draw)
         return {**batch, **made}
 
     def _stack(self, images: Tensor, augments: tuple[Augment, ...], size: int, draw: Draw) -> Tensor:
-        return torch.stack([self.normalise(augment(images, size, draw)) for augment in augments])
+        drawn = [augment.draw(sizes(images), len(images), size, draw) for augment in augments]
+        return torch.stack([shown(images, one, self.mean, self.std) for one in drawn])
