@@ -18,7 +18,7 @@ SIGNATURE = (
     " float32[::1], float32[::1], int64, int64, float32[:, :, :, ::1])"
 )
 UNSEEN = np.float32(1e-8)  # the greatest weight that is left out: values are in [0, 1], of 24 bits
-BLOCK = 16  # columns that are transposed at a time
+BLOCK = 8  # columns that are transposed at a time
 
 Values = Float[np.ndarray, " n"]
 Rows = Float[np.ndarray, "m n"]
@@ -156,9 +156,9 @@ def views(
     block_space = np.empty(BLOCK * channels * tallest, np.float32)
     row_space = np.empty(tallest * channels * size, np.float32)
     view, turned = np.empty((size, channels, size), np.float32), np.empty((size, channels, size), np.float32)
-    offset = np.zeros(channels, np.float32)
+    offset, share = np.zeros(channels, np.float32), unit[0]
     for i in range(begin, end):
-        height, width = sizes[i, 0], sizes[i, 1]
+        height, width, inverted = sizes[i, 0], sizes[i, 1], solarized[i]
         down, down_count, down_weights = _composed(row_first[i], row_weights[i], smooth[i])
         across, across_count, across_weights = _composed(column_first[i], column_weights[i], smooth[i])
         top, bottom, left, right = height, 0, width, 0
@@ -185,7 +185,7 @@ def views(
             for y in range(h):
                 for c in range(channels):
                     for j in range(many):
-                        part[y, c, j] = unit[0] * block[j, c, y]
+                        part[y, c, j] = share * block[j, c, y]
         flat_rows, flat_view = rows.reshape(h, channels * size), view.reshape(size, channels * size)
         for y in range(size):
             _sum(flat_rows, down[y] - top, down_count[y], down_weights, y, flat_view, y)
@@ -196,18 +196,17 @@ def views(
         if len(maps):
             _offset(shown, maps, i, offset)
         for y in range(size):
-            if len(maps) and channels == 3:
-                for x in range(size):
-                    r, g, b = shown[y, 0, x], shown[y, 1, x], shown[y, 2, x]
-                    for c in range(3):
-                        value = maps[i, c, 0] * r + maps[i, c, 1] * g + maps[i, c, 2] * b + offset[c]
-                        out[i, c, y, x] = _finished(value, solarized[i], mean[c], 1 / std[c])
-            else:
-                for c in range(channels):
-                    scale = maps[i, c, c] if len(maps) else np.float32(1)
+            for c in range(channels):
+                scale, by, to = np.float32(1) / std[c], offset[c], mean[c]
+                if len(maps) and channels == 3:
+                    r, g, b = maps[i, c, 0], maps[i, c, 1], maps[i, c, 2]
                     for x in range(size):
-                        value = scale * shown[y, c, x] + offset[c]
-                        out[i, c, y, x] = _finished(value, solarized[i], mean[c], 1 / std[c])
+                        value = r * shown[y, 0, x] + g * shown[y, 1, x] + b * shown[y, 2, x] + by
+                        out[i, c, y, x] = _finished(value, inverted, to, scale)
+                else:
+                    light = maps[i, c, c] if len(maps) else np.float32(1)
+                    for x in range(size):
+                        out[i, c, y, x] = _finished(light * shown[y, c, x] + by, inverted, to, scale)
 
 
 def compiled(kept: bool) -> Dispatcher:
