@@ -50,15 +50,23 @@ def sizes(images: Images) -> Int[Tensor, "#b 2"]:
     return torch.tensor([shape[-2:] for shape in shapes], device=images[0].device)
 
 
-def shown(images: Images, drawn: Drawn, mean: Float[Tensor, "c 1 1"], std: Float[Tensor, "c 1 1"]) -> Views:
-    """The views, normalised."""
+def shown(
+    images: Images, drawn: Sequence[Drawn], mean: Float[Tensor, "c 1 1"], std: Float[Tensor, "c 1 1"]
+) -> Float[Tensor, "v b c s s"]:
+    """Views as they were drawn, which have one size, normalised."""
     kernel = compiled.kernel(images[0].dtype) if images[0].device.type == "cpu" else None
-    if kernel is not None:
-        return _by_kernel(kernel, images, drawn, mean, std)
+    if kernel is None:
+        return torch.stack([(_one_by_one(images, view) - mean) / std for view in drawn])
+    out = torch.empty(len(drawn), len(images), len(images[0]), drawn[0].size, drawn[0].size)
+    for view, made in zip(drawn, out, strict=True):
+        compiled.run(kernel, [one.contiguous().numpy() for one in _arguments(images, view, mean, std)], made.numpy())
+    return out
+
+
+def _one_by_one(images: Images, drawn: Drawn) -> Views:
     if isinstance(images, Tensor):
-        return (in_matrices(images, drawn) - mean) / std
-    alone = [in_matrices(image[None], drawn.of(i)) for i, image in enumerate(images)]
-    return (torch.cat(alone) - mean) / std
+        return in_matrices(images, drawn)
+    return torch.cat([in_matrices(image[None], drawn.of(i)) for i, image in enumerate(images)])
 
 
 def in_matrices(images: Batch, drawn: Drawn) -> Views:
@@ -77,24 +85,23 @@ def in_matrices(images: Batch, drawn: Drawn) -> Views:
     return torch.where(drawn.solarized[:, None, None, None] & (views >= 0.5), 1 - views, views)
 
 
-def _by_kernel(kernel: compiled.Kernel, images: Images, drawn: Drawn, mean: Tensor, std: Tensor) -> Views:
-    count, channels, dtype = len(images), len(images[0]), images[0].dtype
-    shapes = sizes(images).expand(count, 2)
+def _arguments(images: Images, drawn: Drawn, mean: Tensor, std: Tensor) -> list[Tensor]:
+    """What the kernel takes, in its order."""
+    channels, dtype = len(images[0]), images[0].dtype
+    shapes = sizes(images).expand(len(images), 2)
     ends = (channels * shapes.prod(1)).cumsum(0)
     rows, columns = drawn.bands(*shapes.amax(0).tolist())
-    smooth = torch.ones(count, 1) if drawn.smooth is None else drawn.smooth
     angles = torch.empty(0) if drawn.degrees is None else torch.deg2rad(drawn.degrees)
     maps = colour.of_channels(drawn.colours, channels)
-    out = torch.empty(count, channels, drawn.size, drawn.size)
-    arguments = [
+    return [
         images.flatten() if isinstance(images, Tensor) else torch.cat([image.flatten() for image in images]),
-        ends - ends[0],
+        ends - channels * shapes.prod(1),
         shapes,
         rows.first,
         rows.weights,
         columns.first,
         columns.weights,
-        smooth,
+        torch.ones(len(images), 1) if drawn.smooth is None else drawn.smooth,
         torch.stack([angles.cos(), angles.sin()], 1),
         torch.empty(0, 0, 0) if maps is None else maps,
         drawn.solarized,
@@ -102,5 +109,3 @@ def _by_kernel(kernel: compiled.Kernel, images: Images, drawn: Drawn, mean: Tens
         mean.flatten(),
         std.flatten(),
     ]
-    compiled.run(kernel, [argument.contiguous().numpy() for argument in arguments], out.numpy())
-    return out

@@ -83,7 +83,7 @@ class Augment:
     def __call__(self, images: Images, size: int, draw: Draw) -> Float[Tensor, "b c {size} {size}"]:
         """Views in [0, 1]."""
         nothing = torch.zeros(len(images[0]), 1, 1, device=images[0].device)
-        return shown(images, self.draw(sizes(images), len(images), size, draw), nothing, nothing + 1)
+        return shown(images, [self.draw(sizes(images), len(images), size, draw)], nothing, nothing + 1)[0]
 
 
 class TwoCrops(ImageViews):
@@ -130,4 +130,4 @@ class TwoCrops(ImageViews):
 
     def _stack(self, images: Tensor, augments: tuple[Augment, ...], size: int, draw: Draw) -> Tensor:
         drawn = [augment.draw(sizes(images), len(images), size, draw) for augment in augments]
-        return torch.stack([shown(images, one, self.mean, self.std) for one in drawn])
+        return shown(images, drawn, self.mean, self.std)
