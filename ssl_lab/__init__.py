@@ -2,11 +2,15 @@
 
 import importlib
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssl_lab.version import __version__ as __version__
 
 if TYPE_CHECKING:  # torch is imported only when it is used
+    import pandas as pd
+
+    from ssl_lab.comparison.runs import Seeds
     from ssl_lab.embedding.embedding_set import EmbeddingSet as EmbeddingSet
     from ssl_lab.model.base import Model as Model
     from ssl_lab.model.probe import Probe as Probe
@@ -51,6 +55,22 @@ def runs(folder: str | PathLike[str] = "runs") -> "list[Run]":
     from ssl_lab.model.run import runs as found
 
     return found(folder)
+
+
+def runs_table(
+    folder: str | PathLike[str] = "runs",
+    seeds: "Seeds" = "together",
+    filter: str | None = None,
+    sort: str | None = None,
+    best: int | None = None,
+) -> "pd.DataFrame":
+    """What `ssl-lab runs` lists: state, age and scores of each, those that differ in their seed alone as one row.
+
+    `seeds="apart"`: each by itself. Raises UserError where there is no such folder, column or score.
+    """
+    from ssl_lab.comparison.runs import table
+
+    return table(Path(folder).expanduser(), seeds, filter, sort, best)
 
 
 def __getattr__(name: str) -> type:

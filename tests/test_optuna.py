@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ssl_lab.cli.sweep import _waited
+from ssl_lab.cli.trial import _waited
 from ssl_lab.config import conf
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.files import write_json

@@ -12,14 +12,16 @@ import torch
 import yaml
 from command import killed_in_the_second_trial, ssl_lab, started
 
-from ssl_lab.cli.seeds import Trial, rows, table
-from ssl_lab.cli.sweep import _waited, is_held, kept, opened
+from ssl_lab.cli.sweep import kept, opened
+from ssl_lab.cli.trial import _waited, is_held
+from ssl_lab.comparison.seeds import rows, table
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder import state
 from ssl_lab.runfolder.checkpoint import read_weights
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.state import Facts, state_of, watched
+from ssl_lab.runfolder.sweep import Trial
 
 SMALL = ("data=digits", "backbone.widths=[4,8]")
 FACTS = Facts(task="pretrain", name="digits", seed=0, choices={"data": "digits"})

@@ -87,9 +87,10 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli import agent, devices, jobs
+    from ssl_lab.cli import agent, devices, jobs, trial
     from ssl_lab.cli import sweep as sweeps
     from ssl_lab.cli.overrides import explain, split
+    from ssl_lab.runfolder.sweep import trials
     from ssl_lab.sweeper import plugins
 
     plugins.make_known()
@@ -108,9 +109,9 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
         if folder:
             run, launcher = HydraConfig.get(), config.launcher
             number, own = int(run.job.num), list(run.overrides.task)
-            share = sweeps.Share(launcher.jobs, launcher.cores, launcher.gpus, launcher.hand_out)
-            pruned = sweeps.pruning(folder, number, config)
-            return sweeps.tried(task, own_flags, folder, number, own, share, full_error, pruned)
+            share = trial.Share(launcher.jobs, launcher.cores, launcher.gpus, launcher.hand_out)
+            pruned = trial.pruning(folder, number, config)
+            return trial.tried(task, own_flags, folder, number, own, share, full_error, pruned)
         with _process(argv, full_error):  # Lightning starts further processes with what the user typed
             try:
                 _list(task, config) if task in FOLDERLESS else _work(task, config, made)
@@ -134,7 +135,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
         except UserError:
             raise
         except Exception as error:  # of a launcher: a worker of Ray, or a job of SLURM, that died
-            if folder is None or not sweeps.trials(folder):
+            if folder is None or not trials(folder):
                 raise
             errors.append(error)
     if folder:
@@ -202,7 +203,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     from ssl_lab.cli.resume import resumed
     from ssl_lab.progress import say
     from ssl_lab.runfolder.folder import CONFIG, check_there, escaped
-    from ssl_lab.runfolder.state import Facts, state_of, watched
+    from ssl_lab.runfolder.state import Facts, alike, state_of, watched
 
     run = HydraConfig.get()
     folder, resume = Path(run.runtime.output_dir), config.get("resume")
@@ -225,7 +226,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
         choices = {
             group: one for group, one in run.runtime.choices.items() if isinstance(one, str) and "/" not in group
         }
-        facts = Facts(task=task, name=config.name, seed=config.get("seed"), choices=choices)
+        facts = Facts(task=task, name=config.name, seed=config.get("seed"), choices=choices, alike=alike(task, config))
         if resume:
             facts = state_of(folder) or facts.model_copy(update={"choices": {}})  # those of its own command
 

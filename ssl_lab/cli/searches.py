@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_lab.cli.seeds import Trial
 from ssl_lab.config import conf, groups
 from ssl_lab.evaluation.lines import long
 from ssl_lab.runfolder.state import state_of
+from ssl_lab.runfolder.sweep import Trial
 from ssl_lab.sweeper.recipe import write_recipe
 from ssl_lab.sweeper.results import Found, found, table
 

@@ -15,10 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.stats import binomtest
-from scipy.stats import t as student
 from torch import Tensor
 
-from ssl_lab.evaluation.score import Score
+from ssl_lab.evaluation.score import Score, half_width
 from ssl_lab.progress import say
 from ssl_lab.randomness import generator
 
@@ -104,7 +103,7 @@ def mean(values: Float[Tensor, " n"], possible: Range, groups: Groups = None) ->
     n, middle = len(values), values.double().mean().item()
     if n == 1:
         return Score(middle, math.nan, math.nan, n)
-    half = float(student.ppf(0.975, n - 1)) * values.double().std().item() / math.sqrt(n)
+    half = float(half_width(values.double().std().numpy(), np.array(n)))
     return Score(middle, max(middle - half, possible[0]), min(middle + half, possible[1]), n)
 
 

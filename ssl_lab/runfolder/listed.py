@@ -32,8 +32,10 @@ COLUMNS = (
     "backbone",
     "head",
     "seed",
+    "alike",
     "error",
 )
+OWN = ("state", "started", "task", "name", "seed", "alike", "error")  # those that state.json has
 DEEP = 5  # folders: runs/sweep/name/time/0
 CACHE = ".runs.json"  # in the folder that is listed
 
@@ -74,9 +76,13 @@ def _cached(folder: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
         known = json.loads((folder / CACHE).read_text(encoding="utf-8"))
         rows = known.values() if isinstance(known, dict) else [None]
-        if all(isinstance(one, list) and len(one) == 2 and isinstance(one[1], dict) for one in rows):
+        if all(isinstance(one, list) and len(one) == 2 and _is_row(one[1]) for one in rows):
             return known
     return {}
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and row.keys() >= {*OWN, "seconds"}
 
 
 def _marks(place: Path) -> list[list[int] | None]:
@@ -105,8 +111,7 @@ def _row(place: Path) -> Row | None:
         seconds = (ended - datetime.fromisoformat(state.started)).total_seconds()
     except (ValueError, TypeError) as error:
         raise UserError(f"{place / FILE}: started, ended: {error}") from error
-    own = ("state", "started", "task", "name", "seed", "error")
-    return known | {"run": str(place), "seconds": seconds} | {name: getattr(state, name) for name in own}
+    return known | {"run": str(place), "seconds": seconds} | {name: getattr(state, name) for name in OWN}
 
 
 def _runs(folder: Path, deep: int) -> Iterator[Path]:

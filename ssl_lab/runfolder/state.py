@@ -6,17 +6,23 @@ is gone, or on another machine the file is older than LOST.
 
 import contextlib
 import datetime
+import hashlib
+import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from ssl_lab.config import plain
 from ssl_lab.errors import UsageError
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.reading import Schema, checked, read_json
+
+if TYPE_CHECKING:  # a list of runs needs none of it
+    from omegaconf import DictConfig
 
 FILE = "state.json"
 BEAT, LOST = 10, 60  # seconds
@@ -25,12 +31,16 @@ Name = Literal["running", "finished", "failed", "stopped", "killed", "pruned"]
 
 
 class Facts(Schema):
-    """What a run is. `choices`: the options of groups, by group."""
+    """What a run is. `choices`: the options of groups, by group.
+
+    `alike`: the same text for runs that differ in their seed alone; None: a task without a seed, or an earlier version.
+    """
 
     task: str
     name: str
     seed: int | None
     choices: dict[str, str]
+    alike: str | None = None
 
 
 class State(Facts):
@@ -42,6 +52,15 @@ class State(Facts):
     started: str
     ended: str | None = None
     error: str | None = None
+
+
+def alike(task: str, config: "DictConfig") -> str | None:
+    """What runs have in common that differ in their seed, and in what a config takes from it, alone."""
+    if config.get("seed") is None:
+        return None
+    without = config.copy()
+    without.seed = None
+    return hashlib.sha256(json.dumps([task, plain(without)], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -1,91 +1,76 @@
 """`ssl-lab runs`: run folders → a list with the state, the age and the scores of each."""
 
+import io
+import math
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from omegaconf import DictConfig
 
+from ssl_lab.comparison.runs import behind, counted, filtered, ordered, read, shown
+from ssl_lab.comparison.seeds import of_interest
 from ssl_lab.domains import Count, valid
-from ssl_lab.errors import UsageError, UserError, nearest, one_of
-from ssl_lab.evaluation.lines import better, long
-from ssl_lab.listing import OUTPUTS, ago, listing
+from ssl_lab.errors import UsageError, one_of
+from ssl_lab.evaluation.lines import long, short
+from ssl_lab.listing import OUTPUTS, Output, ago, listing
 from ssl_lab.progress import say
 from ssl_lab.runfolder.freeing import free, size
-from ssl_lab.runfolder.listed import COLUMNS, listed
+from ssl_lab.runfolder.listed import COLUMNS
 
-SHOWN = ("knn", "linear", "score", "perplexity", "rankme")  # scores that people look for: the first three that any has
-MOST = 3
+PARQUET: Literal["parquet"] = "parquet"
+RUN_OUTPUTS: tuple[Output | Literal["parquet"], ...] = (*OUTPUTS, PARQUET)
 
 
 def runs(config: DictConfig) -> None:
     """Prints them. It makes no run folder, and reads nothing but the folders."""
-    output, best = one_of("output", config.output, OUTPUTS), valid(Count | None, config.best, "best")
+    output, best = one_of("output", config.output, RUN_OUTPUTS), valid(Count | None, config.best, "best")
+    if output == PARQUET and sys.stdout.isatty():
+        raise UsageError("output=parquet is no text: send it to a file: ssl-lab runs output=parquet > runs.parquet")
     folder = Path(config.folder).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"folder={config.folder}: there is no such folder")
-    found, unknown = listed(folder)
-    table = pd.DataFrame([{**dict.fromkeys(COLUMNS), **row} for row in found])
-    if config.filter is not None and len(table):
-        table = _filtered(table, config.filter)
+    found, unknown = read(folder)
+    rows = filtered(shown(found, config.seeds), config.filter)
     if valid(bool, config.delete, "delete"):
-        _delete(table, config.sort, best, valid(bool, config.ask, "ask"))
+        _delete(found, rows, config.sort, best, valid(bool, config.ask, "ask"))
         return
-    if len(table):
-        table = _sorted(table, config.sort).head(best)
-    if output == "table":
-        print(_for_people(table, config.sort))
+    rows = ordered(rows, config.sort).head(best)
+    if output == PARQUET:
+        _write_parquet(rows)
+    elif output == "table":
+        print(_for_people(rows, config.sort))
     else:
-        rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
-        print(listing([*table.columns] or COLUMNS, rows, output))
-    states = (
-        ", ".join(f"{count:,} {state}" for state, count in table["state"].value_counts().items()) if len(table) else ""
-    )
+        made = [{name: _plain(value) for name, value in row.items()} for row in rows.to_dict("records")]
+        print(listing([*map(str, rows.columns)], made, output))
+    listed = behind(found, rows)
+    one_row = f" in {len(rows):,} rows" if len(rows) < len(listed) else ""
+    states = f": {counted(listed['state'])}" if len(listed) else ""
     more = f"; {unknown:,} more do not say their state: they are damaged, or of an earlier version" if unknown else ""
-    say(f"{folder}: {len(table):,} of {len(found):,} runs{f': {states}' if states else ''}{more}")
+    say(f"{folder}: {len(listed):,} of {len(found):,} runs{one_row}{states}{more}")
 
 
-def _filtered(table: pd.DataFrame, asked: str) -> pd.DataFrame:
-    """Raises UserError where the filter names what no run has, or is none."""
-    try:
-        chosen = table.query(asked, engine="python")
-    except pd.errors.UndefinedVariableError as error:
-        name = str(error).split("'")[1]
-        raise UserError(f"filter: no run has {name!r}; {nearest(name, table.columns)}") from error
-    except Exception as error:
-        raise UserError(f"filter={asked} could not be read: {' '.join(str(error).split())}") from error
-    return chosen
-
-
-def _sorted(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
-    if by is None:
-        return table.sort_values("started", ascending=False, kind="stable")
-    if by not in table.columns:
-        raise UserError(f"sort={by}: no run has that; {nearest(by, table.columns)}")
-    return table.sort_values(by, ascending=better(by) != "↑", kind="stable", na_position="last")
-
-
-def _delete(table: pd.DataFrame, by: str | None, best: int | None, ask: bool) -> None:
-    """Of finished runs that have the score, behind the best ones. Asks before, unless it is told not to."""
+def _delete(found: pd.DataFrame, rows: pd.DataFrame, by: str | None, best: int | None, ask: bool) -> None:
+    """Of finished runs that have the score, behind the best rows. Asks before, unless it is told not to."""
     if by is None or best is None:
         raise UsageError("delete=true takes the checkpoints of all but the best runs: say sort=SCORE best=N, too")
-    scored = table[(table["state"] == "finished") & table[by].notna()] if by in table.columns else table
-    behind = [Path(run) for run in (_sorted(scored, by)["run"].iloc[best:] if len(table) else ())]
-    sizes = {run: taken for run in behind if (taken := size(run))}
-    runs = list(sizes)
-    what = f"{sum(sizes.values()) / 1e6:,.1f} MB of checkpoints of {len(runs):,} runs behind the best {best} by {by}"
-    for run in runs:
+    scored = ordered(rows, by)
+    scored = scored[scored[by].notna()] if by in scored.columns else scored
+    others = behind(found, scored.iloc[best:])
+    others = others[(others["state"] == "finished") & others[by].notna()] if by in others.columns else others
+    sizes = {run: taken for run in map(Path, others["run"]) if (taken := size(run))}
+    what = f"{sum(sizes.values()) / 1e6:,.1f} MB of checkpoints of {len(sizes):,} runs behind the best {best} by {by}"
+    for run in sizes:
         print(run)
-    if runs and ask:
+    if sizes and ask:
         if not sys.stdin.isatty():
             raise UsageError(f"{what} would be deleted: ask=false, as nobody can be asked here")
         print(f"delete {what}? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             say("nothing was deleted")
             return
-    free(runs)
+    free(list(sizes))
     say(f"deleted {what}")
 
 
@@ -93,19 +78,35 @@ def _for_people(table: pd.DataFrame, sort: str | None) -> str:
     now = datetime.now(UTC)
     has = [name for name in table.columns if table[name].notna().any()]
     named = [name for name in ("task", "data", "objective", "head", "seed") if name in has]
-    scores = [name for name in SHOWN if name in has][:MOST]
-    if sort and sort not in (*COLUMNS, *scores):
+    scores = of_interest(map(str, has))
+    if sort and sort not in (*COLUMNS, "seeds", *scores):
         scores.append(sort)
+    seeds = ["seeds"] if "seeds" in has and (table["seeds"] > 1).any() else []
     rows = []
     for row in table.to_dict("records"):
         made: dict[str, str | int] = {"run": row["run"], "state": row["state"]}
         made["begun"] = ago(now - datetime.fromisoformat(row["started"]))
         made["took"] = _length(row["seconds"])
-        made |= {name: "" if pd.isna(row[name]) else str(row[name]).removesuffix(".0") for name in named}
-        made |= {name: "" if pd.isna(row[name]) else long(row[name]) for name in scores}
+        made |= {name: "" if pd.isna(row[name]) else str(row[name]) for name in (*named, *seeds)}
+        made |= {name: _score(row, name) for name in scores}
         made["error"] = str(row["error"] or "")[:60]
         rows.append(made)
-    return listing(["run", "state", "begun", "took", *named, *scores, "error"], rows, "table")
+    return listing(["run", *seeds, "state", "begun", "took", *named, *scores, "error"], rows, "table")
+
+
+def _score(row: Mapping[Any, Any], name: str) -> str:
+    if pd.isna(row[name]):
+        return ""
+    low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
+    ends = "" if pd.isna(low) or pd.isna(high) else f" [{short(low)}, {short(high)}]"
+    return long(row[name]) + ends
+
+
+def _write_parquet(table: pd.DataFrame) -> None:
+    file = io.BytesIO()
+    table.to_parquet(file, index=False)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(file.getvalue())
 
 
 def _length(seconds: float) -> str:
