@@ -21,8 +21,9 @@ from ssl_lab import load
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.few_labels import OWN, Curve, Point
 from ssl_lab.evaluation.lines import better
-from ssl_lab.report import figures, page, probed
-from ssl_lab.report.gathered import Gathered, Sample, curves, distinct, gather
+from ssl_lab.report import figures, items, over_seeds, page, probed, scores
+from ssl_lab.report.gathered import Gathered, Sample, gather
+from ssl_lab.report.shown import curves, distinct
 from ssl_lab.runfolder.folder import open_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -48,8 +49,12 @@ def gathered(title="run", shift=0.0, lines=(), scored_on="data"):
     )  # fmt: skip
 
 
+def training(runs):
+    return over_seeds.training({run.title: [run.curves] for run in runs})
+
+
 def cells(*runs):
-    row = re.search(r"<tr><th>knn ↑ <small>k20</small></th>(.*?)</tr>", page.scores(runs))[1]
+    row = re.search(r"<tr><th>knn ↑ <small>k20</small></th>(.*?)</tr>", scores.scores(runs))[1]
     return re.findall(r"<td.*?</td>", row)
 
 
@@ -72,7 +77,7 @@ def test_scores_on_other_data_or_of_another_number_of_items_are_not_compared(sco
     first = gathered("one", lines=[line("knn", "k20", 0.9, 0.85, 0.95, n=100)])
     other = gathered("two", lines=[line("knn", "k20", 0.1, 0.0, 0.2, n=n)], scored_on=scored_on)
     assert not {"▲", "▼"} & set("".join(cells(first, other)))
-    assert ("Scored on other data, and not compared: two" in page.scores([first, other])) == (scored_on != "data")
+    assert ("Scored on other data, and not compared: two" in scores.scores([first, other])) == (scored_on != "data")
 
 
 def test_curves_are_over_the_numbers_in_the_names_beside_the_controls():
@@ -84,7 +89,7 @@ def test_curves_are_over_the_numbers_in_the_names_beside_the_controls():
     (crop,) = figures.invariance(runs).values()
     assert list(crop.data[0].x) == [0.2, 0.4]  # without the mean over strengths
     assert crop.data[0].error_y.array == pytest.approx([0.1, 0.1])
-    assert list(figures.training(runs)["pretrain/loss"].data[0].y) == [3.0, 2.0]
+    assert list(training(runs)["pretrain/loss"].data[0].y) == [3.0, 2.0]
 
 
 def test_runs_of_one_title_are_told_apart_by_their_folders():
@@ -97,7 +102,7 @@ def test_runs_of_one_title_are_told_apart_by_their_folders():
 
 def test_runs_and_classes_differ_in_more_than_colour():
     runs = [gathered("one"), gathered("two")]
-    one, two, *_ = figures.training(runs)["pretrain/loss"].data
+    one, two, *_ = training(runs)["pretrain/loss"].data
     assert (one.line.color, one.line.dash) != (two.line.color, two.line.dash)
     assert one.line.dash != two.line.dash
     many = dataclasses.replace(gathered(), classes=[str(i) for i in range(20)])
@@ -111,10 +116,10 @@ def test_what_lies_between_0_and_1_is_drawn_so_and_long_names_are_cut():
     runs = [
         dataclasses.replace(gathered(), curves={"knn_holdout/k20": ([1, 2], [0.92, 1.0]), "a": ([1, 2], [5.0, 4.9])})
     ]
-    for figure in (*figures.invariance(runs).values(), figures.training(runs)["knn_holdout/k20"]):
+    for figure in (*figures.invariance(runs).values(), training(runs)["knn_holdout/k20"]):
         assert figure.layout.yaxis.range[0] == 0
         assert figure.layout.yaxis.range[1] > 1
-    assert figures.training(runs)["a"].layout.yaxis.range is None
+    assert training(runs)["a"].layout.yaxis.range is None
     long = dataclasses.replace(gathered(), classes=["x" * 40, "x" * 50, "y"])
     (heat,) = figures.confusion(long).data
     assert len(set(heat.x)) == 3
@@ -136,17 +141,17 @@ def test_confusions_are_shares_of_the_true_class():
 def test_neighbours_are_the_nearest_others():
     run = gathered()
     x = torch.nn.functional.normalize(run.sample.vectors, dim=1)
-    shown = page.neighbours(run, queries=30, seed=0)
+    shown = items.neighbours(run, queries=30, seed=0)
     rows = shown.split('<div class="items">')[1:]
-    order = torch.randperm(30, generator=page.generator(0)).tolist()
+    order = torch.randperm(30, generator=items.generator(0)).tolist()
     for row, query in zip(rows, order, strict=True):
         cosine = sorted((float(x[query] @ x[i]) for i in range(30) if i != query), reverse=True)[:8]
         assert [float(c) for c in re.findall(r"(-?\d\.\d\d)</span>", row)] == pytest.approx(cosine, abs=0.006)
 
 
 def test_an_item_says_where_it_comes_from():
-    assert page.neighbours(gathered(), 1, 0).count(".png") == 9
-    assert "· set/" in page.oddities(gathered())
+    assert items.neighbours(gathered(), 1, 0).count(".png") == 9
+    assert "· set/" in items.oddities(gathered())
 
 
 def test_logged_values_become_curves(tmp_path):
@@ -235,11 +240,11 @@ def test_probes_alone_make_a_page(tmp_path):
 def made_up():
     runs = [gathered(), gathered("other", shift=0.1)]
     where = np.random.default_rng(0).normal(size=(30, 2))
-    maps = page.mapped(runs[0], {"PCA": figures.points(runs[0], "PCA", where)}, 0)
+    maps = items.mapped(runs[0], {"PCA": figures.points(runs[0], "PCA", where)}, 0)
     sections = {
-        "Scores": page.scores(runs), "Map": maps, "Empty": "",
-        "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, 3, 0)),
-        "Odd": page.oddities(runs[0]), "Confusions": page.figures({"": figures.confusion(runs[0])}),
+        "Scores": scores.scores(runs), "Map": maps, "Empty": "",
+        "Neighbours": page.per_run(runs, lambda run, i: items.neighbours(run, 3, 0)),
+        "Odd": items.oddities(runs[0]), "Confusions": page.figures({"": figures.confusion(runs[0])}),
         "Facts": page.facts(runs[0]),
     }  # fmt: skip
     return page.page(runs, sections)
@@ -310,15 +315,19 @@ def test_two_runs_make_one_page(tmp_path):
     run = ssl_lab("pretrain", *options, folder=tmp_path).folder
     other = ssl_lab("evaluate", f"run={run}", *SMALL, folder=tmp_path).folder
     probe = ssl_lab("probe", f"run={run}", "labels=[20,40]", "seeds=2", folder=tmp_path).folder
+    again = shutil.copytree(run, run.with_name("again"))  # as if it were of another seed
+    for file in (again / "state.json", again / "config.yaml"):
+        file.write_text(re.sub(r'^( ?"?seed"?:) 0', r"\1 1", file.read_text(), flags=re.MULTILINE))
     made = ssl_lab(
-        "report", f"runs=[{run},{other},{probe}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path
+        "report", f"runs=[{run},{other},{probe},{again}]", "sample=100", "queries=3", "logger=wandb", folder=tmp_path
     ).folder
     text = (made / "report.html").read_text()
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert headings == [
-        "Scores", "Probes with few labels", "With few labels", "Map", "Neighbours", "What it overlooks",
-        "Confusions of the linear probe", "Odd items", "Training", "Config and provenance",
+        "Scores", "Over seeds", "Probes with few labels", "With few labels", "Map", "Neighbours", "What it overlooks",
+        "Confusions of the linear probe", "Odd items", "Training", "Configs", "Config and provenance",
     ]  # fmt: skip
+    assert "simclr-digits, 2 seeds" in text  # one curve, with a band
     assert text.count("data:image/webp") > 200
     assert "http://" not in re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL).replace("http://www.w3.org", "")
     assert list(made.glob("wandb/offline-run-*/*.wandb"))

@@ -68,6 +68,7 @@ def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path):
     assert (sweep / "0" / "state.json").stat().st_mtime_ns == before
     assert "trial 0 has finished before" in done.err
     assert "trial 1: goes on from its checkpoint" in done.err
+    assert "<h2>Training</h2>" in (sweep / "report.html").read_text()
     assert [state_of(sweep / name).state for name in "012"] == ["finished"] * 3
     unbroken = tmp_path / started("pretrain", *trials, "seed=1", folder=tmp_path, OMP_NUM_THREADS="1").folder
     ours, theirs = (read_weights(folder / LAST) for folder in (sweep / "1", unbroken))

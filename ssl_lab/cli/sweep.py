@@ -17,7 +17,7 @@ from ssl_lab.cli import claims, jobs
 from ssl_lab.credentials import masked
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.files import write_json, write_text
-from ssl_lab.runfolder.sweep import ASKED, ENDED, TABLE, Asked, asked_for, is_sweep, read_trial, trials
+from ssl_lab.runfolder.sweep import ASKED, ENDED, REPORT, TABLE, Asked, asked_for, is_sweep, read_trial, trials
 from ssl_lab.sweeper import JOURNAL
 
 
@@ -75,6 +75,8 @@ def summed_up(sweep: Path, task: str, made: Callable[[Path], None]) -> None:
     shown = searches.shown(sweep, task, done) if searched else seeds.table(rows)
     print(masked("\n".join(filter(None, (shown, label_free.line(correlations))))), file=sys.stderr)
     finished = [trial for trial in done if trial.state == "finished"]
+    if finished[1:]:
+        _write_report(sweep)
     for trial in finished:
         made((sweep / str(trial.trial)).resolve())
     made(sweep.resolve())
@@ -89,3 +91,14 @@ def summed_up(sweep: Path, task: str, made: Callable[[Path], None]) -> None:
         )
         todo = "the search went on without them" if searched else f"-m resume={sweep} runs these again"
         raise UserError(masked(f"{len(left)} of {len(done)} trials did not finish; {todo}:{listed}"))
+
+
+def _write_report(sweep: Path) -> None:
+    """The page of `ssl-lab report runs=SWEEP`. A trial that cannot be read takes nothing else from the sweep."""
+    from ssl_lab.report.sweep import sweep_page
+
+    try:
+        write_text(sweep / REPORT, sweep_page([sweep]).html)
+        print(f"the report: {sweep / REPORT}", file=sys.stderr)
+    except UserError as error:
+        print(masked(f"there is no {REPORT}: {error}"), file=sys.stderr)

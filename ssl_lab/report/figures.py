@@ -1,12 +1,7 @@
-"""The figures of a report, in plotly: the same objects go into the page and to W&B.
-
-Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart, or for more than eight classes 24
-others; a second sign, a dash or a symbol, goes with each. Axes and letters get their colours in the page, which may be
-dark.
-"""
+"""The figures of the scores and the items of runs."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,24 +9,15 @@ from jaxtyping import Float
 from plotly.colors import qualitative
 from torch import Tensor
 
-from ssl_lab.evaluation.lines import CONTROLS, Line, better
+from ssl_lab.evaluation.lines import CONTROLS, Line
 from ssl_lab.evaluation.river_bank import Demonstration
+from ssl_lab.report.charts import COLOURS, DASHES, GREY, WHOLE, chart
 from ssl_lab.report.gathered import Gathered
 
 MANY = tuple(qualitative.Dark24)
 NAME = 24  # letters of a class beside an axis or in a legend
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-DASHES = ("solid", "dash", "dashdot", "longdash")
 SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
 BELOW = (-0.2, 1.1)
-WHOLE = (0, 1.03)  # of what lies between 0 and 1: cut to its values, a small change looks like a collapse
-GREY = "#888888"
-
-
-def training(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
-    """One figure for each value that was logged while training."""
-    names = dict.fromkeys(name for run in runs for name in run.curves)
-    return {name: _lines(name, _curves(runs, name)) for name in names}
 
 
 def few_labels(runs: Sequence[Gathered]) -> dict[str, go.Figure]:
@@ -173,27 +159,3 @@ def _trace(name: str, number: int, curve: dict[float, Line]) -> go.Scatter:
 def _control(name: str, whose: str, curve: dict[float, Line], dash: str) -> go.Scatter:
     values = [line[f"control_{name}"] for line in curve.values()]
     return go.Scatter(x=list(curve), y=values, name=name + whose, line={"color": GREY, "dash": dash}, mode="lines")
-
-
-def _curves(runs: Sequence[Gathered], name: str) -> Iterable[go.Scatter]:
-    for i, run in enumerate(runs):
-        steps, values = run.curves.get(name, ([], []))
-        style = {"color": COLOURS[i % len(COLOURS)], "dash": DASHES[i % len(DASHES)]}
-        yield go.Scatter(x=steps, y=values, name=run.title, line=style, mode="lines+markers", marker={"size": 4})
-
-
-def _lines(title: str, traces: Iterable[go.Scatter]) -> go.Figure:
-    figure = chart(title, "step", "", list(traces))
-    shares = all(0 <= value <= 1 for trace in figure.data for value in trace.y if value is not None)
-    return figure.update_yaxes(range=WHOLE) if shares and better(title.removeprefix("pretrain/")) == "↑" else figure
-
-
-def chart(title: str, x: str, y: str, traces: list, height: int = 280) -> go.Figure:
-    clear = "rgba(0,0,0,0)"
-    layout = go.Layout(
-        title={"text": title, "font": {"size": 14}}, height=height, paper_bgcolor=clear, plot_bgcolor=clear,
-        margin={"l": 48, "r": 12, "t": 36 if title else 12, "b": 70}, template="none",
-        legend={"orientation": "h", "yref": "container", "y": 0}, xaxis={"title": x, "automargin": True},
-        yaxis={"title": y, "automargin": True},
-    )  # fmt: skip
-    return go.Figure(traces, layout)

@@ -1,10 +1,9 @@
 """What a report shows of one run: its scores and curves from files, and vectors of some of its test items."""
 
 import json
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +18,8 @@ from ssl_lab.evaluation.river_bank import Demonstration, river_bank
 from ssl_lab.evaluation.subject import some
 from ssl_lab.model.base import Model
 from ssl_lab.model.loading import load_model, resolve, say_whose
-from ssl_lab.runfolder.folder import TO_COME, read_config
+from ssl_lab.report.shown import Curves, Shown, curves, source
+from ssl_lab.runfolder.folder import read_config
 from ssl_lab.runfolder.reading import read_json
 
 HIDDEN = """\
@@ -50,28 +50,12 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A run folder on a page. `facts`: the files that say all of it; `about`: what is said of it on top."""
-
-    title: str
-    folder: Path
-    facts: dict[str, str]
-    about: dict[str, str]
-
-
-One = TypeVar("One", bound=Shown)
-
-
-@dataclass(frozen=True)
 class Gathered(Shown):
-    """`curves`: by the name of a logged value, its steps and values while training.
-
-    `scored_on`: the fingerprint of the data of its scores.
-    """
+    """`scored_on`: the fingerprint of the data of its scores."""
 
     lines: list[Line]
     details: dict[str, Any]
-    curves: dict[str, tuple[list[int], list[float]]]
+    curves: Curves
     classes: list[str] | None
     sample: Sample
     scored_on: str
@@ -126,37 +110,6 @@ def about(config: Config, folder: Path, model: Model) -> dict[str, str]:
         "made by": f"ssl_lab {provenance.get('version', '?')}",
     }
     return {name: text for name, text in said.items() if text}
-
-
-def source(config: Config) -> str:
-    """Where the data of a config come from."""
-    data = config["data"]
-    return str(data.get("path") or data.get("name") or data["source"]["_target_"].split(".")[-1])
-
-
-def distinct(runs: list[One]) -> list[One]:
-    """The same runs, with their seeds or else their folders in the titles where several have the same title."""
-    for more in (lambda run: run.about.get("training", "").split(", ")[-1], lambda run: run.folder.name):
-        times = Counter(run.title for run in runs)
-        longer = [f"{run.title} {more(run)}" if times[run.title] > 1 else run.title for run in runs]
-        if len(set(longer)) == len(runs):
-            return [replace(run, title=title) for run, title in zip(runs, longer, strict=True)]
-    return [replace(run, title=f"{i}: {run.title}") for i, run in enumerate(runs, 1)]
-
-
-def curves(file: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Of everything that was logged more than once, without what a plan says."""
-    curves: dict[str, tuple[list[int], list[float]]] = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            values = json.loads(line)
-        except ValueError:  # the last one of a run that was cut off
-            continue
-        for name in values.keys() - {"step", "epoch", *TO_COME}:
-            steps, numbers = curves.setdefault(name, ([], []))
-            steps.append(values["step"])
-            numbers.append(values[name])
-    return {name: curves[name] for name in sorted(curves) if len(curves[name][0]) > 1}
 
 
 def sample(model: Model, data: Data, items: int) -> Sample:

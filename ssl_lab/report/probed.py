@@ -22,8 +22,9 @@ from ssl_lab.evaluation.few_labels import (
     same_labels,
 )
 from ssl_lab.evaluation.lines import better
-from ssl_lab.report.figures import COLOURS, GREY, chart
-from ssl_lab.report.gathered import Shown, source
+from ssl_lab.report.charts import COLOURS, GREY, chart
+from ssl_lab.report.page import table
+from ssl_lab.report.shown import Shown, source
 from ssl_lab.runfolder.folder import read_config
 from ssl_lab.runfolder.reading import checked, read_json
 
@@ -97,10 +98,8 @@ def tables(probe: Probed) -> str:
     note += "A figure begins at what the commonest class alone reaches. " + same_labels(probe.curve)
     text = f"<p>{note}</p>"
     for metric in dict.fromkeys(metric for metric, _ in rows):
-        heads = [f"{escape(metric)} {better(metric)}", *names.values(), "above the best control", "draws", "seconds"]
-        head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-        body = "".join(_row(labels, row, names) for (of, labels), row in rows.items() if of == metric)
-        text += f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        heads = [f"{metric} {better(metric)}", *names.values(), "above the best control", "draws", "seconds"]
+        text += table(heads, [_row(labels, row, names) for (of, labels), row in rows.items() if of == metric])
     return text
 
 
@@ -135,7 +134,7 @@ def _trace(points: list[Point], name: str, style: tuple[str, str, str], factor: 
     )  # fmt: skip
 
 
-def _row(labels: int, row: Mapping[str, Point], names: Mapping[str, str]) -> str:
+def _row(labels: int, row: Mapping[str, Point], names: Mapping[str, str]) -> list[str]:
     own, best, mark = row[OWN], best_control(row), "▲ " if above(row) else ""
     cells = [
         _cell(number(one.mean), "" if subject == "majority" else interval(one.low, one.high))
@@ -144,7 +143,7 @@ def _row(labels: int, row: Mapping[str, Point], names: Mapping[str, str]) -> str
     margin = "–" if best is None else f"{mark}{best.margin:+.4f}"
     more = "" if best is None else f"{interval(best.margin_low, best.margin_high)} over {names[best.subject]}"
     cells += [_cell(margin, more, differs=bool(mark)), _cell(str(own.draws)), _cell(f"{own.seconds:.1f}")]
-    return f"<tr><th>{labels:,} labels</th>{''.join(cells)}</tr>"
+    return [f"<th>{labels:,} labels</th>", *cells]
 
 
 def _cell(text: str, small: str = "", differs: bool = False) -> str:

@@ -1,38 +1,74 @@
-"""`ssl-lab report`: one or more runs → report.html, one file that opens anywhere, offline."""
+"""`ssl-lab report`: one or more runs, or a sweep → report.html, one file that opens anywhere, offline."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
+import plotly.graph_objects as go
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
+from ssl_lab.comparison.rows import best_first, read, rows
 from ssl_lab.config import plain
+from ssl_lab.domains import valid
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import ended, loggers
 from ssl_lab.progress import say
+from ssl_lab.report.over_seeds import training
+from ssl_lab.report.shown import Curves, distinct
+from ssl_lab.report.sweep import BAND, chosen_scores, sweep_page
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.runfolder.sweep import REPORT, is_sweep
 
 
 def report(config: DictConfig, folder: Path) -> None:
     """Writes the page, and gives its figures to W&B."""
     quiet()
-    missing = [name for name in ("plotly", "umap") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"a report needs {' and '.join(missing)}: pip install 'ssl-lab[report]'")
-    from ssl_lab.report import figures, page, probed
-    from ssl_lab.report.gathered import distinct, gather
-
     given = [config.runs] if isinstance(config.runs, str) else list(config.runs)
     if not given:
         raise UsageError("runs=[] names no run: runs='[RUN,RUN2]'")
     folders = [Path(one).expanduser() for one in given]
+    scores = valid(list[str] | None, plain(config)["scores"], "scores")
+    made = (_of_sweeps if any(map(is_sweep, folders)) else _of_runs)(folders, scores, config, folder)
+    _publish(made, config, folder)
+    say(f"{folder / REPORT}")
+
+
+def _of_sweeps(
+    folders: Sequence[Path], scores: list[str] | None, config: DictConfig, folder: Path
+) -> dict[str, go.Figure]:
+    """The page that compares all their runs. Its figures by name."""
+    made = sweep_page(folders, scores)
+    open_folder(folder, plain(config), {"runs": [str(one.resolve()) for one in folders]})
+    write_text(folder / REPORT, made.html)
+    write_json(folder / "summary.json", {"runs": made.runs, "rows": made.rows})
+    return made.figures
+
+
+def _of_runs(
+    folders: Sequence[Path], chosen: list[str] | None, config: DictConfig, folder: Path
+) -> dict[str, go.Figure]:
+    """The page that shows the items of each run, too. Its figures by name."""
+    if importlib.util.find_spec("umap") is None:
+        raise UserError("a report of runs needs umap: pip install 'ssl-lab[report]'")
+    from ssl_lab.report import compared, figures, items, page, probed, scores
+    from ssl_lab.report.gathered import gather
+
     probes = distinct([probed.gather_probe(one) for one in folders if probed.is_probe(one)])
     runs = distinct([gather(one, config.sample) for one in folders if not probed.is_probe(one)])
     shown = [*runs, *probes]
     open_folder(folder, plain(config), {"runs": [str(run.folder.resolve()) for run in shown]})
-    curves, few = figures.training(runs), figures.few_labels(runs)
+    beside = rows(run for run in map(read, (run.folder for run in runs)) if run)
+    names = chosen_scores(beside, chosen)
+    beside = best_first(beside, names[0]) if names else beside
+    repeated = any(len(row.runs) > 1 for row in beside)
+    together = {run.folder: f"{row.title}, {len(row.runs)} seeds" for row in beside for run in row.runs if row.runs[1:]}
+    lines: dict[str, list[Curves]] = {}
+    for run in runs:
+        lines.setdefault(together.get(run.folder, run.title), []).append(run.curves)
+    curves, few = training(lines), figures.few_labels(runs)
     changes, kept = figures.invariance(runs), figures.robustness(runs)
     maps = [
         {
@@ -45,34 +81,36 @@ def report(config: DictConfig, folder: Path) -> None:
     probe_curves = [probed.curves(probe) for probe in probes]
     banks = [{"bank": figures.river_bank(run.words.bank)} if run.words else {} for run in runs]
     sections = {
-        "Scores": page.scores(runs),
+        "Scores": scores.scores(runs),
+        "Over seeds": compared.scores(beside, names) if repeated else "",
+        "Do they differ?": compared.tests(beside, names),
         "Probes with few labels": page.per_run(
-            probes, lambda probe, i: page.figures(probe_curves[i], wide=True) + probed.tables(probe)
+            probes, lambda probe, i: page.figures(probe_curves[i], "wide") + probed.tables(probe)
         ),
-        "With few labels": page.figures(few, wide=True),
-        "Map": page.per_run(runs, lambda run, i: page.mapped(run, maps[i], i)),
-        "Neighbours": page.per_run(runs, lambda run, i: page.neighbours(run, config.queries, config.seed)),
+        "With few labels": page.figures(few, "wide"),
+        "Map": page.per_run(runs, lambda run, i: items.mapped(run, maps[i], i)),
+        "Neighbours": page.per_run(runs, lambda run, i: items.neighbours(run, config.queries, config.seed)),
         "What it overlooks": page.figures(changes),
         "What classifiers keep on changed items": page.figures(kept),
-        "Confusions of the linear probe": page.per_run(runs, lambda run, i: page.figures(confusions[i], wide=True)),
-        "Hidden words": page.per_run(runs, lambda run, i: page.filled(run)),
-        "“bank” in twenty sentences": page.per_run(runs, lambda run, i: page.figures(banks[i], wide=True)),
-        "Odd items": page.per_run(runs, lambda run, i: page.oddities(run)),
-        "Training": page.figures(curves),
+        "Confusions of the linear probe": page.per_run(runs, lambda run, i: page.figures(confusions[i], "wide")),
+        "Hidden words": page.per_run(runs, lambda run, i: items.filled(run)),
+        "“bank” in twenty sentences": page.per_run(runs, lambda run, i: page.figures(banks[i], "wide")),
+        "Odd items": page.per_run(runs, lambda run, i: items.oddities(run)),
+        "Training": page.figures(curves, note=BAND if repeated else ""),
+        "Configs": compared.configs(beside) if len(beside) > 1 else "",
         "Config and provenance": page.per_run(shown, lambda run, i: page.facts(run)),
     }
-    write_text(folder / "report.html", page.page(shown, sections))
-    items = len(runs[0].sample.looks) if runs else 0
-    write_json(folder / "summary.json", {"runs": len(runs), "probes": len(probes), "items": items})
+    write_text(folder / REPORT, page.page(shown, sections))
+    sample = len(runs[0].sample.looks) if runs else 0
+    write_json(folder / "summary.json", {"runs": len(runs), "probes": len(probes), "items": sample})
     made = {**curves, **few, **changes, **kept}
     made |= {f"probe_{i}_{name}": one for i, parts in enumerate(probe_curves) for name, one in parts.items()}
     for i, parts in enumerate(zip(maps, confusions, banks, strict=True)):
         made |= {f"{name}_{i}": figure for part in parts for name, figure in part.items()}
-    publish(made, config, folder)
-    say(f"{folder / 'report.html'}")
+    return made
 
 
-def publish(made: dict, config: DictConfig, folder: Path) -> None:
+def _publish(made: dict[str, go.Figure], config: DictConfig, folder: Path) -> None:
     with ended():
         for logger in loggers(plain(config.logger), folder):
             if isinstance(logger, WandbLogger):
