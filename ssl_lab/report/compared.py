@@ -12,7 +12,8 @@ from ssl_lab.evaluation.lines import better, long, short
 from ssl_lab.report.page import table
 
 ROWS = 30  # in a table; the others are folded away
-COLUMNS = 12  # rows whose configs stand beside each other
+FIRST = 12  # rows, the best ones, that are tested in pairs and whose configs stand beside each other
+PAIRS = 10  # of a score; the others are folded away
 LEVEL = 0.05
 
 
@@ -30,27 +31,30 @@ def scores(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def tests(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """Of each score, the differences between rows that have seeds in common."""
-    found = {name: differences({row.title: by_seed(row, name) for row in rows}) for name in names}
+    """Of each score, the differences between the first rows, of those that have seeds in common."""
+    found = {name: differences({row.title: by_seed(row, name) for row in rows[:FIRST]}) for name in names}
     shown, rest = (
         [(name, one) for name, several in found.items() for one in several[part]]
-        for part in (slice(ROWS), slice(ROWS, None))
+        for part in (slice(PAIRS), slice(PAIRS, None))
     )
     if not shown:
         return ""
-    note = "Runs of the same seed are compared: the mean difference with its 95 % interval, and p of Student's paired "
-    note += "t-test; corrected by Holm for all pairs of rows of a score. Few seeds find large differences alone: an "
-    note += "interval around 0 says that more seeds are needed, not that two rows are equal."
+    note = f"Of the first {FIRST} rows. " if len(rows) > FIRST else ""
+    note += "Runs of the same seed are compared: the mean difference with its 95 % interval, and p of Student's paired "
+    note += (
+        "t-test, corrected by Holm for all these pairs of rows. Few seeds find large differences alone: an interval "
+    )
+    note += "around 0 says that more seeds are needed, not that two rows are equal."
     more = f"<details><summary>{len(rest)} more pairs</summary>{_tested(rest)}</details>" if rest else ""
-    return f"<p>{note}</p>{_tested(shown)}{more}"
+    return f'<p>{note}</p><div class="pairs">{_tested(shown)}{more}</div>'
 
 
 def configs(rows: Sequence[Row]) -> str:
     """What is not the same in all rows; the rest is folded away."""
-    shown = rows[:COLUMNS]
+    shown = rows[:FIRST]
     different, same = config_differences(shown)
     left_out = len(rows) - len(shown)
-    note = f"Of the first {COLUMNS} rows; {left_out} more are not shown. " if left_out else ""
+    note = f"Of the first {FIRST} rows; {left_out} more are not shown. " if left_out else ""
     note += "Bold: unlike most." if len(shown) > 2 else ""
     keys = sorted(different, key=lambda key: _order(key, rows))
     body = [[f"<th>{escape(key)}</th>", *_marked(different[key])] for key in keys]

@@ -15,6 +15,8 @@ from ssl_lab.report.shown import Curves
 
 WORST_TO_BEST = ("#D55E00", "#999999", "#0072B2")  # to be seen on a page that is light or dark
 STEPS = 300  # of a band at most
+MARKED = 100  # points of a curve, from which on they are not marked
+LEGEND = 20  # pixels of a line of it
 APART = 50  # the ratio from which on numbers stand on an axis by their logarithms
 BESIDE = {0.0: {"yshift": -10}, 1.0: {"yshift": 10}}  # where the ends of an axis are written, in pixels
 LEFT = {"xanchor": "right", "xshift": -6}
@@ -91,9 +93,10 @@ def _logged(name: str, lines: Mapping[str, Sequence[Curves]]) -> go.Figure:
             at, middle, half = band(has)
             traces.append(_band(title, colour, at, middle - half, middle + half))
             x, y = at.tolist(), middle.tolist()
-        style = {"line": {"color": colour, "dash": dash}, "mode": "lines+markers", "marker": {"size": 4}}
+        mode = "lines+markers" if len(x) < MARKED else "lines"
+        style = {"line": {"color": colour, "dash": dash}, "mode": mode, "marker": {"size": 4}}
         traces.append(go.Scatter(x=x, y=y, name=title, legendgroup=title, **style))
-    figure = chart(name, "step", "", traces)
+    figure = chart(name, "step", "", traces, height=280 + LEGEND * max(0, len(lines) - 4))
     values = [value for trace in traces if trace.mode != "none" for value in trace.y if value is not None]
     shares = better(name.removeprefix("pretrain/")) == "↑" and all(0 <= value <= 1 for value in values)
     return figure.update_yaxes(range=WHOLE) if shares else figure

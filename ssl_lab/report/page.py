@@ -1,5 +1,6 @@
 """The page: one HTML file that holds all it needs."""
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
@@ -11,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from ssl_lab import preview
 from ssl_lab.report.shown import One, Shown
 
+_BREAKS = re.compile("(?<=[._])")  # where a long name may go on in another line
 Width = Literal["", "wide", "full"]
 
 
@@ -45,7 +47,7 @@ def figures(made: dict[str, go.Figure], width: Width = "", looks: str = "", note
 
 def table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """`heads`: text; `body`: rows of cells, which are HTML."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    head = "".join(f"<th>{_BREAKS.sub('<wbr>', escape(name))}</th>" for name in heads)
     rows = "".join(f"<tr>{''.join(cells)}</tr>" for cells in body)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 

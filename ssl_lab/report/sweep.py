@@ -14,7 +14,7 @@ from ssl_lab.errors import UsageError, nearest
 from ssl_lab.evaluation.lines import long
 from ssl_lab.report import compared, over_seeds
 from ssl_lab.report.charts import COLOURS
-from ssl_lab.report.page import facts, figures, page, per_run, table
+from ssl_lab.report.page import Width, facts, figures, page, per_run, table
 from ssl_lab.report.shown import Shown, curves
 from ssl_lab.runfolder.folder import METRICS
 from ssl_lab.runfolder.sweep import ASKED, Trial, asked_for, is_sweep, read_trial, trials
@@ -47,11 +47,12 @@ def sweep_page(folders: Sequence[Path], scores: Sequence[str] | None = None) -> 
     drawn = over_seeds.training(logged(found[: len(COLOURS)]))
     lines = {"options": over_seeds.parallel(found[:DRAWN], names)} if names and found[0].values else {}
     shown = [_shown(sweep) for sweep in sweeps]
+    wide: Width = "wide" if len(found) > 4 else ""  # for the names of all
     sections = {
         "Scores": compared.scores(found, names),
         "Options and scores": figures(lines, "full", note=_drawn_note(found, DRAWN, "line") + BLUE),
         "Do they differ?": compared.tests(found, names),
-        "Training": figures(drawn, note=_drawn_note(found, len(COLOURS), "curve") + BAND),
+        "Training": figures(drawn, wide, note=_drawn_note(found, len(COLOURS), "curve") + BAND),
         "Configs": compared.configs(found) if found else "",
         "Trials": per_run(shown, lambda one, i: trial_table(sweeps[i], names)),
         "Folder": per_run(shown, lambda one, i: facts(one)),
@@ -79,7 +80,7 @@ def trial_table(sweep: Path, names: Sequence[str]) -> str:
     all_of_it = [read_trial(folder) for folder in trials(sweep)]
     shared = set.intersection(*(set(trial.overrides) for trial in all_of_it)) if len(all_of_it) > 1 else set()
     left = [trial for trial in all_of_it if trial.state != "finished"]
-    text = _trials(left, shared, names) if left else ""
+    text = _trials(left, shared, ()) if left else ""
     whole = _trials(all_of_it, shared, names)
     return f'<div class="texts">{text}<details><summary>{_counted(all_of_it)}</summary>{whole}</details></div>'
 
