@@ -56,18 +56,18 @@ class Band:
     """A matrix (b, target, source) per image, whose rows are 0 but for the taps from `first` on."""
 
     first: Int[Tensor, "b target"]
-    weights: Float[Tensor, "b target taps"]
+    weights: Float[Tensor, "b taps target"]
 
     def flipped(self, chosen: Bool[Tensor, " b"]) -> "Band":
         """The last row first, where `chosen`."""
         first = torch.where(chosen[:, None], self.first.flip(1), self.first)
-        return Band(first, torch.where(chosen[:, None, None], self.weights.flip(1), self.weights))
+        return Band(first, torch.where(chosen[:, None, None], self.weights.flip(2), self.weights))
 
     def dense(self, source: int) -> Float[Tensor, "b target {source}"]:
         """All of it."""
-        column = self.first[:, :, None] + torch.arange(self.weights.shape[2], device=self.first.device)
+        column = self.first[:, :, None] + torch.arange(self.weights.shape[1], device=self.first.device)
         zeros = self.weights.new_zeros(*self.first.shape, source)
-        return zeros.scatter_add_(2, column.clamp(max=source - 1), self.weights)  # beyond the source all weights are 0
+        return zeros.scatter_add_(2, column.clamp(max=source - 1), self.weights.mT)  # beyond the source they are 0
 
 
 def resample(start: Float[Tensor, " b"], length: Float[Tensor, " b"], source: int, target: int) -> Band:
@@ -78,10 +78,10 @@ def resample(start: Float[Tensor, " b"], length: Float[Tensor, " b"], source: in
     reach = scale.clamp(min=1)
     centre = start + (torch.arange(target, device=start.device) + 0.5) * scale  # (b, target)
     first = torch.maximum((centre - reach + 0.5).floor(), start)
-    pixel = first[:, :, None] + torch.arange(taps, device=start.device)  # (b, target, taps)
-    weights = (1 - (pixel + 0.5 - centre[:, :, None]).abs() / reach[:, :, None]).clamp(min=0)
-    weights = weights * (pixel < (start + length)[:, :, None])
-    return Band(first.long(), weights / weights.sum(2, keepdim=True))
+    pixel = first[:, None] + torch.arange(taps, device=start.device)[:, None]  # (b, taps, target)
+    weights = (1 - (pixel + 0.5 - centre[:, None]).abs() / reach[:, None]).clamp(min=0)
+    weights = weights * (pixel < (start + length)[:, None])
+    return Band(first.long(), weights / weights.sum(1, keepdim=True))
 
 
 def gaussian(sigma: Float[Tensor, " b"], radius: int) -> Float[Tensor, "b {2*radius+1}"]:

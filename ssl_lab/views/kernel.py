@@ -28,13 +28,13 @@ Maps = Float[np.ndarray, "#b c 2*c"]
 
 @no_type_check
 @njit(fastmath=FAST)
-def _composed(first: Int[np.ndarray, " s"], weights: Float[np.ndarray, "s taps"], smooth: Float[np.ndarray, " k"]):  # noqa: ANN202
+def _composed(first: Int[np.ndarray, " s"], weights: Float[np.ndarray, "taps s"], smooth: Float[np.ndarray, " k"]):  # noqa: ANN202
     """The band after a blur of what it makes: first taps, numbers of taps, weights."""
-    size, taps = weights.shape
+    taps, size = weights.shape
     counts = np.empty(size, np.int64)
     for i in range(size):
         n = taps
-        while n > 1 and weights[i, n - 1] <= UNSEEN:
+        while n > 1 and weights[n - 1, i] <= UNSEEN:
             n -= 1
         counts[i] = n
     radius = reach = len(smooth) // 2
@@ -48,12 +48,12 @@ def _composed(first: Int[np.ndarray, " s"], weights: Float[np.ndarray, "s taps"]
         for j in range(max(i - reach, 0), min(i + reach, last) + 1):  # what is reflected is among them
             low, high = min(low, first[j]), max(high, first[j] + counts[j])
         starts[i], numbers[i], most = low, high - low, max(most, high - low)
-    made = np.zeros((size, most), np.float32)
+    made = np.zeros((most, size), np.float32)
     for i in range(size):
         for k in range(-reach, reach + 1):
             j = last - abs(last - abs(i + k))  # reflected at the borders
             for t in range(counts[j]):
-                made[i, first[j] - starts[i] + t] += smooth[radius + k] * weights[j, t]
+                made[first[j] - starts[i] + t, i] += smooth[radius + k] * weights[t, j]
     return starts, numbers, made
 
 
@@ -62,20 +62,20 @@ def _composed(first: Int[np.ndarray, " s"], weights: Float[np.ndarray, "s taps"]
 def _sum(rows: Rows, first: int, count: int, weights: Rows, i: int, out: Rows, to: int) -> None:
     """Row `to` of `out`: `count` rows from `first` on, as the weights of `i` say."""
     length = rows.shape[1]
-    v = weights[i, 0]
+    v = weights[0, i]
     if count == 1:
         for x in range(length):
             out[to, x] = v * rows[first, x]
         return
-    w = weights[i, 1]
+    w = weights[1, i]
     for x in range(length):
         out[to, x] = v * rows[first, x] + w * rows[first + 1, x]
     for k in range(2, count - 1, 2):
-        v, w = weights[i, k], weights[i, k + 1]
+        v, w = weights[k, i], weights[k + 1, i]
         for x in range(length):
             out[to, x] += v * rows[first + k, x] + w * rows[first + k + 1, x]
     if count % 2:
-        v = weights[i, count - 1]
+        v = weights[count - 1, i]
         for x in range(length):
             out[to, x] += v * rows[first + count - 1, x]
 
@@ -131,9 +131,9 @@ def views(
     places: Int[np.ndarray, " b"],
     sizes: Int[np.ndarray, "b 2"],
     row_first: Int[np.ndarray, "b s"],
-    row_weights: Float[np.ndarray, "b s taps"],
+    row_weights: Float[np.ndarray, "b taps s"],
     column_first: Int[np.ndarray, "b s"],
-    column_weights: Float[np.ndarray, "b s taps"],
+    column_weights: Float[np.ndarray, "b taps s"],
     smooth: Float[np.ndarray, "b k"],
     turns: Float[np.ndarray, "#b 2"],
     maps: Maps,
