@@ -15,10 +15,9 @@ from urllib.parse import urlencode
 import pytest
 from command import ssl_lab
 
-from ssl_lab.dashboard import curves
 from ssl_lab.dashboard.panels import grouped, logged_as_curves
 from ssl_lab.dashboard.server import Dashboard
-from ssl_lab.runfolder import state
+from ssl_lab.runfolder import curves, state
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.state import Facts, State
 

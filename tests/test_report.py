@@ -23,8 +23,8 @@ from ssl_lab.evaluation.few_labels import OWN, Curve, Point
 from ssl_lab.evaluation.lines import better
 from ssl_lab.report import figures, items, over_seeds, page, probed, scores
 from ssl_lab.report.gathered import Gathered, Sample, gather
-from ssl_lab.report.shown import curves, distinct
-from ssl_lab.runfolder.folder import open_folder
+from ssl_lab.report.shown import curves, distinct, thinned
+from ssl_lab.runfolder.folder import METRICS, open_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "</script><script>alert(1)</script><b>"
@@ -156,8 +156,18 @@ def test_an_item_says_where_it_comes_from():
 
 def test_logged_values_become_curves(tmp_path):
     lines = [{"step": 1, "epoch": 0, "a": 2.0}, {"step": 5, "epoch": 1, "a": 1.0, "once": 0.0}]
-    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert curves(tmp_path / "m.jsonl") == {"a": ([1, 5], [2.0, 1.0])}
+    (tmp_path / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 6, "a": 7')
+    assert curves(tmp_path) == {"a": ([1, 5], [2.0, 1.0])}  # the last line is being written
+    assert not thinned([curves(tmp_path)])
+
+
+def test_a_long_curve_is_drawn_with_every_nth_point_and_its_last(tmp_path):
+    values = [{"step": step, "a": step / 7 if step % 3 else float("nan")} for step in range(1, 10_001)]
+    (tmp_path / METRICS).write_text("".join(json.dumps(line) + "\n" for line in values))
+    steps, found = curves(tmp_path)["a"]
+    assert steps == [*range(1, 10_001, 4), 10_000]
+    assert found == [step / 7 if step % 3 else None for step in steps]
+    assert "more than 4,000 times, every 2nd, 4th … point is drawn" in thinned([curves(tmp_path)])
 
 
 def test_a_run_without_scores_is_said(tmp_path):

@@ -1,4 +1,4 @@
-// The curves of the chosen runs: what the server sends is merged by the rule that ssl_lab/dashboard/curves.py states.
+// The curves of the chosen runs: what the server sends is merged by the rule that ssl_lab/runfolder/curves.py states.
 import { element } from "./list.js";
 
 const panels = new Map();  // by name: { figure, plot, caption, dirty, visible }

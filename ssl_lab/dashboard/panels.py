@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ssl_lab.dashboard.curves import Followed
+from ssl_lab.runfolder.curves import Followed
 from ssl_lab.runfolder.folder import TO_COME
 
 GROUPS = ("pretrain", "probe", "knn", "knn_holdout", "linear", "linear_holdout", "health", "speed")

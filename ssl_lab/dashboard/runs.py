@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ssl_lab.config import flat
-from ssl_lab.dashboard.curves import Followed
 from ssl_lab.dashboard.panels import GROUPS
 from ssl_lab.errors import UserError
+from ssl_lab.runfolder.curves import Followed
 from ssl_lab.runfolder.folder import CONFIG, TO_COME, read_config
 from ssl_lab.runfolder.listed import listed
 

@@ -82,7 +82,7 @@ def gather(folder: Path, items: int) -> Gathered:
         folder=folder,
         lines=json.loads((folder / "scores.json").read_text(encoding="utf-8")),
         details=json.loads((folder / "details.json").read_text(encoding="utf-8")),
-        curves=curves(trained / "metrics.jsonl"),
+        curves=curves(trained),
         classes=data.classes,
         sample=sample(model, data, items),
         about=about(read_config(trained), trained, model),

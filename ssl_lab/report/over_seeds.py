@@ -62,7 +62,7 @@ def parallel(rows: Sequence[Row], scores: Sequence[str]) -> go.Figure:
     return figure.update_yaxes(visible=False, range=(-0.08, 1.08)).update_layout(hovermode="closest")
 
 
-def band(curves: Sequence[tuple[Sequence[int], Sequence[float]]]) -> tuple[ndarray, ndarray, ndarray]:
+def band(curves: Sequence[tuple[Sequence[int], Sequence[float | None]]]) -> tuple[ndarray, ndarray, ndarray]:
     """Steps, means and half the width of the 95 % interval over seeds, at the steps between which all have values.
 
     A run that has no value at a step has that on the line between its neighbours.

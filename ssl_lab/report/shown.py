@@ -1,16 +1,17 @@
 """What any run has that stands on a page: a title, facts, and curves, read from files alone."""
 
-import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from ssl_lab.config import Config
+from ssl_lab.runfolder.curves import MOST, Followed
 from ssl_lab.runfolder.folder import TO_COME
 
-Curves = dict[str, tuple[list[int], list[float]]]
-"""by the name of a logged value, its steps and values while training"""
+Curves = dict[str, tuple[list[int], list[float | None]]]
+"""by the name of a logged value, its steps and values while training; None: not finite"""
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,19 @@ def distinct(runs: list[One]) -> list[One]:
     return [replace(run, title=f"{i}: {run.title}") for i, run in enumerate(runs, 1)]
 
 
-def curves(file: Path) -> Curves:
-    """Of everything that was logged more than once, without what a plan says."""
-    curves: Curves = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            values = json.loads(line)
-        except ValueError:  # the last one of a run that was cut off
-            continue
-        for name in values.keys() - {"step", "epoch", *TO_COME}:
-            steps, numbers = curves.setdefault(name, ([], []))
-            steps.append(values["step"])
-            numbers.append(values[name])
-    return {name: curves[name] for name in sorted(curves) if len(curves[name][0]) > 1}
+def curves(folder: Path) -> Curves:
+    """Of everything that a run logged more than once, without what a plan says.
+
+    Raises UserError where its file is a link out of the run folder.
+    """
+    logged = Followed(folder).to_its_end()
+    drawn = {name: logged[name].drawn() for name in sorted(logged.keys() - set(TO_COME)) if logged[name].count > 1}
+    return {name: ([one.step for one in points], [one.value for one in points]) for name, points in drawn.items()}
+
+
+def thinned(lines: Iterable[Curves]) -> str:
+    """What is said of curves of which some points are left out; empty where they may all be there."""
+    longest = max((len(steps) for curves in lines for steps, _ in curves.values()), default=0)
+    return (
+        f"Of what was logged more than {MOST:,} times, every 2nd, 4th … point is drawn. " if longest > MOST / 2 else ""
+    )

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -15,8 +16,7 @@ from ssl_lab.evaluation.lines import long
 from ssl_lab.report import compared, over_seeds
 from ssl_lab.report.charts import COLOURS
 from ssl_lab.report.page import Width, facts, figures, page, per_run, table
-from ssl_lab.report.shown import Shown, curves
-from ssl_lab.runfolder.folder import METRICS
+from ssl_lab.report.shown import Shown, curves, thinned
 from ssl_lab.runfolder.sweep import ASKED, Trial, asked_for, is_sweep, read_trial, trials
 
 BAND = "A line is the mean over seeds, and the band around it Student's 95 % interval."
@@ -44,7 +44,9 @@ def sweep_page(folders: Sequence[Path], scores: Sequence[str] | None = None) -> 
     found = rows(run for run in map(read, places) if run)
     names = chosen_scores(found, scores)
     found = best_first(found, names[0]) if names else found
-    drawn = over_seeds.training(logged(found[: len(COLOURS)]))
+    trained = logged(found[: len(COLOURS)])
+    drawn = over_seeds.training(trained)
+    note = _drawn_note(found, len(COLOURS), "curve") + thinned(chain(*trained.values())) + BAND
     lines = {"options": over_seeds.parallel(found[:DRAWN], names)} if names and found[0].values else {}
     shown = [_shown(sweep) for sweep in sweeps]
     wide: Width = "wide" if len(found) > 4 else ""  # for the names of all
@@ -52,7 +54,7 @@ def sweep_page(folders: Sequence[Path], scores: Sequence[str] | None = None) -> 
         "Scores": compared.scores(found, names),
         "Options and scores": figures(lines, "full", note=_drawn_note(found, DRAWN, "line") + BLUE),
         "Do they differ?": compared.tests(found, names),
-        "Training": figures(drawn, wide, note=_drawn_note(found, len(COLOURS), "curve") + BAND),
+        "Training": figures(drawn, wide, note=note),
         "Configs": compared.configs(found) if found else "",
         "Trials": per_run(shown, lambda one, i: trial_table(sweeps[i], names)),
         "Folder": per_run(shown, lambda one, i: facts(one)),
@@ -72,7 +74,7 @@ def chosen_scores(found: Sequence[Row], scores: Sequence[str] | None) -> list[st
 
 
 def logged(found: Sequence[Row]) -> dict[str, list[over_seeds.Curves]]:
-    return {row.title: [curves(run.folder / METRICS) for run in row.runs] for row in found}
+    return {row.title: [curves(run.folder) for run in row.runs] for row in found}
 
 
 def trial_table(sweep: Path, names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -16,7 +17,7 @@ from ssl_lab.hardware import quiet
 from ssl_lab.logger import ended, loggers
 from ssl_lab.progress import say
 from ssl_lab.report.over_seeds import training
-from ssl_lab.report.shown import Curves, distinct
+from ssl_lab.report.shown import Curves, distinct, thinned
 from ssl_lab.report.sweep import BAND, chosen_scores, sweep_page
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import open_folder
@@ -96,7 +97,7 @@ def _of_runs(
         "Hidden words": page.per_run(runs, lambda run, i: items.filled(run)),
         "“bank” in twenty sentences": page.per_run(runs, lambda run, i: page.figures(banks[i], "wide")),
         "Odd items": page.per_run(runs, lambda run, i: items.oddities(run)),
-        "Training": page.figures(curves, note=BAND if repeated else ""),
+        "Training": page.figures(curves, note=thinned(chain(*lines.values())) + (BAND if repeated else "")),
         "Configs": compared.configs(beside) if len(beside) > 1 else "",
         "Config and provenance": page.per_run(shown, lambda run, i: page.facts(run)),
     }

@@ -44,6 +44,10 @@ class Curve:
                 self.points, self.every = self.points[::2], 2 * self.every
         self.last, self.count = point, self.count + 1
 
+    def drawn(self) -> list[Point]:
+        """What was kept, and the last point."""
+        return self.points if self.last is None or self.last in self.points[-1:] else [*self.points, self.last]
+
     def since(self, at: int) -> dict[str, Any] | None:
         """None where nothing was logged after that byte. The last point is there whether it was kept or not."""
         if self.last is None or self.last.at <= at:
@@ -59,6 +63,15 @@ class Followed:
     def __init__(self, folder: Path):
         self.folder, self.lock = folder, threading.Lock()
         self._begin(None)
+
+    def to_its_end(self) -> dict[str, Curve]:
+        """All that was logged, by name. Raises UserError where the file is a link out of the run folder."""
+        with self.lock:
+            self.more = (self.folder / METRICS).exists()
+            while self.more:
+                with inside(self.folder, METRICS).open("rb") as file:
+                    self._read(file)
+            return self.curves
 
     def since(self, version: str, at: int) -> dict[str, Any]:
         """What was logged after that byte of that version of the file, or all of another (`whole`).
