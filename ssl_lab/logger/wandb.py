@@ -50,7 +50,7 @@ class Wandb(WandbLogger):
             group=os.environ.get("WANDB_RUN_GROUP", os.environ.get("WANDB_SWEEP_ID")),
             job_type=os.environ.get("WANDB_JOB_TYPE", job_type),
         )
-        self.folder, self.before = Path(save_dir), before
+        self.before = before
         self.known: set[Row] = set()
 
     @property
@@ -102,11 +102,10 @@ def finish(failed: bool, preempted: bool) -> None:
         return
     if preempted:
         run.mark_preempting()
-    offline = run.offline and not run.disabled
-    folder = Path(run.dir).parents[2]  # wandb/offline-run-…/files
+    files = Path(run.dir) if run.offline else None  # wandb/offline-run-…/files
     run.finish(exit_code=int(failed))
-    if offline and TRIAL not in os.environ:  # else the sweep says it, for all
-        say(to_sync([folder]))
+    if files and TRIAL not in os.environ:  # else the sweep says it, for all
+        say(to_sync([files.parents[2]]))
 
 
 def to_sync(folders: Sequence[Path]) -> str:
