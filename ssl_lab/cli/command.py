@@ -212,7 +212,9 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
             folder = claims.claimed(folder, [] if jobs.of_agent() else run.overrides.task)  # it names each trial
             if claims.has_finished(folder):
                 say(f"{folder} has finished before, in this job")
-                return made(folder) if is_first() else None
+                if is_first():
+                    made(folder)
+                return
             resume = claims.to_resume(task, folder)
         if config.get("init") and not resume:
             config = initialised(config, run.overrides.task, run.runtime.choices)
