@@ -34,7 +34,7 @@ def kernel(pixels: torch.dtype) -> Kernel | None:
             kept.compile(signature)
         except Exception as error:  # whatever numba makes of damaged files
             say(f"what was compiled of views in {kept.stats.cache_path} is damaged: made again ({error})")
-            for file in Path(str(kept.stats.cache_path)).glob("kernel.views-*"):
+            for file in Path(str(kept.stats.cache_path)).glob("*.nb[ic]"):
                 file.unlink()
             kept.compile(signature)
     except (OSError, RuntimeError) as error:

@@ -211,4 +211,4 @@ def views(
 
 def compiled(kept: bool) -> Dispatcher:
     """`views` in machine code, which threads can run side by side; `kept` on disk for the next command."""
-    return njit(views, cache=kept, nogil=True, fastmath=FAST)  # type: ignore[return-value]  # what numba says it is
+    return njit(cache=kept, nogil=True, fastmath=FAST)(views)
