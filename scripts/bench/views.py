@@ -3,11 +3,10 @@
     .venv/bin/python scripts/bench/views.py [rounds] [sizes]        # 5 32,64,96,224
 
 The ways make the same views of the same random images, in turns: crop, flip, colour jitter, greyscale, from 64 pixels
-on blur of every other view. lightly takes one image at a time in a worker for each core, and is left out where it is
-not installed. The numbers are images a second, two views of each, and how many times as many the kernel makes.
+on blur of every other view. lightly takes one image at a time in as many workers as torch has threads, and is left out
+where it is not installed. The numbers are images (two views each) a second, and how many times as many the kernel makes.
 """
 
-import os
 import statistics
 import sys
 import time
@@ -49,7 +48,7 @@ class OneByOne(Dataset):
 
 
 def one_by_one(images: torch.Tensor, blur: float) -> Way:
-    loader = DataLoader(OneByOne(images, blur), 64, num_workers=os.cpu_count() or 1, persistent_workers=True)
+    loader = DataLoader(OneByOne(images, blur), 64, num_workers=torch.get_num_threads(), persistent_workers=True)
     return lambda: sum(len(views[0]) for views in loader)
 
 
