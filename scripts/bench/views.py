@@ -4,7 +4,7 @@
 
 The ways make the same views of the same random images, in turns: crop, flip, colour jitter, greyscale, from 64 pixels
 on blur of every other view. lightly takes one image at a time in as many workers as torch has threads, and is left out
-where it is not installed. The numbers are images (two views each) a second, and how many times as many the kernel makes.
+where it is not installed. Numbers: images (of two views) a second, and how many times as many the kernel makes.
 """
 
 import statistics
