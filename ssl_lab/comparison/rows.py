@@ -115,4 +115,4 @@ def config_differences(rows: Sequence[Row]) -> tuple[dict[str, list[Any]], dict[
         for key in keys
         if any(config.get(key) != configs[0].get(key) for config in configs)
     }
-    return different, {key: configs[0][key] for key in keys if key not in different}
+    return different, {key: configs[0].get(key) for key in keys if key not in different}

@@ -1,6 +1,7 @@
 """`ssl-lab report`: one or more runs, or a sweep → report.html, one file that opens anywhere, offline."""
 
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -58,14 +59,21 @@ def _of_runs(
     from ssl_lab.report.gathered import gather
 
     probes = distinct([probed.gather_probe(one) for one in folders if probed.is_probe(one)])
-    runs = distinct([gather(one, config.sample) for one in folders if not probed.is_probe(one)])
+    gathered = [gather(one, config.sample) for one in folders if not probed.is_probe(one)]
+    runs = distinct(gathered)
     shown = [*runs, *probes]
     open_folder(folder, plain(config), {"runs": [str(run.folder.resolve()) for run in shown]})
     beside = rows(run for run in map(read, (run.folder for run in runs)) if run)
     names = chosen_scores(beside, chosen)
     beside = best_first(beside, names[0]) if names else beside
-    repeated = any(len(row.runs) > 1 for row in beside)
-    together = {run.folder: f"{row.title}, {len(row.runs)} seeds" for row in beside for run in row.runs if row.runs[1:]}
+    titles = {run.folder: run.title for run in gathered}
+    repeated = [(titles[row.runs[0].folder], row) for row in beside if len(row.runs) > 1]
+    times = Counter(title for title, _ in repeated)
+    together = {
+        run.folder: f"{title if times[title] == 1 else row.title}, {len(row.runs)} seeds"
+        for title, row in repeated
+        for run in row.runs
+    }
     lines: dict[str, list[Curves]] = {}
     for run in runs:
         lines.setdefault(together.get(run.folder, run.title), []).append(run.curves)
