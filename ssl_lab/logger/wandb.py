@@ -69,7 +69,8 @@ class Wandb(WandbLogger):
             return super().experiment
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Lightning sends pictures and tables here, too."""
         if step is None or (step, frozenset(metrics)) not in self.known:
             super().log_metrics(metrics, step)
 
