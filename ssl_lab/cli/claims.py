@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_lab.cli.resume import can_go_on
 from ssl_lab.launched import is_first
 from ssl_lab.runfolder.files import write_json
-from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.reading import Schema, checked, read_json
 from ssl_lab.runfolder.state import state_of
 
@@ -43,7 +43,7 @@ def has_finished(folder: Path) -> bool:
 
 def to_resume(task: str, folder: Path) -> str | None:
     """The run to go on with. Without a checkpoint there is none, and what it has left makes room for a new one."""
-    if task == "pretrain" and (folder / LAST).is_file():
+    if can_go_on(task, folder):
         return str(folder)
     for left in folder.iterdir() if is_first() else ():
         if left.is_dir() and left.name != WANDB:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ssl_lab.cli import jobs
 from ssl_lab.config import conf
 from ssl_lab.credentials import masked, typed
 from ssl_lab.errors import FULL_ERROR, Stopped, UsageError, UserError, nearest
@@ -33,8 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # of a terminal that lacks a letter
             stream.reconfigure(errors="replace")
-    from ssl_lab.cli import jobs
-
     before = signal.signal(signal.SIGTERM, _terminate)
     full = os.environ.get(FULL_ERROR) == "1"
     try:
@@ -87,7 +86,7 @@ def _compose_and_work(task: str, arguments: list[str], made: Callable[[Path], No
     from hydra.errors import HydraException
     from omegaconf import DictConfig
 
-    from ssl_lab.cli import agent, devices, jobs, trial
+    from ssl_lab.cli import agent, devices, trial
     from ssl_lab.cli import sweep as sweeps
     from ssl_lab.cli.overrides import explain, split
     from ssl_lab.runfolder.sweep import trials
@@ -175,7 +174,6 @@ def _process(argv: list[str], full_error: str | None) -> Iterator[None]:
 
 def _settings(task: str, sweep: Path | None) -> list[str]:
     """Where Hydra puts a run, and that it neither logs nor writes files of its own there."""
-    from ssl_lab.cli import jobs
     from ssl_lab.cli.overrides import quoted
 
     return [
@@ -198,7 +196,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from ssl_lab.cli import claims, jobs
+    from ssl_lab.cli import claims
     from ssl_lab.cli.init import initialised
     from ssl_lab.cli.resume import resumed
     from ssl_lab.progress import say

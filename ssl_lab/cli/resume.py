@@ -7,7 +7,7 @@ from typing import Any
 
 from ssl_lab.config import flat, nested, plain
 from ssl_lab.errors import UsageError, UserError
-from ssl_lab.runfolder.folder import read_config, run_of
+from ssl_lab.runfolder.folder import LAST, read_config, run_of
 from ssl_lab.runfolder.reading import read_json
 
 MAY_DIFFER = (
@@ -19,6 +19,11 @@ MAY_DIFFER = (
 
 
 FOLDERS = ("dirpath", "save_dir", "root_dir", "log_dir", "default_root_dir")
+
+
+def can_go_on(task: str, folder: Path) -> bool:
+    """Whether a run that was cut off has a checkpoint; the other tasks begin again."""
+    return task == "pretrain" and (folder / LAST).is_file()
 
 
 def resumed(resume: str, typed: Sequence[str]) -> tuple[dict[str, Any], Path]:

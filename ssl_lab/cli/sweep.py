@@ -17,6 +17,7 @@ from ssl_lab.cli import claims, jobs
 from ssl_lab.credentials import masked
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.files import write_json, write_text
+from ssl_lab.runfolder.offline import to_sync
 from ssl_lab.runfolder.sweep import ASKED, ENDED, REPORT, TABLE, Asked, asked_for, is_sweep, read_trial, trials
 from ssl_lab.sweeper import JOURNAL
 
@@ -80,10 +81,8 @@ def summed_up(sweep: Path, task: str, made: Callable[[Path], None]) -> None:
     for trial in finished:
         made((sweep / str(trial.trial)).resolve())
     made(sweep.resolve())
-    if offline := [folder for folder in trials(sweep) if list(folder.glob("wandb/offline-run-*"))]:
-        from ssl_lab.logger.wandb import to_sync
-
-        print(to_sync(offline), file=sys.stderr)
+    if offline := to_sync(trials(sweep)):
+        print(offline, file=sys.stderr)
     if left := [trial for trial in done if trial.state not in ENDED]:
         listed = "".join(
             f"\n  {trial.trial}: {trial.state}: {' '.join(trial.overrides)}{f': {trial.error}' if trial.error else ''}"

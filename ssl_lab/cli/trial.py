@@ -17,11 +17,11 @@ from omegaconf import DictConfig
 
 from ssl_lab.cli import devices
 from ssl_lab.cli.overrides import quoted
+from ssl_lab.cli.resume import can_go_on
 from ssl_lab.credentials import masked
 from ssl_lab.errors import FULL_ERROR, UserError
 from ssl_lab.launched import TRIAL
 from ssl_lab.runfolder.files import write_json
-from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.state import State, mark_pruned, state_of
 from ssl_lab.runfolder.sweep import CHOSEN, ENDED, LOG, Chosen, chosen, last_error
 
@@ -72,7 +72,7 @@ def tried(
         what = "has finished" if state.state == "finished" else "was pruned"
         print(f"trial {number} {what} before: {folder}", file=sys.stderr)
         return True
-    goes_on = task == "pretrain" and (folder / LAST).is_file()
+    goes_on = can_go_on(task, folder)
     if not goes_on:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(folder / CHOSEN, Chosen(overrides=own).model_dump())

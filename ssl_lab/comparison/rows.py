@@ -10,7 +10,7 @@ from ssl_lab.config import flat
 from ssl_lab.evaluation.lines import better
 from ssl_lab.runfolder.folder import read_config
 from ssl_lab.runfolder.listed import SUMMARY
-from ssl_lab.runfolder.reading import read_json
+from ssl_lab.runfolder.reading import read_json_there
 from ssl_lab.runfolder.state import state_of
 from ssl_lab.runfolder.sweep import CHOSEN, chosen
 
@@ -51,7 +51,7 @@ def read(folder: Path) -> Run | None:
     if state is None or state.state != "finished":
         return None
     trial = (folder / CHOSEN).is_file()
-    provenance = read_json(folder, "provenance.json") if (folder / "provenance.json").is_file() else {}
+    provenance = read_json_there(folder, "provenance.json")
     overrides = chosen(folder) if trial else provenance.get("overrides", [])
     typed = dict(one.lstrip("+").split("=", 1) for one in overrides if "=" in one and not one.startswith("~"))
     return Run(
@@ -61,7 +61,7 @@ def read(folder: Path) -> Run | None:
         typed={key: value.strip("'\"") for key, value in typed.items()},
         choices=state.choices,
         config=flat(read_config(folder)),
-        summary=read_json(folder, SUMMARY) if (folder / SUMMARY).is_file() else {},
+        summary=read_json_there(folder, SUMMARY),
     )
 
 

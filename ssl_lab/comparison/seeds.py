@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_lab.evaluation.lines import known, long, short
+from ssl_lab.evaluation.lines import interval, known, long
 from ssl_lab.evaluation.score import half_width
 from ssl_lab.runfolder.reading import Schema
 from ssl_lab.runfolder.sweep import Trial
@@ -78,11 +78,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def shown(value: Value | None) -> str:
     """For people, with its interval."""
-    return "–" if value is None else long(value.mean) + interval(value)
-
-
-def interval(value: Value) -> str:
-    return "" if value.low is None or value.high is None else f" [{short(value.low)}, {short(value.high)}]"
+    return "–" if value is None else long(value.mean) + interval(value.low, value.high)
 
 
 def _is_number(value: Any) -> bool:

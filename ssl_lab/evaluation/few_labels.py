@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from ssl_lab.evaluation.lines import better, known, short
+from ssl_lab.evaluation.lines import better, interval, known
 from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.scores import DIFFERENCE, SHARE, mean, note_of, percentiles
 from ssl_lab.runfolder.reading import Schema
@@ -187,10 +187,6 @@ def same_labels(curve: Curve) -> str:
 
 def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{short(low)}, {short(high)}]"
 
 
 def _margin(best: Point | None, names: Mapping[str, str]) -> str:

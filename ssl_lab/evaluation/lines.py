@@ -78,14 +78,14 @@ def table(lines: list[Line], cached: Collection[str] = ()) -> str:
     text = [f"{'':{width}}  {'this run':>24}" + "".join(f"  {head:>9}" for head in heads.values())]
     for name, line in zip(names, lines, strict=True):
         cells = [f"  {long(line[f'control_{which}']):>{max(9, len(head))}}" for which, head in heads.items()]
-        text.append(f"{name:{width}}  {long(line['value']) + interval(line):>24}" + "".join(cells))
+        text.append(f"{name:{width}}  {long(line['value']) + interval(line['low'], line['high']):>24}" + "".join(cells))
     text += [f"{name}: {line['note']}" for name, line in zip(names, lines, strict=True) if line["note"]]
     return "\n".join(text)
 
 
-def interval(line: Line) -> str:
-    """The 95 % interval of a line, where it has one."""
-    return "" if line["low"] is None else f" [{short(line['low'])}, {short(line['high'])}]"
+def interval(low: float | None, high: float | None) -> str:
+    """What stands behind a score: its 95 % interval, where it has one."""
+    return "" if low is None or high is None else f" [{short(low)}, {short(high)}]"
 
 
 def long(value: float | None) -> str:

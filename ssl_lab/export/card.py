@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ssl_lab.evaluation import few_labels
 from ssl_lab.evaluation.few_labels import FILE, OWN, Curve, Point, number
 from ssl_lab.evaluation.lines import CONTROLS, Line, headlines, interval, long
 from ssl_lab.model.base import Model
@@ -112,7 +111,13 @@ def _sheet(lines: list[Line]) -> str:
     rows = []
     for line in headlines(lines):
         controls = [long(line[f"control_{which}"]) for which in CONTROLS]
-        rows.append([f"{line['metric']}/{line['protocol']}", long(line["value"]) + interval(line), *controls])
+        rows.append(
+            [
+                f"{line['metric']}/{line['protocol']}",
+                long(line["value"]) + interval(line["low"], line["high"]),
+                *controls,
+            ]
+        )
     return _table(titles, rows)
 
 
@@ -126,7 +131,7 @@ def _curve(curve: Curve) -> str:
 
 
 def _cell(point: Point) -> str:
-    return number(point.mean) + (few_labels.interval(point.low, point.high) if point.subject == OWN else "")
+    return number(point.mean) + (interval(point.low, point.high) if point.subject == OWN else "")
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:

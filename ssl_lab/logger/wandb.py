@@ -5,10 +5,9 @@ A run that goes on does so in its run of W&B, and logs there what its files do n
 
 import json
 import os
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +17,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ssl_lab.launched import TRIAL
 from ssl_lab.progress import say
+from ssl_lab.runfolder.offline import to_sync
 
 STEP = "trainer/global_step"  # by which Lightning's logger says it
 NOT_REACHED = "warning: W&B is not reached ({}): the run goes on, offline"
-OFFLINE = "wandb/offline-run-*"  # in a run folder
 
 Row = tuple[int, frozenset[str]]
 """a step, and the names of the values that were logged at once"""
@@ -107,9 +106,3 @@ def finish(failed: bool, preempted: bool) -> None:
     run.finish(exit_code=int(failed))
     if files and TRIAL not in os.environ:  # else the sweep says it, for all
         say(to_sync([files.parents[2]]))
-
-
-def to_sync(folders: Sequence[Path]) -> str:
-    """What to type where the runs of W&B in these folders are to be seen there."""
-    here = [os.path.relpath(folder) for folder in folders]
-    return f"W&B: offline, to upload it: wandb sync {' '.join(f'{shlex.quote(one)}/{OFFLINE}' for one in here)}"

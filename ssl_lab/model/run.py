@@ -60,7 +60,9 @@ class Run:
             return f"<p>{self.path}</p>{values.to_frame().to_html()}"
         shown = pd.DataFrame(
             {
-                "this run": [long(line["value"]) + interval(line) for line in table.to_dict("records")],
+                "this run": [
+                    long(line["value"]) + interval(line["low"], line["high"]) for line in table.to_dict("records")
+                ],
                 **{name: [long(value) for value in table[f"control_{name}"]] for name in CONTROLS},
             },
             index=table.index + "/" + table["protocol"],

@@ -7,7 +7,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ssl_lab.data.few import stratified, stratified_groups
-from ssl_lab.evaluation.few_labels import OWN, Point, Taken, interval, number, points
+from ssl_lab.evaluation.few_labels import OWN, Point, Taken, number, points
+from ssl_lab.evaluation.lines import interval
 from ssl_lab.evaluation.predictions import valued
 from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.scores import percentiles

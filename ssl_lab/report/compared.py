@@ -7,8 +7,7 @@ from typing import Any
 
 from ssl_lab.comparison.paired import Difference, differences
 from ssl_lab.comparison.rows import Row, by_seed, config_differences
-from ssl_lab.comparison.seeds import interval
-from ssl_lab.evaluation.lines import better, long, short
+from ssl_lab.evaluation.lines import better, interval, long
 from ssl_lab.report.page import table
 
 ROWS = 30  # in a table; the others are folded away
@@ -76,7 +75,7 @@ def _scores(rows: Sequence[Row], names: Sequence[str]) -> str:
         cells.append(_td(str(len(row.runs))))
         for name in names:
             value = row.scores.get(name)
-            shown = "–" if value is None else f"{long(value.mean)}<small>{interval(value)}</small>"
+            shown = "–" if value is None else f"{long(value.mean)}<small>{interval(value.low, value.high)}</small>"
             cells.append(_td(shown, "differs" if value is not None and value.mean == best.get(name) else ""))
         body.append(cells)
     heads = [*(options or [""]), "seeds", *(f"{name} {better(name)}".strip() for name in names)]
@@ -93,7 +92,7 @@ def _best(rows: Sequence[Row], name: str) -> float | None:
 def _tested(found: Sequence[tuple[str, Difference]]) -> str:
     body = []
     for name, one in found:
-        ends = "" if one.low is None or one.high is None else f"<small> [{short(one.low)}, {short(one.high)}]</small>"
+        ends = f"<small>{ends}</small>" if (ends := interval(one.low, one.high)) else ""
         sure = one.corrected is not None and one.corrected < LEVEL
         mark = (" ▲" if one.mean > 0 else " ▼") if sure else ""
         body.append(

@@ -20,7 +20,7 @@ from ssl_lab.model.base import Model
 from ssl_lab.model.loading import load_model, resolve, say_whose
 from ssl_lab.report.shown import Curves, Shown, curves, source
 from ssl_lab.runfolder.folder import read_config
-from ssl_lab.runfolder.reading import read_json
+from ssl_lab.runfolder.reading import read_json_there
 
 HIDDEN = """\
 the boat drifted to the river [MASK] .
@@ -94,9 +94,7 @@ def gather(folder: Path, items: int) -> Gathered:
 
 def about(config: Config, folder: Path, model: Model) -> dict[str, str]:
     """Data, model, training and date of a run, in a line each."""
-    summary, provenance = (
-        read_json(folder, name) if (folder / name).is_file() else {} for name in ("summary.json", "provenance.json")
-    )
+    summary, provenance = (read_json_there(folder, name) for name in ("summary.json", "provenance.json"))
     backbone = type(model.backbone).__name__
     parameters = sum(p.numel() for p in model.backbone.parameters())
     amount = [f"{name} {summary[name]:,}" for name in ("epochs", "steps", "seconds") if name in summary]

@@ -17,11 +17,10 @@ from ssl_lab.evaluation.few_labels import (
     above,
     best_control,
     heading,
-    interval,
     number,
     same_labels,
 )
-from ssl_lab.evaluation.lines import better
+from ssl_lab.evaluation.lines import better, interval
 from ssl_lab.report.charts import COLOURS, GREY, chart
 from ssl_lab.report.page import table
 from ssl_lab.report.shown import Shown, source

@@ -11,7 +11,7 @@ from ssl_lab.config import Config
 from ssl_lab.credentials import masked
 from ssl_lab.errors import UserError
 from ssl_lab.runfolder.files import write_json, write_text
-from ssl_lab.runfolder.reading import Schema, checked, inside, read_json, read_yaml
+from ssl_lab.runfolder.reading import Schema, checked, inside, read_json, read_json_there, read_yaml
 from ssl_lab.version import __version__
 
 CONFIG = "config.yaml"
@@ -73,7 +73,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             )
         config = checked(_Exported, facts, folder / "config.json").ssl_lab
     elif (folder / CONFIG).is_file():
-        facts = read_json(folder, "provenance.json") if (folder / "provenance.json").is_file() else {}
+        facts = read_json_there(folder, "provenance.json")
         config = _unescaped(read_yaml(folder, CONFIG))
     else:
         raise UserError(

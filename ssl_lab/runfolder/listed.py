@@ -16,7 +16,7 @@ from ssl_lab.errors import UserError
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_text
 from ssl_lab.runfolder.folder import CONFIG
-from ssl_lab.runfolder.reading import read_json
+from ssl_lab.runfolder.reading import read_json_there
 from ssl_lab.runfolder.state import FILE, state_of
 
 SUMMARY = "summary.json"
@@ -101,7 +101,7 @@ def _row(place: Path) -> Row | None:
     """None where a run does not say its state."""
     if (state := state_of(place)) is None:
         return None
-    summary = read_json(place, SUMMARY) if (place / SUMMARY).is_file() else {}
+    summary = read_json_there(place, SUMMARY)
     known: Row = {name: one for name, one in summary.items() if isinstance(one, int | float)}
     known |= {name: option for name, option in state.choices.items() if name in COLUMNS}
     try:

@@ -64,6 +64,11 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return _mapping(inside(folder, name), json.loads, "JSON")
 
 
+def read_json_there(folder: Path, name: str) -> dict[str, Any]:
+    """The same, and nothing where there is no such file."""
+    return read_json(folder, name) if (folder / name).is_file() else {}
+
+
 def checked(schema: type[Checked], content: Any, where: str | Path) -> Checked:
     """The content, read as its schema. Raises UserError that names the first key that is wrong."""
     try:

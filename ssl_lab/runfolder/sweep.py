@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_lab.runfolder.listed import SUMMARY
-from ssl_lab.runfolder.reading import Schema, checked, read_json, read_yaml
+from ssl_lab.runfolder.reading import Schema, checked, read_json, read_json_there, read_yaml
 from ssl_lab.runfolder.state import state_of
 
 ASKED, TABLE, REPORT = "sweep.yaml", "sweep.json", "report.html"  # in the folder of a sweep
@@ -63,7 +63,7 @@ def read_trial(folder: Path) -> Trial:
         overrides=chosen(folder),
         state=state.state if state else "failed",
         error=state.error if state else last_error(folder),
-        summary=read_json(folder, SUMMARY) if (folder / SUMMARY).is_file() else {},
+        summary=read_json_there(folder, SUMMARY),
     )
 
 

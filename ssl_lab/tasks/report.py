@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
-from ssl_lab.comparison.rows import best_first, read, rows
+from ssl_lab.comparison.rows import Row, best_first, read, rows
 from ssl_lab.config import plain
 from ssl_lab.domains import valid
 from ssl_lab.errors import UsageError, UserError
@@ -66,14 +66,7 @@ def _of_runs(
     beside = rows(run for run in map(read, (run.folder for run in runs)) if run)
     names = chosen_scores(beside, chosen)
     beside = best_first(beside, names[0]) if names else beside
-    titles = {run.folder: run.title for run in gathered}
-    repeated = [(titles[row.runs[0].folder], row) for row in beside if len(row.runs) > 1]
-    times = Counter(title for title, _ in repeated)
-    together = {
-        run.folder: f"{title if times[title] == 1 else row.title}, {len(row.runs)} seeds"
-        for title, row in repeated
-        for run in row.runs
-    }
+    together = _seeds_together(beside, {run.folder: run.title for run in gathered})
     lines: dict[str, list[Curves]] = {}
     for run in runs:
         lines.setdefault(together.get(run.folder, run.title), []).append(run.curves)
@@ -91,7 +84,7 @@ def _of_runs(
     banks = [{"bank": figures.river_bank(run.words.bank)} if run.words else {} for run in runs]
     sections = {
         "Scores": scores.scores(runs),
-        "Over seeds": compared.scores(beside, names) if repeated else "",
+        "Over seeds": compared.scores(beside, names) if together else "",
         "Do they differ?": compared.tests(beside, names),
         "Probes with few labels": page.per_run(
             probes, lambda probe, i: page.figures(probe_curves[i], "wide") + probed.tables(probe)
@@ -105,7 +98,7 @@ def _of_runs(
         "Hidden words": page.per_run(runs, lambda run, i: items.filled(run)),
         "“bank” in twenty sentences": page.per_run(runs, lambda run, i: page.figures(banks[i], "wide")),
         "Odd items": page.per_run(runs, lambda run, i: items.oddities(run)),
-        "Training": page.figures(curves, note=thinned(chain(*lines.values())) + (BAND if repeated else "")),
+        "Training": page.figures(curves, note=thinned(chain(*lines.values())) + (BAND if together else "")),
         "Configs": compared.configs(beside) if len(beside) > 1 else "",
         "Config and provenance": page.per_run(shown, lambda run, i: page.facts(run)),
     }
@@ -117,6 +110,17 @@ def _of_runs(
     for i, parts in enumerate(zip(maps, confusions, banks, strict=True)):
         made |= {f"{name}_{i}": figure for part in parts for name, figure in part.items()}
     return made
+
+
+def _seeds_together(beside: Sequence[Row], titles: Mapping[Path, str]) -> dict[Path, str]:
+    """By run folder, the name of the line that the seeds of a row have together; `titles`: of the runs, by folder."""
+    repeated = [(titles[row.runs[0].folder], row) for row in beside if len(row.runs) > 1]
+    times = Counter(title for title, _ in repeated)
+    return {
+        run.folder: f"{title if times[title] == 1 else row.title}, {len(row.runs)} seeds"
+        for title, row in repeated
+        for run in row.runs
+    }
 
 
 def _publish(made: dict[str, go.Figure], config: DictConfig, folder: Path) -> None:

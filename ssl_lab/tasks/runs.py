@@ -15,7 +15,7 @@ from ssl_lab.comparison.runs import behind, counted, filtered, ordered, read, sh
 from ssl_lab.comparison.seeds import of_interest
 from ssl_lab.domains import Count, valid
 from ssl_lab.errors import UsageError, one_of
-from ssl_lab.evaluation.lines import long, short
+from ssl_lab.evaluation.lines import interval, known, long
 from ssl_lab.listing import OUTPUTS, Output, ago, listing
 from ssl_lab.progress import say
 from ssl_lab.runfolder.freeing import free, size
@@ -98,8 +98,7 @@ def _score(row: Mapping[Any, Any], name: str) -> str:
     if pd.isna(row[name]):
         return ""
     low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
-    ends = "" if pd.isna(low) or pd.isna(high) else f" [{short(low)}, {short(high)}]"
-    return long(row[name]) + ends
+    return long(row[name]) + interval(known(low), known(high))
 
 
 def _write_parquet(table: pd.DataFrame) -> None:

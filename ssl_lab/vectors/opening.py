@@ -6,7 +6,7 @@ from ssl_lab.config import Config, build
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.progress import say
-from ssl_lab.runfolder.reading import Schema, checked, read_json
+from ssl_lab.runfolder.reading import Schema, checked, read_json_there
 from ssl_lab.vectors.base import Store
 from ssl_lab.vectors.exact import Exact
 from ssl_lab.vectors.milvus import Milvus
@@ -55,7 +55,7 @@ def open_collection(collection: str, vectors: Config, batch_size: int) -> Milvus
 def _address(collection: str, uri: str | None) -> Address:
     """Says what a folder names. Raises UserError where there is no such file."""
     folder = Path(collection).expanduser()
-    kept = read_json(folder, ADDRESS) if (folder / ADDRESS).is_file() else {}
+    kept = read_json_there(folder, ADDRESS)
     address = checked(Address, kept, folder / ADDRESS)
     for what in (address.embeddings, None if uri else address.uri):
         if what:
