@@ -1,18 +1,16 @@
 """Embedding images by `embedded` against the loop that one would write: a DataLoader that decodes with Pillow.
 
-    .venv/bin/python scripts/bench/embed.py FOLDER [rounds] [backbone]
-
-FOLDER has CIFAR-10's Parquet files. Both use the same weights; `embedded` writes its Parquet shards and reads them
-again, the loop makes a tensor. They are timed in turn, on the 10,000 test images, after a round that is not counted.
-`embedded` has its images decoded once before, as a run has; the seconds of that are printed too.
+See rows.py for the arguments. Both use the same weights and are asked for the 10,000 test images of CIFAR-10; that they
+give the same vectors is checked. `embedded` writes its Parquet shards and reads them again, the loop makes a tensor.
+`embedded` has its images decoded once before, as a run has: a row of its own.
 """
 
 import io
 import os
-import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from datasets import Image as Encoded
 from datasets import load_dataset
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from rows import Row, alone, faster, main, turns
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -58,32 +57,32 @@ def ours(model: Model) -> Tensor:
         return embedded(model, model.data).vectors("test")
 
 
-def seconds(work: Any, *arguments: Any) -> tuple[float, Tensor]:
-    start = time.perf_counter()
-    vectors = work(*arguments)
-    return time.perf_counter() - start, vectors
+def rate(images: int, way: Callable[[], Tensor]) -> Callable[[], float]:
+    def run() -> float:
+        start = time.perf_counter()
+        way()
+        return images / (time.perf_counter() - start)
+
+    return run
 
 
-def main() -> None:
-    folder, rounds, backbone = (*sys.argv[1:], *("5", "convnet")[len(sys.argv) - 2 :])
+def rows(data: Path, rounds: int) -> Iterator[Row]:
     quiet()
+    folder = data / "cifar10"
     with initialize_config_dir(str(conf()), version_base="1.3"):
-        choice = ["data=cifar10", f"backbone={backbone}", "data.train=test", "data.bank=test", f"data.path={folder}"]
+        choice = ["data=cifar10", "data.train=test", "data.bank=test", f"data.path={folder}"]
         model = build_model(plain(compose("embed", choice)))
-    decoding, _ = seconds(model.data.setup)
-    rows = load_dataset("parquet", data_files=f"{folder}/test.parquet", split="train")
-    pictures = Pictures(rows.cast_column("image", Encoded(decode=False)), model.data.mean, model.data.std)
-    ratios = []
-    for round_ in range(int(rounds) + 1):
-        (mine, vectors), (theirs, others) = seconds(ours, model), seconds(plain_loop, model, pictures)
-        torch.testing.assert_close(vectors, others, atol=1e-4, rtol=1e-4)
-        if round_:
-            ratios.append(theirs / mine)
-            print(f"embedded {len(vectors) / mine:,.0f} images/s, plain loop {len(others) / theirs:,.0f} images/s")
-    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    print(f"ratio {statistics.median(ratios):.2f} ({spread}), {torch.get_num_threads()} threads")
-    print(f"decoding all images once: {decoding:.1f} s")
+    start = time.perf_counter()
+    model.data.setup()
+    decoding = time.perf_counter() - start
+    pngs = load_dataset("parquet", data_files=str(folder / "test.parquet"), split="train")
+    pictures = Pictures(pngs.cast_column("image", Encoded(decode=False)), model.data.mean, model.data.std)
+    torch.testing.assert_close(ours(model), plain_loop(model, pictures), atol=1e-4, rtol=1e-4)
+    ways = {"ours": lambda: ours(model), "theirs": lambda: plain_loop(model, pictures)}
+    found = turns(rounds, {name: rate(len(pngs), way) for name, way in ways.items()})
+    yield faster("images embedded, convnet", "images/s", found["ours"], "DataLoader, Pillow", found["theirs"])
+    yield alone("10,000 images of 32 px decoded, once for all", "s", [decoding], None)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)

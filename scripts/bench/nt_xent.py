@@ -1,60 +1,92 @@
-"""Memory and time of NT-Xent in chunks against the full similarity matrix; loss and gradient are compared too.
+"""NT-Xent, forward and backward: ours in chunks beside lightly's full matrix, in time and in memory.
 
-    .venv/bin/python scripts/bench/nt_xent.py [pairs]
-
-The full matrix is the usual code: a masked matrix of all similarities and PyTorch's cross entropy. Each way runs in a
-process of its own; "extra" is the peak of resident memory over what was there before the call.
+See rows.py for the arguments; it needs lightly. Loss and gradient of both are compared at first. "Extra" memory is the
+peak of a process of its own over what it held before the call.
 """
 
 import multiprocessing
-import resource
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import shim  # noqa: F401  before torchvision
 import torch
+from lightly.loss import NTXentLoss
+from rows import Row, faster, main, sooner, turns
 from torch import Tensor
-from torch.nn import functional as F
 
 from ssl_lab.objective.simclr import nt_xent
 
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def full_matrix(z: Tensor, temperature: float) -> Tensor:
-    z = F.normalize(z, dim=2).flatten(0, 1)
-    similarity = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
-    return F.cross_entropy(similarity, (torch.arange(len(z)) + len(z) // 2) % len(z))
+PAIRS, WIDTH, TEMPERATURE = (256, 1024, 4096), 128, 0.5
+GOALS = {256: 2.4, 1024: 2.1, 4096: 5.5}
+CRITERION = NTXentLoss(TEMPERATURE)
 
 
-def measure(pairs: int, way: Callable[[Tensor, float], Tensor]) -> tuple[float, float, Tensor, Tensor]:
-    """Extra megabytes, seconds, loss and gradient."""
-    z = torch.randn(2, pairs, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    way(torch.randn(2, 64, 128).requires_grad_(), 0.5).backward()  # loads what is loaded only once
-    before, start = resident(), time.perf_counter()
-    loss = way(z, 0.5)
-    loss.backward()
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return (peak - before) / 2**20, seconds, loss.detach(), z.grad
+def ours(z: Tensor) -> Tensor:
+    return nt_xent(z, TEMPERATURE)
 
 
-def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 4096
-    results = []
-    for way in (nt_xent, full_matrix):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            results.append(pool.apply(measure, (pairs, way)))
-    (chunked, chunked_s, loss, gradient), (full, full_s, full_loss, full_gradient) = results
-    print(f"{pairs:,} pairs, width 128, {torch.get_num_threads()} threads")
-    print(f"in chunks    {chunked:8.1f} MB extra  {chunked_s:6.2f} s")
-    print(f"full matrix  {full:8.1f} MB extra  {full_s:6.2f} s   ({full / chunked:.1f} times the memory)")
-    difference = (gradient - full_gradient).abs().max() / full_gradient.abs().max()
-    print(f"relative difference of losses {(loss / full_loss - 1).abs():.0e}, of gradients {difference:.0e}")
+def theirs(z: Tensor) -> Tensor:
+    return CRITERION(z[0], z[1])
+
+
+def drawn(pairs: int) -> Tensor:
+    return torch.randn(2, pairs, WIDTH, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+
+def rate(way: Callable[[Tensor], Tensor], z: Tensor) -> Callable[[], float]:
+    """How many times a second, for half a second or three times."""
+
+    def run() -> float:
+        start, times = time.perf_counter(), 0
+        while times < 3 or time.perf_counter() - start < 0.5:
+            z.grad = None
+            way(z).backward()
+            times += 1
+        return times / (time.perf_counter() - start)
+
+    return run
+
+
+def resident(which: str) -> float:
+    """Megabytes, now (VmRSS) or at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(which)) / 1024
+
+
+def extra(pairs: int, way: Callable[[Tensor], Tensor]) -> float:
+    """Megabytes."""
+    way(drawn(64)).backward()  # loads what is loaded only once
+    z = drawn(pairs)
+    before = resident("VmRSS")
+    way(z).backward()
+    return resident("VmHWM") - before
+
+
+def apart(pairs: int, way: Callable[[Tensor], Tensor]) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(extra, (pairs, way))
+
+
+def compare() -> None:
+    """That both are the same function."""
+    (a, b), made = (drawn(512), drawn(512)), []
+    for way, z in ((ours, a), (theirs, b)):
+        made.append(way(z))
+        made[-1].backward()
+    torch.testing.assert_close(*made)
+    torch.testing.assert_close(a.grad, b.grad)
+
+
+def rows(data: Path, rounds: int) -> Iterator[Row]:
+    compare()
+    for pairs in PAIRS:
+        found = turns(rounds, {"ours": rate(ours, drawn(pairs)), "theirs": rate(theirs, drawn(pairs))})
+        work = f"NT-Xent, forward and backward, {pairs:,} pairs"
+        yield faster(work, "a second", found["ours"], "lightly", found["theirs"], GOALS[pairs])
+    memory = [[apart(PAIRS[-1], way) for _ in range(2)] for way in (ours, theirs)]
+    yield sooner(f"its extra memory, {PAIRS[-1]:,} pairs", "MB", memory[0], "lightly", memory[1])
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)

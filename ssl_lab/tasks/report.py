@@ -1,6 +1,5 @@
 """`ssl-lab report`: one or more runs, or a sweep → report.html, one file that opens anywhere, offline."""
 
-import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 from ssl_lab.comparison.rows import Row, best_first, read, rows
 from ssl_lab.config import plain
 from ssl_lab.domains import valid
-from ssl_lab.errors import UsageError, UserError
+from ssl_lab.errors import UsageError
 from ssl_lab.hardware import quiet
 from ssl_lab.logger import ended, loggers
 from ssl_lab.progress import say
@@ -53,8 +52,6 @@ def _of_runs(
     folders: Sequence[Path], chosen: list[str] | None, config: DictConfig, folder: Path
 ) -> dict[str, go.Figure]:
     """The page that shows the items of each run, too. Its figures by name."""
-    if importlib.util.find_spec("umap") is None:
-        raise UserError("a report of runs needs umap: pip install 'ssl-lab[report]'")
     from ssl_lab.report import compared, figures, items, page, probed, scores
     from ssl_lab.report.gathered import gather
 
