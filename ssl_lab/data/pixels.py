@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8, UInt16
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ssl_lab.data import dicom
@@ -79,14 +79,16 @@ def fit(image: Image.Image, form: Form) -> Decoded:
     Raises ValueError where it is not known which values are black and white.
     """
     transparent, brightest, size = _transparent(image), None, form.size
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode in WIDE:
         shares = _shares(np.asarray(image), WIDE[image.mode], form)
         brightest = float(shares.max())
         if form.bits == 16:
             return Decoded(np.repeat(_sized(shares[..., None], form), form.channels, 0), transparent, brightest)
         image = Image.fromarray(np.rint(255 * shares).astype(np.uint8))
-    image = _flat(image, form.background).convert(_mode(form.channels))
+    image = _flat(image, form.background)
+    if image.mode != _mode(form.channels):  # else it would be copied
+        image = image.convert(_mode(form.channels))
     if form.bits == 16:
         return Decoded(_sized(np.asarray(image).reshape(*image.size[::-1], -1) / 255, form), transparent, brightest)
     if image.size != (size, size):
@@ -238,6 +240,11 @@ def _shares(values: np.ndarray, greatest: float | None, form: Form) -> np.ndarra
         what = f"its values go from {least:g} to {most:g}"
         raise ValueError(f"{what}: data.range=[LOW,HIGH] says which are black and white")
     return ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As its EXIF orientation says; one that is upright is not copied."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) != 1 else image
 
 
 def _transparent(image: Image.Image) -> bool:

@@ -1,0 +1,77 @@
+"""Decoding of photographs: Pillow, Pillow with `draft`, simplejpeg (libjpeg-turbo's own interface), and what we do.
+
+    .venv/bin/python scripts/bench/jpeg.py [folder] [rounds]        # without a folder, 100 of 500 × 375, quality 90
+
+Each way goes from the bytes of a file to a uint8 tensor (3, h, w): whole, or to where the shorter side is at least 224,
+128 or 64 pixels and can be made in the decoder (`draft`: halves of halves, simplejpeg: eighths). `square` is our
+`decode`, which resizes the shorter side and cuts out the middle. One thread, in turns; numbers are images a second of
+processor time, median (least to greatest), and times Pillow whole. simplejpeg is left out where it is not installed.
+"""
+
+import io
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import PIL
+from photos import write_photos
+from PIL import Image
+
+from ssl_lab.data.pixels import Form, decode
+
+SIDES = (224, 128, 64)
+Way = Callable[[bytes], np.ndarray]
+
+
+def by_pillow(stored: bytes, side: int | None = None) -> np.ndarray:
+    with Image.open(io.BytesIO(stored)) as image:
+        image.getexif()  # it may lie on its side: whoever decodes has to know
+        if side:
+            image.draft("RGB", (side, side))
+        return np.asarray(image).transpose(2, 0, 1).copy()
+
+
+def by_simplejpeg(stored: bytes, side: int = 0) -> np.ndarray:
+    import simplejpeg
+
+    with Image.open(io.BytesIO(stored)) as image:
+        image.getexif()
+    return simplejpeg.decode_jpeg(stored, min_height=side, min_width=side).transpose(2, 0, 1).copy()
+
+
+def square(stored: bytes, side: int) -> np.ndarray:
+    return decode({"bytes": stored}, Form(side, 3)).pixels.copy()
+
+
+def main() -> None:
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    with tempfile.TemporaryDirectory() as made:
+        files = sorted(Path(sys.argv[1]).rglob("*.jpg")) if len(sys.argv) > 1 else write_photos(Path(made), 100)
+        photographs = [file.read_bytes() for file in files]
+    ways: dict[str, Way] = {"Pillow": by_pillow}
+    ways |= {f"Pillow, draft {side}": partial(by_pillow, side=side) for side in SIDES}
+    if find_spec("simplejpeg"):
+        ways |= {"simplejpeg": by_simplejpeg} | {f"simplejpeg {s}": partial(by_simplejpeg, side=s) for s in SIDES}
+    ways |= {f"square {side}": partial(square, side=side) for side in SIDES}
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.process_time()
+            for stored in photographs:
+                way(stored)
+            found[name].append(len(photographs) / (time.process_time() - start))
+    print(f"Pillow {PIL.__version__}, {len(photographs)} photographs, 1 thread, {rounds} rounds")
+    for name, values in found.items():
+        times = statistics.median(ours / theirs for ours, theirs in zip(values, found["Pillow"], strict=True))
+        spread = f"({min(values):,.0f} to {max(values):,.0f})"
+        print(f"{name:18} {statistics.median(values):6,.0f} images/s {spread:16} {times:5.2f}")
+
+
+if __name__ == "__main__":
+    main()
