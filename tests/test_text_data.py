@@ -375,7 +375,7 @@ def test_a_long_word_is_no_unknown_one(written, corpus):
     (corpus / "01x.txt").write_text((written + " ") * 20)
     data = text(corpus)
     data.setup()
-    assert data.rows["train"].tokens.count(data.tokenizer.unknown) == 0
+    assert data.rows["train"].tokens.unknown == 0
 
 
 def test_texts_of_more_letters_than_word_pieces_keep_get_byte_level_bpe(tmp_path, capfd):
@@ -387,6 +387,6 @@ def test_texts_of_more_letters_than_word_pieces_keep_get_byte_level_bpe(tmp_path
     data = text(tmp_path)
     data.setup()
     assert "that word pieces keep: byte-level BPE is trained instead" in capfd.readouterr().err
-    assert data.rows["train"].tokens.count(data.tokenizer.unknown) == 0
+    assert data.rows["train"].tokens.unknown == 0
     (batch,) = data.prepare(["".join(letters[:20])])
     assert data.show(batch)[0].text.strip() == "".join(letters[:20])

@@ -46,7 +46,7 @@ def texts(vocabulary: int) -> Tokens:
     lengths = rng.lognormal(7.5, 0.5, 600).astype(int)
     share = 1 / np.arange(1, vocabulary - len(SPECIAL) + 1)
     flat = rng.choice(len(share), lengths.sum(), p=share / share.sum()) + len(SPECIAL)
-    return Tokens(flat.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    return Tokens(flat.astype(np.uint16), np.concatenate([[0], np.cumsum(lengths)]), lengths)
 
 
 def ours(made: Tokenizer, tokens: Tokens, share: float) -> Iterator[int]:

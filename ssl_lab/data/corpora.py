@@ -6,7 +6,6 @@ A corpus gives its splits by name. Texts are iterated over, so that a corpus may
 import glob
 import hashlib
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ from torch import Tensor
 
 from ssl_lab.data import tables
 from ssl_lab.data.base import Source, Stored
+from ssl_lab.data.caching import cached
 from ssl_lab.data.columns import Table
 from ssl_lab.data.conll import read_conll
+from ssl_lab.data.documents import KeptTexts, Kind, documents, keep
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.sources import (
     by_split,
@@ -32,7 +33,9 @@ from ssl_lab.data.sources import (
 )
 from ssl_lab.errors import UserError
 from ssl_lab.preview import TextPreview
-from ssl_lab.progress import say
+from ssl_lab.progress import progress, say
+
+VERSION, TEXTS = 1, "texts.arrow"  # of what is kept; a new version makes old cache folders useless
 
 
 @runtime_checkable
@@ -60,14 +63,15 @@ class TextFiles(Source[TextSplit]):
     """Files that a `path` names: a folder of .txt files, a file, a pattern such as `corpus/**/*.txt`; or several.
 
     A document is a file, or with `document: paragraph` what stands between blank lines, or a `line`. Undecodable bytes
-    are an error that names file and offset, or what `errors` says (`replace` or `ignore`).
+    are an error that names file and offset, or what `errors` says (`replace` or `ignore`). The documents are read once,
+    into the cache, and again when the name, size or time of a file changes.
     """
 
     def __init__(
         self,
         name: str | None,
         path: str | Sequence[str] | None,
-        document: Literal["file", "paragraph", "line"],
+        document: Kind,
         encoding: str,
         errors: Literal["strict", "replace", "ignore"],
     ):
@@ -79,22 +83,20 @@ class TextFiles(Source[TextSplit]):
         if not self.paths:
             raise without_path("give text files, data.path='corpus/*.txt'")
         files = sorted({file for path in self.paths for file in _files(path)})
-        texts = [text for file in files for text in self._documents(file) if text.strip()]
-        if not texts:
-            raise UserError(f"data.path: the {len(files)} files of {', '.join(self.paths)} hold no text")
-        return {"train": TextSplit(texts, identity=digest(texts))}
+        facts = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        key = [VERSION, facts, self.document, self.encoding, self.errors]
+        folder = cached("texts", key, lambda folder: self._keep(files, folder))
+        identity = (folder / "identity").read_text(encoding="utf-8")
+        return {"train": TextSplit(KeptTexts(folder / TEXTS), identity=identity)}
 
-    def _documents(self, file: Path) -> list[str]:
-        try:
-            text = file.read_bytes().decode(self.encoding, self.errors)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{file}: byte {error.start} is not {self.encoding}: set data.source.encoding, "
-                "or data.source.errors=replace (or ignore) to go on without it"
-            ) from error
-        if self.document == "line":
-            return text.splitlines()
-        return [text] if self.document == "file" else re.split(r"\n\s*\n", text)
+    def _keep(self, files: list[Path], folder: Path) -> None:
+        """The texts, and their digest, which is the same wherever the files lie."""
+        texts = (text for file in files for text in documents(file, self.document, self.encoding, self.errors))
+        keep(progress(texts, None, "reading texts"), folder / TEXTS)
+        kept = KeptTexts(folder / TEXTS)
+        if next(iter(kept), None) is None:
+            raise UserError(f"data.path: the {len(files)} files of {', '.join(self.paths)} hold no text")
+        (folder / "identity").write_text(digest(kept), encoding="utf-8")
 
 
 class TextTable(Source[TextSplit]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,6 +66,13 @@ class Texts(Rows):
     def lengths(self) -> Int[np.ndarray, " m"]:
         return self.tokens.lengths[self.index.numpy()] + self.tokenizer.frame
 
+    @property
+    def mask(self) -> Bool[np.ndarray, " n"]:
+        """Which texts of the split these are."""
+        mask = np.zeros(len(self.tokens), np.bool_)
+        mask[self.index] = True
+        return mask
+
 
 class PackedTexts(Items):
     """The same texts in rows of `length` tokens: `tokens`, and the number of its `document` in the row for each.
@@ -78,7 +85,7 @@ class PackedTexts(Items):
         index = texts.index.numpy()
         begins, lengths = texts.tokens.offsets[index], texts.tokens.lengths[index]
         self.begins, self.lengths = packing.split(begins, lengths, length - self.tokenizer.frame)
-        self.rows = packing.best_fit(self.lengths + self.tokenizer.frame, length)
+        self.rows = packing.packed(self.lengths + self.tokenizer.frame, length)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,7 +95,7 @@ class PackedTexts(Items):
         document = np.full_like(tokens, -1)
         for row, number in enumerate(numbers.tolist()):
             begin = 0
-            for i, piece in enumerate(self.rows[number]):
+            for i, piece in enumerate(self.rows[number].tolist()):
                 start = self.begins[piece]
                 ids = self.tokenizer.framed(self.tokens.flat[start : start + self.lengths[piece]])
                 part = row, slice(begin, begin := begin + len(ids))
@@ -202,13 +209,13 @@ class Text(Data[TextSplit, Texts]):
     def _report_unknown(self) -> None:
         """Raises UserError where the tokenizer knows less than half of the tokens."""
         stored = {id(texts.tokens): texts.tokens for texts in self.rows.values()}.values()
-        tokens, unknown = sum(len(one.flat) for one in stored), sum(one.count(self.tokenizer.unknown) for one in stored)
+        tokens, unknown = sum(len(one.flat) for one in stored), sum(one.unknown for one in stored)
         share = unknown / max(tokens, 1)
         what = f"{share:.2%} of {tokens:,} tokens are unknown to the tokenizer"
         if share > MOST_UNKNOWN:
             raise UserError(f"{what}: it is not made for these texts; data.tokenizer.kind=bpe knows every letter")
         say(f"warning: {what}; data.tokenizer.kind=bpe knows every letter" if share > MANY_UNKNOWN else what)
-        if silent := sum(one.silent(self.tokenizer.unknown) for one in stored):
+        if silent := sum(one.silent for one in stored):
             texts = sum(len(one) for one in stored)
             what = f"{silent:,} of {texts:,} texts are empty, or have unknown tokens only"
             say(f"{what}: nothing is learnt from them, their vector is zero")
@@ -293,8 +300,7 @@ class Text(Data[TextSplit, Texts]):
         return self._packed[role]
 
     def texts(self, role: str) -> Iterator[str]:
-        stored = self.split_of(self.splits[role]).texts
-        return (stored[i] for i in self.rows[role].index.tolist())
+        return itertools.compress(self.split_of(self.splits[role]).texts, self.rows[role].mask)
 
     def words(self, role: str) -> list[list[str]]:
         return self._known(role, self.split_of(self.splits[role]).words)
@@ -310,15 +316,13 @@ class Text(Data[TextSplit, Texts]):
     def prepare(self, items: Sequence[str] | Sequence[Sequence[str]]) -> Iterator[Batch]:
         """Batches of new texts, or of texts split into words."""
         tokens = in_memory(self.tokenizer, items)
-        if silent := tokens.silent(self.tokenizer.unknown):
+        if silent := tokens.silent:
             say(f"{silent:,} of {len(items):,} texts have no token that the tokenizer knows: their vector is zero")
         texts = Texts(None, torch.arange(len(items)), {}, tokens, self.tokenizer)
         yield from Batches(texts, self.in_order(texts))
 
     def counts(self, role: str) -> Int[Tensor, " vocabulary"]:
-        texts = self.rows[role]
-        kept = np.repeat(np.isin(np.arange(len(texts.tokens)), texts.index.numpy()), texts.tokens.lengths)
-        return torch.from_numpy(np.bincount(texts.tokens.flat[kept], minlength=self.tokenizer.size))
+        return torch.from_numpy(self.rows[role].tokens.counts(self.rows[role].mask, self.tokenizer.size))
 
     def raw(self, batch: Batch) -> Float[Tensor, "b vocabulary"]:
         """The control without any model: TF-IDF of the tokens, (1 + log count) · log(N / texts that have it)."""
