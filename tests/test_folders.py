@@ -11,6 +11,7 @@ from PIL import Image
 from test_labels import GREY, data_of
 
 from ssl_lab.data.folders import read_folder
+from ssl_lab.data.tree import read_tree
 from ssl_lab.errors import UserError
 
 
@@ -26,7 +27,7 @@ def read(folder, splits=None):
         name: [
             (str(file.relative_to(folder)), split.classes and split.classes[i]) for i, file in enumerate(split.files)
         ]
-        for name, split in read_folder(folder, [".png", ".jpg"], "images", splits).items()
+        for name, split in read_folder(read_tree(folder), [".png", ".jpg"], "images", splits).items()
     }
 
 

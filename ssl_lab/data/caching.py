@@ -44,19 +44,26 @@ def key_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def cached(kind: str, key: list[Any], write: Callable[[Path], None]) -> Path:
-    """The folder for this key, which `write` fills if it is not there yet. Raises UserError where it cannot."""
+def cached(
+    kind: str, key: list[Any], write: Callable[[Path], None], is_current: Callable[[Path], bool] = lambda folder: True
+) -> Path:
+    """The folder for this key, which `write` fills if it is not there yet. Raises UserError where it cannot.
+
+    `is_current`: whether what is kept there is still right; if not, it is made again.
+    """
     folder = cache() / kind / key_of(key)
     used(folder)
-    if _whole(folder):
+    if _whole(folder) and is_current(folder):
         return folder
     unfinished = None
     try:
         with alone(folder):
-            if _whole(folder):  # by now
+            whole = _whole(folder)
+            if whole and is_current(folder):  # by now
                 return folder
             if folder.exists():
-                say(f"{folder} is damaged: made again")
+                if not whole:
+                    say(f"{folder} is damaged: made again")
                 shutil.rmtree(folder)
             for rest in folder.parent.glob(f"{folder.name}.*"):
                 discard(rest)

@@ -5,7 +5,6 @@ any case, and one is `train`, they are splits, and the folders in each are class
 are classes. `train` beside other names could be either: that is an error, until `splits` says which.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_lab.data.hiding import hidden
+from ssl_lab.data.tree import Files, Tree, together
 from ssl_lab.errors import UserError
 from ssl_lab.progress import say
 
@@ -28,12 +28,12 @@ Shown = Callable[[str], str]
 class Split:
     """The files of a split in their order, and the class of each, where it has classes."""
 
-    files: list[Path]
+    files: Files
     classes: list[str] | None
 
 
 def read_folder(
-    folder: Path,
+    tree: Tree,
     suffixes: Iterable[str],
     kind: str,
     splits: bool | None = None,
@@ -47,10 +47,10 @@ def read_folder(
     Raises UserError where there are none, and says what there is; or where the names of the folders could be both.
     """
     shown, named = (str, (False, False)) if people is None else (hidden, people)
-    suffixes = frozenset(suffixes)
-    loose, below = _level(folder, suffixes)
+    folder, all_files, tree = tree.folder, tree, tree.only(frozenset(suffixes))
+    loose, below = _level(tree, 0)
     if not loose and not any(below.values()):
-        raise UserError(f"data.path: {_why_none(folder, suffixes, kind)}")
+        raise UserError(f"data.path: {_why_none(all_files, suffixes, kind)}")
     full = {name: files for name, files in below.items() if files}
     if splits is None:
         splits = _are_splits(folder, list(full), shown)
@@ -66,7 +66,7 @@ def read_folder(
                 )
             if named[0] and name.lower() not in SPLITS:
                 raise UserError("data.splits=true: folders at the top are called after people, and a split has a name")
-            inner, classes = _level(folder / name, suffixes)
+            inner, classes = _level(tree, tree.inside(0)[name])
             made[name.lower()] = _split(folder / name, inner, classes, notes, named[1], shown)
         notes += _stray(folder, loose, shown)
     else:
@@ -78,32 +78,9 @@ def read_folder(
     return made
 
 
-def _level(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], dict[str, list[Path]]]:
-    """The files of the kind right in a folder, and all those below each of its folders."""
-    loose, below = [], {}
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith((".", "__MACOSX")):
-            continue
-        if entry.is_dir():
-            below[entry.name] = list(all_below(entry, suffixes))
-        elif entry.suffix.lower() in suffixes:
-            loose.append(entry)
-    return loose, below
-
-
-def all_below(folder: Path, suffixes: frozenset[str]) -> Iterable[Path]:
-    """The files of the kind, however deep. Links to folders are followed, each folder once."""
-    seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (
-            Path(place, name) for name in sorted(files) if name[0] != "." and Path(name).suffix.lower() in suffixes
-        )
+def _level(tree: Tree, place: int) -> tuple[Files, dict[str, Files]]:
+    """The files right in a folder, and all those below each of its folders."""
+    return tree.files(place, deep=False), {name: tree.files(one) for name, one in tree.inside(place).items()}
 
 
 def _are_splits(folder: Path, names: list[str], shown: Shown) -> bool:
@@ -118,34 +95,34 @@ def _are_splits(folder: Path, names: list[str], shown: Shown) -> bool:
     return True
 
 
-def _split(
-    folder: Path, loose: list[Path], below: dict[str, list[Path]], notes: list[str], named: bool, shown: Shown
-) -> Split:
+def _split(folder: Path, loose: Files, below: dict[str, Files], notes: list[str], named: bool, shown: Shown) -> Split:
     if not any(below.values()):
         return Split(loose, None)
     if named:
         notes.append(f"{NAMED}: a file that data.source.metadata names can give labels")
-        return Split([*loose, *(file for files in below.values() for file in files)], None)
+        return Split(together([loose, *below.values()]), None)
     notes += _stray(folder, loose, shown)
-    deeper = sum(file.parent.parent != folder for files in below.values() for file in files)
-    if deeper:
+    files = together(list(below.values()))
+    of_class = len(folder.relative_to(files.tree.folder).parts) + 1
+    if deeper := int((files.depth > of_class).sum()):
         notes.append(f"{deeper:,} files of {folder} lie deeper below their class, and count to it")
-    files = [file for name in below for file in below[name]]
-    return Split(files, [name for name in below for _ in below[name]])
+    return Split(files, [name for name, some in below.items() for _ in range(len(some))])
 
 
-def _stray(folder: Path, loose: list[Path], shown: Shown) -> list[str]:
+def _stray(folder: Path, loose: Files, shown: Shown) -> list[str]:
     if not loose:
         return []
     return [f"files beside the folders of {folder} are left out: {len(loose):,}, such as {shown(loose[0].name)}"]
 
 
-def _why_none(folder: Path, suffixes: frozenset[str], kind: str) -> str:
-    ends = Counter(_end(name) for _, _, files in os.walk(folder) for name in files)
+def _why_none(tree: Tree, suffixes: Iterable[str], kind: str) -> str:
+    ends = Counter(map(_end, tree.names))
     if not ends:
-        return f"{folder} is empty: there is no file in it"
+        return f"{tree.folder} is empty: there is no file in it"
     have = ", ".join(f"{count:,} {end}" for end, count in ends.most_common(5))
-    return f"there are no {kind} in {folder}, which has {have}: names of {kind} end in {', '.join(sorted(suffixes))}"
+    return (
+        f"there are no {kind} in {tree.folder}, which has {have}: names of {kind} end in {', '.join(sorted(suffixes))}"
+    )
 
 
 def _end(name: str) -> str:

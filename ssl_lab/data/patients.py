@@ -7,7 +7,7 @@ in one, since it goes into every config.
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from ssl_lab.data import dicom
 from ssl_lab.data.caching import cached
-from ssl_lab.data.folders import SPLITS, all_below
+from ssl_lab.data.folders import SPLITS
 from ssl_lab.data.hiding import hidden
+from ssl_lab.data.tree import Tree
 from ssl_lab.errors import UserError
 from ssl_lab.progress import progress, say
 
@@ -42,18 +43,18 @@ class Patients:
     named: tuple[bool, bool]
 
 
-def patients(folder: Path, identity: Callable[[list[Path]], str]) -> Patients | None:
-    """Of all DICOM files below a folder; None where there is none. `identity` changes with the date of any.
+def patients(tree: Tree) -> Patients | None:
+    """Of all DICOM files of a tree; None where there is none.
 
     Headers are read once, and what is kept in the cache has digests alone. Raises UserError where the path of the
     folder itself names a patient.
     """
-    files = list(all_below(folder, frozenset([dicom.SUFFIX])))
+    folder, files = tree.folder, tree.only(frozenset([dicom.SUFFIX])).files()
     if not files:
         return None
     dicom.pydicom()
     levels = [sorted({one.name for one in folder.glob(level)} - {*SPLITS}) for level in ("*/", "*/*/")]
-    key = [VERSION, str(folder), levels, identity(files)]
+    key = [VERSION, str(folder), levels, files.identity]
     kept = cached("headers", key, lambda unfinished: _write(folder, files, levels, unfinished))
     facts = json.loads((kept / "headers.json").read_text(encoding="utf-8"))
     if facts["path"]:
@@ -99,7 +100,7 @@ class _Header:
             yield Person(" ".join(_words(self.id)), tuple(_words(written)))
 
 
-def _write(folder: Path, files: list[Path], levels: list[list[str]], unfinished: Path) -> None:
+def _write(folder: Path, files: Sequence[Path], levels: list[list[str]], unfinished: Path) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         headers = list(progress(pool.map(_header, files), len(files), f"reading the headers of {len(files):,} files"))
     people = {person for header in headers for person in header.people()} - {Person("", ())}

@@ -26,6 +26,7 @@ from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.patients import Patients, patients
 from ssl_lab.data.pixels import Form, is_dicom, pillow, thumbnail
+from ssl_lab.data.tree import Tree, read_tree
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.preview import ImagePreview
 from ssl_lab.progress import say
@@ -136,7 +137,7 @@ class Encoded(Source[Split]):
         """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
         loaded = self._load()
         if loaded is None:
-            return self.of_folder(existing(str(self.path)).absolute())
+            return self.of_folder(read_tree(existing(str(self.path)).absolute()))
         where = str(self.path or self.name)
         numbers, classes = numbered({name: self._labels(rows, f"{where} ({name})") for name, rows in loaded.items()})
         return {name: self._split(rows, name, numbers[name], classes) for name, rows in loaded.items()}
@@ -160,9 +161,10 @@ class Encoded(Source[Split]):
             raise UserError(f"data.path: {folder} is a file; give a folder of {self.kind} or Parquet files")
         return None
 
-    def of_folder(self, folder: Path, people: tuple[bool, bool] | None = None) -> dict[str, Split]:
+    def of_folder(self, tree: Tree, people: tuple[bool, bool] | None = None) -> dict[str, Split]:
         """The splits of a folder of files, each a row. `people` as in `read_folder`."""
-        read = read_folder(folder, self.suffixes, self.kind, self.as_splits, people)
+        folder = tree.folder
+        read = read_folder(tree, self.suffixes, self.kind, self.as_splits, people)
         given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
         cells: dict[str, dict[str, np.ndarray]] = {}
         if self.metadata:
@@ -172,10 +174,10 @@ class Encoded(Source[Split]):
         return {
             name: self.split(
                 EncodedFiles(split.files, self.key),
-                identity=identity_of(folder, split.files),
+                identity=split.files.identity,
                 labels=numbers[name],
                 classes=classes,
-                columns={"file": np.array([str(file) for file in split.files])},
+                columns={"file": np.array([f"{folder}/{file}" for file in split.files.relative])},
                 table=cells.get(name, {}),
             )
             for name, split in read.items()
@@ -239,12 +241,12 @@ class HuggingFace(Encoded[ImageSplit]):
             raise UserError("data.path is a DICOM file: give the folder that it lies in")
         return super()._load()
 
-    def of_folder(self, folder: Path, people: tuple[bool, bool] | None = None) -> dict[str, ImageSplit]:
+    def of_folder(self, tree: Tree, people: tuple[bool, bool] | None = None) -> dict[str, ImageSplit]:
         """Where there are DICOM files, paths are private, and a patient's images belong together."""
-        found = patients(folder, lambda files: identity_of(folder, files))
+        found = patients(tree)
         if found is None:
-            return super().of_folder(folder, people)
-        read = super().of_folder(folder, found.named)
+            return super().of_folder(tree, people)
+        read = super().of_folder(tree, found.named)
         made = {name: _of_patients(split, found, self.frames) for name, split in read.items()}
         more = sum(found.frames.get(file, 1) > 1 for split in read.values() for file in split.images.paths)
         if more:
@@ -402,17 +404,6 @@ def beside(
         raise UserError(f"{file} has a label for none of the images: file_name has to be a path from {file.parent}")
     others = {name: table[name].to_pylist() for name in names if name not in ("file_name", label)}
     return dict(found), {split: {name: words(of(v, split)) for name, v in others.items()} for split in files}
-
-
-def identity_of(folder: Path, files: Sequence[Path]) -> str:
-    """Thirty-two hexadecimal digits that change with the name, size or date of any file."""
-    digest = hashlib.sha256()
-    for file in files:
-        facts = file.stat()
-        digest.update(
-            f"{file.relative_to(folder)}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(errors="surrogateescape")
-        )
-    return digest.hexdigest()[:32]
 
 
 def column(chosen: str | None, names: list[str], features: Any, what: str, where: str) -> str | None:

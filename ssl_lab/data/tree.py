@@ -1,0 +1,236 @@
+"""All files below a folder, with the size and time of each: found once, and kept in the cache as an index.
+
+The index is taken as it is while each folder has the time that it had (a file that is added, removed or renamed changes
+it) and each file its size and time (as it has not been written again). A folder that was changed within two seconds
+before the index was made could change again at the same time: it is not trusted. So to open a folder again asks the
+system for each file once, and does little else for each.
+"""
+
+import functools
+import hashlib
+import os
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from ssl_lab.data.caching import cached
+from ssl_lab.errors import UserError
+from ssl_lab.progress import say
+
+VERSION = 1  # of what is kept; a new one makes old cache folders useless
+INDEX = "index.npz"
+YOUNG = 2 * 10**9  # nanoseconds: some file systems tell times to two seconds
+DICOM = ".dcm"  # names of such files may be those of patients, and are kept nowhere
+PART = 2**16  # files whose facts are put together at a time
+GONE = (-1, 0)  # of a link to a file that is not there
+
+
+@dataclass(frozen=True)
+class Tree:
+    """`places`: the folders as paths from `folder`, each before those in it; `times` of them, in nanoseconds.
+
+    The files of a place have the numbers `begins[place]` to `begins[place + 1]`; `stats` are size and time of each.
+    Folders and files are sorted by name. `since`: when they were looked for.
+    """
+
+    folder: Path
+    places: list[str]
+    times: Int[np.ndarray, " p"]
+    begins: Int[np.ndarray, " p1"]
+    names: list[str]
+    stats: Int[np.ndarray, "n 2"]
+    since: int
+
+    def only(self, suffixes: frozenset[str]) -> "Tree":
+        """With the files of a kind alone. Raises UserError where one of them is not there."""
+        kind = np.array([_suffix(name) in suffixes for name in self.names], dtype=np.bool_)
+        numbers = np.flatnonzero(kind)
+        begins = np.concatenate([[0], np.cumsum(kind)])[self.begins]
+        kept = replace(self, begins=begins, names=[self.names[i] for i in numbers.tolist()], stats=self.stats[numbers])
+        if (gone := np.flatnonzero(kept.stats[:, 0] < 0)).size:
+            raise UserError(f"{len(gone):,} files of {self.folder} are links to what is not there: remove these links")
+        return kept
+
+    def inside(self, place: int) -> dict[str, int]:
+        """The folders right in a folder, by name."""
+        found, one = {}, place + 1
+        while one < self._after[place]:
+            found[self.places[one].rpartition("/")[2]] = one
+            one = self._after[one]
+        return found
+
+    def files(self, place: int = 0, deep: bool = True) -> "Files":
+        """Those in a folder and, if `deep`, below it."""
+        end = self._after[place] if deep else place + 1
+        return Files(self, np.arange(self.begins[place], self.begins[end]))
+
+    @functools.cached_property
+    def _after(self) -> list[int]:
+        """The number of the first folder that is not below each."""
+        number = {place: i for i, place in enumerate(self.places)}
+        after = list(range(1, len(self.places) + 1))
+        for i in range(len(self.places) - 1, 0, -1):
+            above = number[self.places[i].rpartition("/")[0]]
+            after[above] = max(after[above], after[i])
+        return after
+
+    @functools.cached_property
+    def place(self) -> Int[np.ndarray, " n"]:
+        """The number of the folder of each file."""
+        return np.repeat(np.arange(len(self.places)), np.diff(self.begins))
+
+    def is_current(self) -> bool:
+        try:
+            times = np.array([os.stat(self.folder / place).st_mtime_ns for place in self.places])
+            if times.max() > self.since - YOUNG or (times != self.times).any():
+                return False
+            each = zip(self.places, self.begins.tolist(), self.begins[1:].tolist(), strict=False)
+            return all(
+                (self.stats[begin:end] == _stats(self.folder / place, self.names[begin:end])).all()
+                for place, begin, end in each
+            )
+        except OSError:
+            return False
+
+    def save(self, file: Path) -> None:
+        places, names = (np.frombuffer(os.fsencode("\0".join(some)), np.uint8) for some in (self.places, self.names))
+        numbers = {"times": self.times, "begins": self.begins, "stats": self.stats, "since": np.array(self.since)}
+        np.savez(file, places=places, names=names, **numbers)
+
+
+@dataclass(frozen=True)
+class Files(Sequence[Path]):
+    """Some files of a tree. The path of each is made when it is asked for."""
+
+    tree: Tree
+    numbers: Int[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, which: int) -> Path:  # type: ignore[override]
+        number = self.numbers[which]
+        return Path(self.tree.folder, self.tree.places[self.tree.place[number]], self.tree.names[number])
+
+    @property
+    def depth(self) -> Int[np.ndarray, " n"]:
+        """How many folders below that of the tree each lies in."""
+        depths = np.array([len(Path(place).parts) for place in self.tree.places])
+        return depths[self.tree.place[self.numbers]]
+
+    @property
+    def relative(self) -> list[str]:
+        """Their paths from the folder of the tree."""
+        above, names = [f"{place}/" if place else "" for place in self.tree.places], self.tree.names
+        each = zip(self.tree.place[self.numbers].tolist(), self.numbers.tolist(), strict=True)
+        return [above[place] + names[number] for place, number in each]
+
+    @property
+    def identity(self) -> str:
+        """Thirty-two hexadecimal digits that change with the name, size or date of any."""
+        digest, relative, stats = hashlib.sha256(), self.relative, self.tree.stats[self.numbers]
+        for begin in range(0, len(self), PART):
+            rows = zip(relative[begin : begin + PART], stats[begin : begin + PART].tolist(), strict=True)
+            facts = (f"{path}\0{size}\0{changed}\0" for path, (size, changed) in rows)
+            digest.update("".join(facts).encode(errors="surrogateescape"))
+        return digest.hexdigest()[:32]
+
+
+def together(some: Sequence[Files]) -> Files:
+    """Files of one tree, in the order in which they are given."""
+    return Files(some[0].tree, np.concatenate([files.numbers for files in some]))
+
+
+def read_tree(folder: Path) -> Tree:
+    """From the index in the cache, if it is there and nothing has changed; else the folder is looked through."""
+    found, damaged = None, False
+
+    def is_current(kept: Path) -> bool:
+        nonlocal found, damaged
+        try:
+            found = _load(folder, kept / INDEX)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            damaged = True
+            return False
+        return found is not None and found.is_current()
+
+    def write(unfinished: Path) -> None:
+        nonlocal found
+        if damaged:
+            say(f"the index of {folder} in the cache is damaged: made again")
+        found = walk(folder)
+        if not any(_suffix(name) == DICOM for name in found.names):
+            found.save(unfinished / INDEX)
+
+    cached("files", [VERSION, str(folder)], write, is_current)
+    return found or walk(folder)
+
+
+def walk(folder: Path) -> Tree:
+    """Links to folders are followed, each folder once in each folder of the second level."""
+    since = time.time_ns()
+    places, times, names, begins, stats = [], [], list[str](), [0], [np.empty((0, 2), np.int64)]
+    for place, changed, files in _walk(folder, "", set()):
+        places.append(place)
+        times.append(changed)
+        names += files
+        begins.append(len(names))
+        stats.append(_stats(folder / place, files))
+    return Tree(folder, places, np.array(times), np.array(begins), names, np.concatenate(stats), since)
+
+
+def _walk(folder: Path, place: str, seen: set[str]) -> Iterator[tuple[str, int, list[str]]]:
+    """Each folder, its time and the names of its files. `seen`: the folders that it is in, or that come before it."""
+    here = folder / place
+    if (real := os.path.realpath(here)) in seen:
+        return
+    seen.add(real)
+    changed = os.stat(here).st_mtime_ns
+    try:
+        with os.scandir(here) as entries:
+            shown = [(one.name, one.is_dir()) for one in entries if not one.name.startswith(".")]
+    except PermissionError:
+        say(f"a folder in {folder} cannot be read: it is left out")
+        shown = []
+    yield place, changed, sorted(name for name, is_folder in shown if not is_folder)
+    second = place.count("/") == 1
+    for name in sorted(name for name, is_folder in shown if is_folder and not name.startswith("__MACOSX")):
+        below = f"{place}/{name}" if place else name
+        yield from _walk(folder, below, seen if second or below.count("/") > 1 else set(seen))
+
+
+def _stats(place: Path, names: Sequence[str]) -> Int[np.ndarray, "n 2"]:
+    """The size and the time of each file of a folder."""
+    if not names:
+        return np.empty((0, 2), np.int64)
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        return np.array([_facts(name, opened) for name in names], np.int64)
+    finally:
+        os.close(opened)
+
+
+def _facts(name: str, place: int) -> tuple[int, int]:
+    try:
+        facts = os.stat(name, dir_fd=place)
+    except OSError:
+        return GONE
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :].lower()
+
+
+def _load(folder: Path, file: Path) -> Tree | None:
+    if not file.exists():  # of DICOM files
+        return None
+    with np.load(file) as index:
+        places, names = (os.fsdecode(index[name].tobytes()).split("\0") for name in ("places", "names"))
+        times, begins, stats = (index[name] for name in ("times", "begins", "stats"))
+        return Tree(folder, places, times, begins, names if len(stats) else [], stats, int(index["since"]))
