@@ -429,6 +429,6 @@ def test_a_full_disk_is_said(folder, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np.lib.format, "open_memmap", full)
+    monkeypatch.setattr(np, "save", full)
     with pytest.raises(UserError, match="No space left on device; free some space"):
         images(path=folder)

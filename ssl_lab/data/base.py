@@ -24,7 +24,8 @@ from ssl_lab.progress import say
 
 Item = Literal["image", "tokens", "wave"]
 Batch = dict[str, Tensor]
-"""Raw items: `image` uint8 or uint16 (b, c, h, w); or `tokens` int64 (b, t), with `document` (b, t) where texts are
+"""Raw items: `image` uint8 or uint16 (b, c, h, w), with `extent` int64 (b, 2), the height and width of each, where they
+are of unequal size and padded with zeros; or `tokens` int64 (b, t), with `document` (b, t) where texts are
 packed and `word` (b, t) where they came split into words; or `wave` float32 (b, t) with `length` int64 (b,), in
 samples; always `index` int64 (b,), and `label` int64 (b,) where there is one."""
 

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8, UInt16
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.data.base import ROW, Batch, Data, Rows, Source
-from ssl_lab.data.decoding import decoded, fingerprint, say_looks
+from ssl_lab.data.decoding import Kept, decoded, fingerprint, fits, say_looks, squares
 from ssl_lab.data.hiding import hidden, without
 from ssl_lab.data.order import InOrder
 from ssl_lab.data.pixels import Form, Pixels, decode, fit, fit_array, is_dicom, pillow, unit
@@ -34,9 +34,10 @@ class ImageRows(Rows):
     def __getitem__(self, numbers: Tensor) -> Batch:
         index = self.index[numbers]
         label = {} if self.labels is None else {"label": self.labels[index]}
-        return {"image": self.pixels(index), "index": index, **label}
+        return {**self.pixels(index), "index": index, **label}
 
-    def pixels(self, index: Int[Tensor, " b"]) -> Pixels:
+    def pixels(self, index: Int[Tensor, " b"]) -> Batch:
+        """`image`, and `extent` where they keep their shapes."""
         raise NotImplementedError
 
 
@@ -44,8 +45,25 @@ class ImageRows(Rows):
 class DecodedRows(ImageRows):
     images: Pixels
 
-    def pixels(self, index: Int[Tensor, " b"]) -> Pixels:
-        return self.images[index]
+    def pixels(self, index: Int[Tensor, " b"]) -> Batch:
+        return {"image": self.images[index]}
+
+
+@dataclass(frozen=True)
+class WholeRows(ImageRows):
+    """Images that keep their shapes, in memory."""
+
+    kept: Kept
+    channels: int
+
+    @cached_property
+    def places(self) -> Int[Tensor, " n"]:
+        """Where each image begins, and the last ends."""
+        return F.pad((self.channels * self.kept.sizes.prod(1)).cumsum(0), (1, 0))
+
+    def pixels(self, index: Int[Tensor, " b"]) -> Batch:
+        parts = zip(self.places[index], self.places[index + 1], self.kept.sizes[index].tolist(), strict=True)
+        return padded([self.kept.pixels[begin:end].numpy().reshape(-1, *size) for begin, end, size in parts])
 
 
 @dataclass(frozen=True)
@@ -57,13 +75,14 @@ class EncodedRows(ImageRows):
     workers: int
     hide: bool = False
 
-    def pixels(self, index: Int[Tensor, " b"]) -> Pixels:
-        stored = self.split.images[index.tolist()]["image"]
-        return torch.stack([self._decode(one) for one in stored])
+    def pixels(self, index: Int[Tensor, " b"]) -> Batch:
+        stored = self.split.images[self.columns[ROW][index].tolist()]["image"]
+        made = [self._decode(one) for one in stored]
+        return {"image": torch.from_numpy(np.stack(made))} if self.form.square else padded(made)
 
-    def _decode(self, stored: dict) -> Tensor:
+    def _decode(self, stored: dict) -> np.ndarray:
         try:
-            return torch.from_numpy(decode(stored, self.form).pixels.copy())
+            return decode(stored, self.form).pixels
         except Exception as error:
             where = str(stored.get("path"))
             if self.hide:  # a worker prints its whole traceback
@@ -76,6 +95,8 @@ class EncodedRows(ImageRows):
 class Images(Data[ImageSplit, ImageRows]):
     """Batches of `image` (b, channels, size, size), `index` and, where there are labels, `label`.
 
+    With `crop_from`, what is learnt from are whole images instead, halved as long as their shorter side has that many
+    pixels, `image` (b, channels, h, w) and `extent`.
     `mean` and `std` are for the views. `splits` is for sources of folders: whether those at the top are splits. With
     `hide_paths` digests stand in the place of paths, which may name people: always, where there are DICOM files. Their
     `window` and `frames` are as in `Form` and `HuggingFace`.
@@ -113,6 +134,7 @@ class Images(Data[ImageSplit, ImageRows]):
         frames: Literal["first", "all"] = "first",
         group: str | None = None,
         test_on: Mapping[str, Sequence[Any]] | None = None,
+        crop_from: Count | None = None,
     ):
         more: dict[str, Any] = {} if splits is None else {"splits": splits}
         more |= {} if frames == "first" else {"frames": frames}
@@ -122,6 +144,7 @@ class Images(Data[ImageSplit, ImageRows]):
             raise UsageError(f"{given}, and data.channels is {channels}: give one number for each channel")
         self.size, self.channels, self.mean, self.std = size, channels, mean, std
         self.form = Form(size, channels, background, (range[0], range[1]) if range else None, bits, window)
+        self.whole = replace(self.form, size=crop_from, square=False) if crop_from else None
         self.max_bad, self.memory_gb, self.hide_paths = max_bad, memory_gb, hide_paths
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
@@ -142,15 +165,30 @@ class Images(Data[ImageSplit, ImageRows]):
                 raise UserError(f"{what}: the pixels are {given}, and the config says {dtype} {shape}")
             self.fingerprint += fingerprint(split.images)
             return DecodedRows(split.labels, index, columns, split.images)
-        if len(split) * self.channels * self.size**2 * self.form.bits / 8 > self.memory_gb * 1e9:
+        if not fits(split, self.form, self.memory_gb):
             say_looks(split, self.form)
             self.fingerprint += split.identity
             return EncodedRows(split.labels, index, columns, split, self.form, self.workers, self.hides)
-        images, index, digest = decoded(split, self.form, self.max_bad, self.hides)
-        self.fingerprint += digest
-        labels = None if split.labels is None else split.labels[index]
-        columns = {name: values[index.numpy()] for name, values in columns.items()}
-        return DecodedRows(labels, torch.arange(len(images)), columns, images)
+        kept = decoded(split, self.form, self.max_bad, self.hides)
+        self.fingerprint += kept.fingerprint
+        labels = None if split.labels is None else split.labels[kept.rows]
+        columns = {name: values[kept.rows.numpy()] for name, values in columns.items()}
+        return DecodedRows(labels, torch.arange(len(kept.rows)), columns, squares(kept.pixels, self.form))
+
+    def training(self) -> ImageRows:
+        rows, split = self.rows["train"], self.read_from[self.splits["train"]]
+        return (
+            self._whole_rows(rows, split, self.whole) if self.whole and not isinstance(split.images, Tensor) else rows
+        )
+
+    def _whole_rows(self, rows: ImageRows, split: ImageSplit, form: Form) -> ImageRows:
+        """The images of these rows, in their own shapes."""
+        if not fits(split, form, self.memory_gb):
+            return EncodedRows(rows.labels, rows.index, rows.columns, split, form, self.workers, self.hides)
+        kept = decoded(split, form, self.max_bad, self.hides)
+        if not np.array_equal(kept.rows, rows.columns[ROW]):
+            raise UserError("some images can be decoded in one size and not in another: remove those that are damaged")
+        return WholeRows(rows.labels, rows.index, rows.columns, kept, self.channels)
 
     @cached_property
     def hides(self) -> bool:
@@ -212,6 +250,15 @@ class Images(Data[ImageSplit, ImageRows]):
                 raise UserError(f"an image of {self.channels} channels is an array of them: {error}") from error
         image = item if isinstance(item, Image.Image) else picture(np.asarray(item))
         return torch.from_numpy(fit(image, self.form).pixels.copy())
+
+
+def padded(images: Sequence[UInt8[np.ndarray, "c _ _"] | UInt16[np.ndarray, "c _ _"]]) -> Batch:
+    """`image` (b, c, h, w), of the greatest height and width, below and to the right of each 0; and `extent`."""
+    extent = np.array([image.shape[1:] for image in images])
+    whole = np.zeros((len(images), len(images[0]), *extent.max(0)), images[0].dtype)
+    for image, (height, width), to in zip(images, extent, whole, strict=True):
+        to[:, :height, :width] = image
+    return {"image": torch.from_numpy(whole), "extent": torch.from_numpy(extent)}
 
 
 def picture(pixels: np.ndarray) -> Image.Image:

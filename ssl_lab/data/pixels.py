@@ -16,6 +16,7 @@ from ssl_lab.errors import UserError
 
 TIFF = (".tif", ".tiff")
 THUMBNAIL = 256  # pixels a side
+LONGEST = 2  # times its shorter side, of an image that keeps its shape: one strip must not make a whole batch as long
 WIDE = {"I;16": 65_535, "I;16L": 65_535, "I;16B": 65_535, "I;16N": 65_535, "I": None, "F": None}
 """modes with more than 8 bits a value, and the greatest one, where there is a usual one"""
 
@@ -29,7 +30,9 @@ class Form:
 
     `background`: the grey, from 0 to 255, behind what is transparent. `range`: the values of black and of white, where
     images have more than 8 bits a value; None: 0 and 65,535, or of fractions 0 and 1. `bits`: 8 or 16, of a pixel made.
-    `window`: centre and width of DICOM images, in the place of each file's own.
+    `window`: centre and width of DICOM images, in the place of each file's own. `square`: the shorter side is resized
+    to the size and the middle cut out; else an image keeps its shape up to `LONGEST`, and is halved as long as its
+    shorter side has the size.
     """
 
     size: int
@@ -38,6 +41,7 @@ class Form:
     range: tuple[float, float] | None = None
     bits: int = 8
     window: tuple[float, float] | None = None
+    square: bool = True
 
     @property
     def dtype(self) -> type[np.uint8 | np.uint16]:
@@ -74,11 +78,11 @@ def decode(stored: dict[str, Any], form: Form) -> Decoded:
 
 
 def fit(image: Image.Image, form: Form) -> Decoded:
-    """Upright, its shorter side resized to the size and the middle cut out.
+    """Upright, as large as the form says.
 
     Raises ValueError where it is not known which values are black and white.
     """
-    transparent, brightest, size = _transparent(image), None, form.size
+    transparent, brightest = _transparent(image), None
     image = _upright(image)
     if image.mode in WIDE:
         shares = _shares(np.asarray(image), WIDE[image.mode], form)
@@ -91,9 +95,8 @@ def fit(image: Image.Image, form: Form) -> Decoded:
         image = image.convert(_mode(form.channels))
     if form.bits == 16:
         return Decoded(_sized(np.asarray(image).reshape(*image.size[::-1], -1) / 255, form), transparent, brightest)
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image).reshape(size, size, form.channels).transpose(2, 0, 1)
+    image = _placed(image, form)
+    pixels = np.asarray(image).reshape(*image.size[::-1], form.channels).transpose(2, 0, 1)
     return Decoded(pixels, transparent, brightest)
 
 
@@ -113,17 +116,27 @@ def fit_array(values: np.ndarray, form: Form) -> Decoded:
     return Decoded(_sized(shares, form), brightest=brightest)
 
 
-def _sized(shares: Float[np.ndarray, "h w c"], form: Form) -> UInt8[np.ndarray, "c s s"] | UInt16[np.ndarray, "c s s"]:
-    """Shares of the range as pixels, each channel fitted for itself: in its 8 bits or, for 16, in float32."""
+def _sized(shares: Float[np.ndarray, "h w c"], form: Form) -> UInt8[np.ndarray, "c _ _"] | UInt16[np.ndarray, "c _ _"]:
+    """Shares of the range as pixels, each channel placed for itself: in its 8 bits or, for 16, in float32."""
     channels = shares.transpose(2, 0, 1)
     if form.bits == 16:
         parts = [Image.fromarray(one.astype(np.float32)) for one in channels]
     else:
         parts = [Image.fromarray(np.rint(255 * one).astype(np.uint8)) for one in channels]
-    if parts[0].size != (form.size, form.size):
-        parts = [ImageOps.fit(one, (form.size, form.size), Image.Resampling.BILINEAR) for one in parts]
-    made = np.stack([np.asarray(one) for one in parts])
+    made = np.stack([np.asarray(_placed(one, form)) for one in parts])
     return np.rint(np.float64(65_535) * made.clip(0, 1)).astype(np.uint16) if form.bits == 16 else made
+
+
+def _placed(image: Image.Image, form: Form) -> Image.Image:
+    """As large as the form says."""
+    if form.square:
+        side = (form.size, form.size)
+        return image if image.size == side else ImageOps.fit(image, side, Image.Resampling.BILINEAR)
+    times = 2 ** max(0, (min(image.size) // form.size).bit_length() - 1)
+    image = image.reduce(times) if times > 1 else image
+    width, height = (min(side, LONGEST * min(image.size)) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
 
 
 def thumbnail(stored: dict[str, Any], form: Form | None = None) -> Image.Image:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
@@ -44,5 +45,15 @@ class ImageViews(Views):
 
     def preview(self, made: Batch) -> list[list[ImagePreview]]:
         """The images, then their views, a row each."""
-        rows = [self.plain(made)["input"], *made["views"], *made.get("local", ())]
-        return [[ImagePreview(pillow(image)) for image in stored(self.restore(row), torch.uint8).cpu()] for row in rows]
+        rows = [*made["views"], *made.get("local", ())]
+        views = [[pillow(image) for image in stored(self.restore(row), torch.uint8).cpu()] for row in rows]
+        return [[ImagePreview(picture) for picture in row] for row in (self._whole(made), *views)]
+
+    def _whole(self, made: Batch) -> list[Image.Image]:
+        """Of its own size or, where it is larger, within that of its views."""
+        images, side = made["image"].cpu(), max(made["views"].shape[3:])
+        extents = made["extent"].tolist() if "extent" in made else [images.shape[2:]] * len(images)
+        pictures = [pillow(image[:, :height, :width]) for image, (height, width) in zip(images, extents, strict=True)]
+        for picture in pictures:
+            picture.thumbnail((side, side))
+        return pictures

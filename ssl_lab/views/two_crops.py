@@ -122,12 +122,13 @@ class TwoCrops(ImageViews):
         return {**super().perturbations, "views": perturb.Perturbation(view, (1,), "as in training", drawn=True)}
 
     def forward(self, batch: Batch, draw: Draw) -> Batch:
-        images = batch["image"]
-        made = {"views": self._stack(images, self.pair, self.size, draw)}
+        made = {"views": self._stack(batch, self.pair, self.size, draw)}
         if self.local_count:
-            made["local"] = self._stack(images, (self.local,) * self.local_count, self.local_size, draw)
+            made["local"] = self._stack(batch, (self.local,) * self.local_count, self.local_size, draw)
         return {**batch, **made}
 
-    def _stack(self, images: Tensor, augments: tuple[Augment, ...], size: int, draw: Draw) -> Tensor:
-        drawn = [augment.draw(sizes(images), len(images), size, draw) for augment in augments]
+    def _stack(self, batch: Batch, augments: tuple[Augment, ...], size: int, draw: Draw) -> Tensor:
+        images = batch["image"]
+        extent = batch["extent"] if "extent" in batch else sizes(images)
+        drawn = [augment.draw(extent, len(images), size, draw) for augment in augments]
         return shown(images, drawn, self.mean, self.std)
