@@ -30,6 +30,7 @@ def fast_bfloat16(device: str) -> bool:
 def quiet() -> None:
     """Only what a user can act on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # the table of trainer.profiler
     for text in (
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",

@@ -336,11 +336,14 @@ def test_the_teacher_moves_once_a_step_and_every_batch_has_its_own_draws(accumul
     follow = Follow(module, steps)
     trainer = Trainer(
         max_epochs=2, accumulate_grad_batches=accumulate, callbacks=[follow], use_distributed_sampler=False,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu", profiler="simple",
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     assert follow.done == steps
     assert drawn == list(range(22))
+    measured = {name: len(times) for name, times in trainer.profiler.recorded_durations.items()}
+    parts = "waiting for data", "copy to the device", "views", "forward", "backward", "optimizer"
+    assert [measured[name] for name in parts] == [22] * 5 + [steps]
 
 
 def test_a_config_with_dollars_is_read_as_it_was(tmp_path):

@@ -4,8 +4,9 @@ import hashlib
 import itertools
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -362,8 +363,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         self.classes = next(iter(self.stored.values())).classes
 
     def train_dataloader(self) -> Batches:
-        items = self.training()
-        return self._batches(items, shared_order(self.trainer, len(items), self.batch_size, self.seed))
+        items, trainer = self.training(), self.trainer
+        order = shared_order(trainer, len(items), self.batch_size, self.seed)
+        waiting = partial(trainer.profiler.profile, "waiting for data") if trainer else nullcontext
+        return Batches(items, order, items.workers, waiting)
 
     def loader(self, role: str, rows: int | range | None = None, share: slice = ALL) -> Batches:
         """The rows of a role (the first so many, or a range of them) for evaluation, each once.

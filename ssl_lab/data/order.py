@@ -1,6 +1,7 @@
 """In what order the rows of a data set are seen: a function of (seed, epoch), of which each process takes its slice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
@@ -107,17 +108,30 @@ Order = InOrder | ByLength | Share
 class Batches(DataLoader):
     """A loader whose data set gives a whole batch for a tensor of row numbers.
 
-    It counts the batches handed out, so that a checkpoint in the middle of an epoch goes on with the next one.
+    It counts the batches handed out, so that a checkpoint in the middle of an epoch goes on with the next one. What
+    `waiting` gives measures how long each takes to come. For a GPU they are pinned: a copy to it is not waited for.
     """
 
-    def __init__(self, items: Dataset, order: EpochOrder | Order, workers: int = 0):
-        super().__init__(items, batch_size=None, sampler=order, num_workers=workers)
-        self._order = order
+    def __init__(
+        self,
+        items: Dataset,
+        order: EpochOrder | Order,
+        workers: int = 0,
+        waiting: Callable[[], AbstractContextManager] = nullcontext,
+    ):
+        pinned = torch.cuda.is_available()
+        super().__init__(items, batch_size=None, sampler=order, num_workers=workers, pin_memory=pinned)
+        self._order, self._waiting = order, waiting
         self._done = 0
 
     def __iter__(self) -> Any:  # a generator: begins when the first batch is taken
         self._done = self._order.start
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            with self._waiting():
+                batch = next(batches, None)
+            if batch is None:
+                return
             self._done += 1
             yield batch
 

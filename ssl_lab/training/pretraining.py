@@ -56,14 +56,20 @@ class Pretraining(pl.LightningModule):
         if self.device_mesh is not None:
             shard(self.objective, self.objective.blocks, self.device_mesh["data_parallel"])
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        with self.trainer.profiler.profile("copy to the device"):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         trainer = self.trainer
         draw = Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)
-        return self.views(batch, draw)
+        with trainer.profiler.profile("views"):
+            return self.views(batch, draw)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         set_generators(self.seed, self._batches_seen, self.trainer.global_rank)
-        scalars = self.objective(batch, self.progress)
+        with self.trainer.profiler.profile("forward"):
+            scalars = self.objective(batch, self.progress)
         loss, weight = scalars["loss"], scalars.pop("weight", 1.0)
         for name, metric in self.metrics.items(keep_base=True):
             metric(scalars.pop(name), weight)
@@ -73,8 +79,13 @@ class Pretraining(pl.LightningModule):
         self.weight += weight
         return loss * weight
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with self.trainer.profiler.profile("backward"):
+            super().backward(loss, *args, **kwargs)
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients are so far the mean, over processes and accumulated batches, of those of weight · loss."""
+        self.trainer.profiler.start("optimizer")  # whose step begins with forward and backward
         mean = average(self.weight) / self.trainer.accumulate_grad_batches
         if isinstance(mean, Tensor) or mean != 1:  # a tensor is not looked at: that would wait for the device
             torch._foreach_div_([local(p.grad) for p in self.objective.parameters() if p.grad is not None], mean)
@@ -91,6 +102,7 @@ class Pretraining(pl.LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.trainer.profiler.stop("optimizer")
         self.objective.after_step(self.progress)
 
     def configure_optimizers(self) -> Any:

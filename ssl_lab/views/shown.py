@@ -46,8 +46,10 @@ class Drawn:
 
 def sizes(images: Images) -> Int[Tensor, "#b 2"]:
     """Heights and widths: of all, or of each where they are apart."""
-    shapes = [images.shape] if isinstance(images, Tensor) else [image.shape for image in images]
-    return torch.tensor([shape[-2:] for shape in shapes], device=images[0].device)
+    device = images[0].device
+    if isinstance(images, Tensor):  # made on the device: a copy to it would wait for it
+        return torch.stack([torch.full((1,), side, device=device) for side in images.shape[-2:]], 1)
+    return torch.tensor([image.shape[-2:] for image in images], device=device)
 
 
 def shown(

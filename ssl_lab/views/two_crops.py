@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_lab.data.base import Batch
@@ -48,37 +48,39 @@ class Augment:
 
     def draw(self, shapes: Int[Tensor, "#b 2"], count: int, size: int, draw: Draw) -> Drawn:
         """A view of each of `count` images of those heights and widths."""
-        boxes = geometry.crop_boxes(shapes, self.area, self.ratio, draw.uniform(count, 2 * geometry.ATTEMPTS + 2))
+        smooth, turned = (() if on else (0,) for on in (self.blur, self.rotation))  # what is off draws no number
+        of_each = ((2 * geometry.ATTEMPTS + 2,), (), smooth, smooth, turned, *5 * [()], (4,), (), ())
+        place, flip, width, blur, turn, *jitter, order, grey, solarize = draw.uniforms(count, *of_each)
         return Drawn(
             size,
-            boxes,
-            flipped=draw.uniform(count) < self.flip,
-            smooth=self._smooth(count, size, draw) if self.blur else None,
-            degrees=self.rotation * (2 * draw.uniform(count) - 1) if self.rotation else None,
-            colours=self._colours(count, draw),
-            solarized=draw.uniform(count) < self.solarize,
+            geometry.crop_boxes(shapes, self.area, self.ratio, place),
+            flipped=flip < self.flip,
+            smooth=self._smooth(size, width, blur < self.blur) if self.blur else None,
+            degrees=self.rotation * (2 * turn - 1) if self.rotation else None,
+            colours=colour.greyscale((grey < self.grey).float()) @ self._jitter(*jitter, order),
+            solarized=solarize < self.solarize,
         )
 
-    def _smooth(self, count: int, size: int, draw: Draw) -> Float[Tensor, "b k"]:
-        sigma = self.blur_sigma[0] + (self.blur_sigma[1] - self.blur_sigma[0]) * draw.uniform(count)
-        radius = max(1, round(self.blur_kernel * size / 2))
-        return geometry.gaussian(torch.where(draw.uniform(count) < self.blur, sigma, 0), radius)
+    def _smooth(self, size: int, width: Float[Tensor, " b"], on: Bool[Tensor, " b"]) -> Float[Tensor, "b k"]:
+        sigma = self.blur_sigma[0] + (self.blur_sigma[1] - self.blur_sigma[0]) * width
+        return geometry.gaussian(torch.where(on, sigma, 0), radius=max(1, round(self.blur_kernel * size / 2)))
 
-    def _colours(self, count: int, draw: Draw) -> Float[Tensor, "b 6 6"]:
-        on = draw.uniform(count) < self.jitter
+    def _jitter(
+        self, chosen: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor, order: Tensor
+    ) -> Float[Tensor, "b 6 6"]:
+        on = chosen < self.jitter
 
-        def factor(strength: float) -> Tensor:
+        def factor(strength: float, u: Tensor) -> Tensor:
             low = max(0.0, 1 - strength)
-            return torch.where(on, low + (1 + strength - low) * draw.uniform(count), 1)
+            return torch.where(on, low + (1 + strength - low) * u, 1)
 
-        jitter = colour.jitter(
-            factor(self.brightness),
-            factor(self.contrast),
-            factor(self.saturation),
-            hue=torch.where(on, self.hue * (2 * draw.uniform(count) - 1), 0),
-            order=draw.uniform(count, 4),
+        return colour.jitter(
+            factor(self.brightness, brightness),
+            factor(self.contrast, contrast),
+            factor(self.saturation, saturation),
+            hue=torch.where(on, self.hue * (2 * hue - 1), 0),
+            order=order,
         )
-        return colour.greyscale((draw.uniform(count) < self.grey).float()) @ jitter
 
     def __call__(self, images: Images, size: int, draw: Draw) -> Float[Tensor, "b c {size} {size}"]:
         """Views in [0, 1]."""
