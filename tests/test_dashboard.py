@@ -235,6 +235,7 @@ def test_a_browser_follows_the_chosen_runs_and_nothing_of_them_is_html(browser, 
     assert "3 of 3 runs" in page
     assert page.count('class="card"') == 4
     assert page.count("its folder was moved or deleted") == 1
+    assert '<span class="state deleted">deleted</span> · step 0' in page
     assert "&lt;img src=x onerror=alert(1)&gt;, vicreg, seed 2" in page
     assert '<img src="x"' not in page
     assert "scatterlayer" in page  # plotly's

@@ -84,7 +84,8 @@ function card(run, title) {
   const [known, facts, how] = [read.get(run), about.get(run), stateOf(run)];
   const last = (name) => known?.curves[name]?.last[1];
   const step = Math.max(0, ...Object.values(known?.curves ?? {}).map((curve) => curve.last[0]));
-  const lines = [element("p", {}, element("span", { className: `state ${how}` }, how), ` · ${row(run)?.task ?? ""} · step ${number(step)}`)];
+  const said = [row(run)?.task, `step ${number(step)}`].filter(Boolean).map((part) => ` · ${part}`);
+  const lines = [element("p", {}, element("span", { className: `state ${how}` }, how), ...said)];
   const made = element("div", { className: "card" }, element("h3", { title: run }, title), ...lines);
   made.style.borderTopColor = state.colour(run);
   const say = (text, warn) => text && made.append(element("p", { className: warn ? "warn" : "" }, text));
