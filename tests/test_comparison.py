@@ -17,6 +17,7 @@ from ssl_lab.comparison import rows
 from ssl_lab.comparison.paired import differences, holm
 from ssl_lab.report import over_seeds
 from ssl_lab.runfolder import listed as listing
+from ssl_lab.runfolder.cached import CACHE
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.folder import open_folder
 from ssl_lab.runfolder.state import Facts, State, alike
@@ -113,12 +114,12 @@ def test_a_list_of_seeds_for_people_and_as_parquet(sweep, capfdbinary):
 def test_a_cache_whose_rows_lack_something_is_made_anew(sweep):
     folder = sweep.parents[2]
     first = listing.listed(folder)
-    kept = json.loads((folder / listing.CACHE).read_text())
-    for key in ("state", "seconds", "alike"):
-        spoilt = {place: [marks, {k: v for k, v in row.items() if k != key}] for place, (marks, row) in kept.items()}
-        (folder / listing.CACHE).write_text(json.dumps(spoilt))
+    kept = pl.read_parquet(folder / CACHE)
+    spoilt = [*(kept.drop(key) for key in ("state", "seconds", "alike")), kept.with_columns(knn=pl.lit("0.9"))]
+    for other in spoilt:
+        other.write_parquet(folder / CACHE)
         assert listing.listed(folder) == first
-        assert json.loads((folder / listing.CACHE).read_text()) == kept
+        assert pl.read_parquet(folder / CACHE).equals(kept)
 
 
 def test_runs_of_the_same_seeds_are_compared():

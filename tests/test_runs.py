@@ -9,6 +9,7 @@ from command import ssl_lab
 
 from ssl_lab.runfolder import listed as listing
 from ssl_lab.runfolder import state
+from ssl_lab.runfolder.cached import CACHE
 from ssl_lab.runfolder.files import write_json, write_text
 from ssl_lab.runfolder.listed import listed
 from ssl_lab.runfolder.state import Facts, State
@@ -42,8 +43,8 @@ def place(tmp_path):
 
 
 def test_runs_say_their_state_and_scores(place):
-    rows, unknown = listed(place)
-    by_name = {row["run"].removeprefix(f"{place}/"): row for row in rows}
+    found, unknown = listed(place)
+    by_name = {row["run"].removeprefix(f"{place}/"): row for row in found.to_pylist()}
     assert {name: row["state"] for name, row in by_name.items()} == {
         name: "killed" if how == "running" else how for name, (how, *_) in RUNS.items()
     }
@@ -71,6 +72,7 @@ def test_the_list_is_a_table_for_people_and_csv_for_scripts(place):
     assert done.out.splitlines()[0].split() == [
         "run", "state", "begun", "took", "task", "data", "objective", "seed", "knn", "linear", "perplexity", "error"
     ]  # fmt: skip
+    assert "nan" not in done.out
     assert "4 of 4 runs: 2 finished, 1 " in done.err
     assert "1 more do not say their state" in done.err
     rows = [*csv.DictReader(ssl_lab("runs", f"folder={place}", "output=csv").out.splitlines())]
@@ -98,15 +100,18 @@ def test_what_has_ended_is_read_once_and_again_where_it_has_changed(place, monke
     before = listing._row
     monkeypatch.setattr(listing, "_row", lambda run: read.append(run.name) or before(run))
     again = listed(place)
-    assert [{**row, "seconds": 0} for row in again[0]] == [{**row, "seconds": 0} for row in first[0]]
+    assert again[0].drop_columns("seconds").equals(first[0].drop_columns("seconds"))
     assert read == ["1", "1"]  # which may be at work yet, and one that does not say its state
     write_json(place / "pretrain/a/2/summary.json", {"knn": 0.123})
-    assert next(row for row in listed(place)[0] if row["run"].endswith("a/2"))["knn"] == 0.123
-    for damaged in ("[]", '{"pretrain/a/1": 3}', "{"):
-        (place / listing.CACHE).write_text(damaged)
-        assert len(listed(place)[0]) == 4
+    assert listed(place)[0]["knn"].to_pylist() == [0.7, 0.123, None, None]
+    assert "perplexity" not in listed(place)[0].column_names  # as no run has it any more
+    for damaged in (b"", b"{", (place / CACHE).read_bytes()[:-20]):
+        (place / CACHE).write_bytes(damaged)
+        assert listed(place)[0]["knn"].to_pylist() == [0.7, 0.123, None, None]
     moved = place.rename(place.parent / "elsewhere")
-    assert all(row["run"].startswith(str(moved)) for row in listed(moved)[0])
+    read.clear()
+    assert listed(moved)[0]["run"].to_pylist() == [f"{moved}/{name}" for name in RUNS]
+    assert read == ["1", "1"]
 
 
 def test_checkpoints_of_runs_behind_the_best_are_deleted_when_somebody_has_said_yes(place):
@@ -132,6 +137,15 @@ def test_a_damaged_run_hides_no_others(place):
     done = ssl_lab("runs", f"folder={place}", "output=json")
     assert len(json.loads(done.out)) == 3
     assert "pretrain/a/1/state.json: task: it is missing" in done.err
+    known = json.loads((place / "pretrain/a/2/state.json").read_text())
+    for odd, said in (({"name": "\ud800"}, "is no Unicode"), ({"seed": 10**30}, "fits into no table")):
+        write_json(place / "pretrain/a/2/state.json", known | odd)
+        said_to = []
+        assert len(listed(place, said_to.append)[0]) == 2
+        assert said in said_to[1]
+    write_json(place / "pretrain/a/2/state.json", known)
+    write_json(place / "pretrain/a/2/summary.json", {"knn": 10**400, "data": 3, "linear": True, "steps": 5})
+    assert listed(place, str)[0]["steps"].to_pylist() == [5, None, None]
 
 
 def test_a_folder_without_runs_has_an_empty_list(tmp_path):

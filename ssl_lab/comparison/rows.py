@@ -8,8 +8,7 @@ from typing import Any
 from ssl_lab.comparison.seeds import Value, scores
 from ssl_lab.config import flat
 from ssl_lab.evaluation.lines import better
-from ssl_lab.runfolder.folder import read_config
-from ssl_lab.runfolder.listed import SUMMARY
+from ssl_lab.runfolder.folder import SUMMARY, read_config
 from ssl_lab.runfolder.reading import read_json_there
 from ssl_lab.runfolder.state import state_of
 from ssl_lab.runfolder.sweep import CHOSEN, chosen

@@ -1,14 +1,16 @@
 """The runs of a folder as a table: each by itself, or those that differ in their seed alone as one row."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from ssl_lab.errors import UserError, nearest, one_of
 from ssl_lab.evaluation.lines import better
 from ssl_lab.evaluation.score import half_width
-from ssl_lab.runfolder.listed import COLUMNS, listed
+from ssl_lab.runfolder.cached import COLUMNS
+from ssl_lab.runfolder.listed import listed
 
 Seeds = Literal["together", "apart"]
 SEEDS: tuple[Seeds, ...] = get_args(Seeds)
@@ -34,8 +36,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, int]:
     if not folder.is_dir():
         raise UserError(f"folder={folder}: there is no such folder")
     found, unknown = listed(folder)
-    table = pd.DataFrame([{**dict.fromkeys(COLUMNS), **row} for row in found], columns=None if found else COLUMNS)
-    return table.astype({"seed": "Int64"}), unknown
+    return found.to_pandas().astype({"seed": "Int64"}), unknown
 
 
 def together(runs: pd.DataFrame) -> pd.DataFrame:
@@ -51,9 +52,7 @@ def together(runs: pd.DataFrame) -> pd.DataFrame:
     rows = runs.drop_duplicates("key", keep="last").set_index("key").copy()
     several = groups.size().reindex(rows.index) > 1
     rows["seconds"], rows["error"] = groups["seconds"].mean(), groups["error"].first()
-    differ = groups["state"].transform("nunique") > 1
-    rows["state"] = rows["state"].where(~rows.index.isin(runs.loc[differ, "key"]))
-    rows["state"] = rows["state"].fillna(runs[differ].groupby("key")["state"].agg(counted))
+    rows["state"] = _states(groups["state"].value_counts())
     rows.loc[several, "seed"] = pd.NA
     seeds = finished.size().reindex(rows.index, fill_value=0)
     rows.insert(list(rows.columns).index("seed"), "seeds", seeds)
@@ -90,7 +89,19 @@ def behind(runs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(states: pd.Series) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in states.value_counts().items())
+    return _said(states.value_counts().to_dict())
+
+
+def _said(counts: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items())
+
+
+def _states(counts: pd.Series) -> pd.Series:
+    """The state of the runs of each key; how many are in which, where they differ. `counts`: by key and state."""
+    by_key: dict[Any, dict[Any, int]] = {}
+    for (key, state), count in counts.items():
+        by_key.setdefault(key, {})[state] = count
+    return pd.Series({key: _said(of) if len(of) > 1 else next(iter(of)) for key, of in by_key.items()}, dtype=str)
 
 
 def _keys(table: pd.DataFrame) -> pd.Series:

@@ -11,6 +11,7 @@ from typing import Any
 from ssl_lab.config import flat
 from ssl_lab.dashboard.panels import GROUPS
 from ssl_lab.errors import UserError
+from ssl_lab.runfolder.cached import COLUMNS
 from ssl_lab.runfolder.curves import Followed
 from ssl_lab.runfolder.folder import CONFIG, TO_COME, read_config
 from ssl_lab.runfolder.listed import listed
@@ -43,7 +44,7 @@ class Runs:
                 began = time.monotonic()
                 damaged: list[str] = []
                 rows, unknown = listed(self.folder, damaged.append)
-                shown = [self._shown(row) for row in rows]
+                shown = [self._shown(row) for row in rows.to_pylist()]
                 self.made = self._made(shown, unknown, damaged)
                 self.known |= {row["run"] for row in shown}
                 self.until = time.monotonic() + max(FRESH, (time.monotonic() - began) / SHARE)
@@ -54,8 +55,9 @@ class Runs:
         return {"folder": str(self.folder), "runs": rows, "unknown": unknown, "damaged": damaged, "panels": panels}
 
     def _shown(self, row: dict[str, Any]) -> dict[str, Any]:
-        """JSON has no nan; how long a run is at work, which is new each time, the page knows itself."""
-        values = {name: value for name, value in row.items() if type(value) is not float or math.isfinite(value)}
+        """What it has. JSON has no nan; how long a run is at work, which is new each time, the page knows itself."""
+        has = {name: value for name, value in row.items() if value is not None or name in COLUMNS}
+        values = {name: value for name, value in has.items() if type(value) is not float or math.isfinite(value)}
         if row["state"] == "running":
             values.pop("seconds")
         return values | {"run": Path(row["run"]).relative_to(self.folder).as_posix()}

@@ -16,6 +16,7 @@ from ssl_lab.version import __version__
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
 TO_COME = ("speed/share_done", "speed/seconds_left")  # of what is logged there: where a training has a planned end
 LAST = "checkpoints/last.ckpt"
 MODEL = "model"  # where an export keeps what it has made, in its run folder

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from ssl_lab.runfolder.listed import SUMMARY
+from ssl_lab.runfolder.folder import SUMMARY
 from ssl_lab.runfolder.reading import Schema, checked, read_json, read_json_there, read_yaml
 from ssl_lab.runfolder.state import state_of
 

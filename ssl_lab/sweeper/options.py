@@ -11,8 +11,7 @@ from ssl_lab.config import plain
 from ssl_lab.domains import Count, Number, Seed, valid
 from ssl_lab.errors import UsageError, UserError, nearest
 from ssl_lab.evaluation.lines import better
-from ssl_lab.runfolder.folder import METRICS
-from ssl_lab.runfolder.listed import SUMMARY
+from ssl_lab.runfolder.folder import METRICS, SUMMARY
 from ssl_lab.runfolder.logged import HEALTH, HELD_OUT, logged
 from ssl_lab.runfolder.reading import Schema, read_json
 

@@ -49,7 +49,7 @@ def _in_wandb(folder: Path, entity: str | None, project: str) -> None:
         from ssl_lab.dashboard import workspace
     except ImportError as error:
         raise UserError("to=wandb needs wandb-workspaces: pip install 'ssl-lab[workspace]'") from error
-    groups = grouped(logged_as_curves(Path(row["run"]) for row in listed(folder)[0]))
+    groups = grouped(logged_as_curves(map(Path, listed(folder)[0]["run"].to_pylist())))
     if not groups:
         raise UserError(f"{folder}: no run has logged anything twice, so there is nothing to draw")
     counts = ", ".join(f"{name} {len(names)}" for name, names in groups.items())

@@ -27,7 +27,7 @@ from ssl_lab.objective.base import Objective
 from ssl_lab.progress import say
 from ssl_lab.runfolder.checkpoint import read_checkpoint
 from ssl_lab.runfolder.files import write_json
-from ssl_lab.runfolder.folder import checkpoint_of, open_folder, reopen_folder, run_of, without_passwords
+from ssl_lab.runfolder.folder import SUMMARY, checkpoint_of, open_folder, reopen_folder, run_of, without_passwords
 from ssl_lab.runfolder.metrics import cut_back
 from ssl_lab.runfolder.provenance import provenance
 from ssl_lab.runfolder.reading import Schema
@@ -40,7 +40,6 @@ from ssl_lab.training.progress import SayCost, SayJump, Speed, progress_bar
 from ssl_lab.training.steps import total_steps
 from ssl_lab.training.stop import StopAtDivergence, StopBetweenSteps
 
-SUMMARY = "summary.json"
 OF_MACHINES = ("accelerator", "devices", "num_nodes")  # of the group trainer: how many processes there are, and where
 
 

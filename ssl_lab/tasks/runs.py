@@ -18,10 +18,11 @@ from ssl_lab.errors import UsageError, one_of
 from ssl_lab.evaluation.lines import interval, known, long
 from ssl_lab.listing import OUTPUTS, Output, ago, listing
 from ssl_lab.progress import say
+from ssl_lab.runfolder.cached import COLUMNS
 from ssl_lab.runfolder.freeing import free, size
-from ssl_lab.runfolder.listed import COLUMNS
 
 PARQUET: Literal["parquet"] = "parquet"
+ENDS = ("low", "high")  # of an interval
 RUN_OUTPUTS: tuple[Output | Literal["parquet"], ...] = (*OUTPUTS, PARQUET)
 
 
@@ -76,20 +77,22 @@ def _delete(found: pd.DataFrame, rows: pd.DataFrame, by: str | None, best: int |
 
 def _for_people(table: pd.DataFrame, sort: str | None) -> str:
     now = datetime.now(UTC)
-    has = [name for name in table.columns if table[name].notna().any()]
+    has = [*table.columns[table.notna().any()]]
     named = [name for name in ("task", "data", "objective", "head", "seed") if name in has]
     scores = of_interest(map(str, has))
     if sort and sort not in (*COLUMNS, "seeds", *scores):
         scores.append(sort)
     seeds = ["seeds"] if "seeds" in has and (table["seeds"] > 1).any() else []
     rows = []
-    for row in table.to_dict("records"):
+    ends = [f"{name}_{end}" for name in scores for end in ENDS]
+    used = {"run", "state", "started", "seconds", "error", *named, *seeds, *scores, *ends}
+    for row in table[[name for name in table.columns if name in used]].to_dict("records"):
         made: dict[str, str | int] = {"run": row["run"], "state": row["state"]}
         made["begun"] = ago(now - datetime.fromisoformat(row["started"]))
         made["took"] = _length(row["seconds"])
         made |= {name: "" if pd.isna(row[name]) else str(row[name]) for name in (*named, *seeds)}
         made |= {name: _score(row, name) for name in scores}
-        made["error"] = str(row["error"] or "")[:60]
+        made["error"] = "" if pd.isna(row["error"]) else str(row["error"])[:60]
         rows.append(made)
     return listing(["run", *seeds, "state", "begun", "took", *named, *scores, "error"], rows, "table")
 
@@ -97,7 +100,7 @@ def _for_people(table: pd.DataFrame, sort: str | None) -> str:
 def _score(row: Mapping[Any, Any], name: str) -> str:
     if pd.isna(row[name]):
         return ""
-    low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
+    low, high = (row.get(f"{name}_{end}", math.nan) for end in ENDS)
     return long(row[name]) + interval(known(low), known(high))
 
 
