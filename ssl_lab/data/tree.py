@@ -8,6 +8,7 @@ system for each file once, and does little else for each.
 
 import functools
 import hashlib
+import itertools
 import os
 import time
 import zipfile
@@ -28,14 +29,15 @@ YOUNG = 2 * 10**9  # nanoseconds: some file systems tell times to two seconds
 DICOM = ".dcm"  # names of such files may be those of patients, and are kept nowhere
 PART = 2**16  # files whose facts are put together at a time
 GONE = (-1, 0)  # of a link to a file that is not there
+WORDS, NUMBERS = ("places", "names", "suffixes"), ("times", "begins", "stats", "kinds")
 
 
 @dataclass(frozen=True)
 class Tree:
     """`places`: the folders as paths from `folder`, each before those in it; `times` of them, in nanoseconds.
 
-    The files of a place have the numbers `begins[place]` to `begins[place + 1]`; `stats` are size and time of each.
-    Folders and files are sorted by name. `since`: when they were looked for.
+    The files of a place have the numbers `begins[place]` to `begins[place + 1]`; `stats` are size and time of each, and
+    `kinds` which of `suffixes` it has. Folders and files are sorted by name. `since`: when they were looked for.
     """
 
     folder: Path
@@ -44,14 +46,16 @@ class Tree:
     begins: Int[np.ndarray, " p1"]
     names: list[str]
     stats: Int[np.ndarray, "n 2"]
+    suffixes: list[str]
+    kinds: Int[np.ndarray, " n"]
     since: int
 
     def only(self, suffixes: frozenset[str]) -> "Tree":
         """With the files of a kind alone. Raises UserError where one of them is not there."""
-        kind = np.array([_suffix(name) in suffixes for name in self.names], dtype=np.bool_)
-        numbers = np.flatnonzero(kind)
-        begins = np.concatenate([[0], np.cumsum(kind)])[self.begins]
-        kept = replace(self, begins=begins, names=[self.names[i] for i in numbers.tolist()], stats=self.stats[numbers])
+        mask = np.isin(self.kinds, [i for i, suffix in enumerate(self.suffixes) if suffix in suffixes])
+        begins = np.concatenate([[0], np.cumsum(mask)])[self.begins]
+        names = self.names if mask.all() else list(itertools.compress(self.names, mask))
+        kept = replace(self, begins=begins, names=names, stats=self.stats[mask], kinds=self.kinds[mask])
         if (gone := np.flatnonzero(kept.stats[:, 0] < 0)).size:
             raise UserError(f"{len(gone):,} files of {self.folder} are links to what is not there: remove these links")
         return kept
@@ -98,9 +102,8 @@ class Tree:
             return False
 
     def save(self, file: Path) -> None:
-        places, names = (np.frombuffer(os.fsencode("\0".join(some)), np.uint8) for some in (self.places, self.names))
-        numbers = {"times": self.times, "begins": self.begins, "stats": self.stats, "since": np.array(self.since)}
-        np.savez(file, places=places, names=names, **numbers)
+        words = {name: np.frombuffer(os.fsencode("\0".join(getattr(self, name))), np.uint8) for name in WORDS}
+        np.savez(file, **words, **{name: getattr(self, name) for name in NUMBERS}, since=np.array(self.since))
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Files(Sequence[Path]):
         depths = np.array([len(Path(place).parts) for place in self.tree.places])
         return depths[self.tree.place[self.numbers]]
 
-    @property
+    @functools.cached_property
     def relative(self) -> list[str]:
         """Their paths from the folder of the tree."""
         above, names = [f"{place}/" if place else "" for place in self.tree.places], self.tree.names
@@ -133,11 +136,13 @@ class Files(Sequence[Path]):
     @property
     def identity(self) -> str:
         """Thirty-two hexadecimal digits that change with the name, size or date of any."""
-        digest, relative, stats = hashlib.sha256(), self.relative, self.tree.stats[self.numbers]
+        digest = hashlib.sha256()
         for begin in range(0, len(self), PART):
-            rows = zip(relative[begin : begin + PART], stats[begin : begin + PART].tolist(), strict=True)
-            facts = (f"{path}\0{size}\0{changed}\0" for path, (size, changed) in rows)
-            digest.update("".join(facts).encode(errors="surrogateescape"))
+            part = slice(begin, begin + PART)
+            facts = [*self.relative[part]] * 3  # no lists in it, through which the garbage collector would go
+            facts[::3], stats = self.relative[part], self.tree.stats[self.numbers[part]]
+            facts[1::3], facts[2::3] = (map(str, column.tolist()) for column in stats.T)
+            digest.update("\0".join([*facts, ""]).encode(errors="surrogateescape"))
         return digest.hexdigest()[:32]
 
 
@@ -164,7 +169,7 @@ def read_tree(folder: Path) -> Tree:
         if damaged:
             say(f"the index of {folder} in the cache is damaged: made again")
         found = walk(folder)
-        if not any(_suffix(name) == DICOM for name in found.names):
+        if DICOM not in found.suffixes:
             found.save(unfinished / INDEX)
 
     cached("files", [VERSION, str(folder)], write, is_current)
@@ -181,7 +186,12 @@ def walk(folder: Path) -> Tree:
         names += files
         begins.append(len(names))
         stats.append(_stats(folder / place, files))
-    return Tree(folder, places, np.array(times), np.array(begins), names, np.concatenate(stats), since)
+    ends = [name[name.rfind(".") :].lower() for name in names]
+    number = {end: i for i, end in enumerate(dict.fromkeys(ends))}
+    kinds = np.array([number[end] for end in ends], np.int64)
+    return Tree(
+        folder, places, np.array(times), np.array(begins), names, np.concatenate(stats), [*number], kinds, since
+    )
 
 
 def _walk(folder: Path, place: str, seen: set[str]) -> Iterator[tuple[str, int, list[str]]]:
@@ -209,28 +219,25 @@ def _stats(place: Path, names: Sequence[str]) -> Int[np.ndarray, "n 2"]:
     if not names:
         return np.empty((0, 2), np.int64)
     opened = os.open(place, os.O_RDONLY)
+    facts: list[int] = []
     try:
-        return np.array([_facts(name, opened) for name in names], np.int64)
+        for name in names:
+            try:
+                one = os.stat(name, dir_fd=opened)
+                facts += one.st_size, one.st_mtime_ns
+            except OSError:
+                facts += GONE
     finally:
         os.close(opened)
-
-
-def _facts(name: str, place: int) -> tuple[int, int]:
-    try:
-        facts = os.stat(name, dir_fd=place)
-    except OSError:
-        return GONE
-    return facts.st_size, facts.st_mtime_ns
-
-
-def _suffix(name: str) -> str:
-    return name[name.rfind(".") :].lower()
+    return np.array(facts, np.int64).reshape(-1, 2)
 
 
 def _load(folder: Path, file: Path) -> Tree | None:
     if not file.exists():  # of DICOM files
         return None
     with np.load(file) as index:
-        places, names = (os.fsdecode(index[name].tobytes()).split("\0") for name in ("places", "names"))
-        times, begins, stats = (index[name] for name in ("times", "begins", "stats"))
-        return Tree(folder, places, times, begins, names if len(stats) else [], stats, int(index["since"]))
+        words = {name: os.fsdecode(index[name].tobytes()).split("\0") for name in WORDS}
+        numbers = {name: index[name] for name in NUMBERS}
+        if not len(numbers["stats"]):
+            words |= {"names": [], "suffixes": []}
+        return Tree(folder, **words, **numbers, since=int(index["since"]))
