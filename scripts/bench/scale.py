@@ -26,13 +26,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from synthetic import write_set
 from torch.nn import functional as F
 
 import ssl_lab
 from ssl_lab.comparison.runs import read
-from ssl_lab.config import conf
+from ssl_lab.config import conf, plain
 from ssl_lab.data.order import EpochOrder
 from ssl_lab.data.sources import HuggingFace
 from ssl_lab.domains import valid
@@ -125,7 +126,7 @@ def vectors(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
 def evaluated(folder: Path, rows: int) -> None:
     made, labels = vectors(rows)
     test = rows // 10
-    quick = valid(Protocol, __import__("yaml").safe_load((conf() / "protocol/quick.yaml").read_text()), "protocol")
+    quick = valid(Protocol, plain(OmegaConf.load(conf() / "protocol" / "quick.yaml")), "protocol")
     sheet(Vectors(made[test:], labels[test:], made[:test], labels[:test]), quick, seed=0)
 
 

@@ -70,7 +70,7 @@ class Texts(Rows):
     def mask(self) -> Bool[np.ndarray, " n"]:
         """Which texts of the split these are."""
         mask = np.zeros(len(self.tokens), np.bool_)
-        mask[self.index] = True
+        mask[self.index.numpy()] = True
         return mask
 
 

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -140,8 +141,8 @@ class Files(Sequence[Path]):
         for begin in range(0, len(self), PART):
             part = slice(begin, begin + PART)
             facts = [*self.relative[part]] * 3  # no lists in it, through which the garbage collector would go
-            facts[::3], stats = self.relative[part], self.tree.stats[self.numbers[part]]
-            facts[1::3], facts[2::3] = (map(str, column.tolist()) for column in stats.T)
+            sizes, times = self.tree.stats[self.numbers[part]].T.tolist()
+            facts[::3], facts[1::3], facts[2::3] = self.relative[part], map(str, sizes), map(str, times)
             digest.update("\0".join([*facts, ""]).encode(errors="surrogateescape"))
         return digest.hexdigest()[:32]
 
@@ -153,7 +154,8 @@ def together(some: Sequence[Files]) -> Files:
 
 def read_tree(folder: Path) -> Tree:
     """From the index in the cache, if it is there and nothing has changed; else the folder is looked through."""
-    found, damaged = None, False
+    found: Tree | None = None
+    damaged = False
 
     def is_current(kept: Path) -> bool:
         nonlocal found, damaged
@@ -208,10 +210,9 @@ def _walk(folder: Path, place: str, seen: set[str]) -> Iterator[tuple[str, int, 
         say(f"a folder in {folder} cannot be read: it is left out")
         shown = []
     yield place, changed, sorted(name for name, is_folder in shown if not is_folder)
-    second = place.count("/") == 1
     for name in sorted(name for name, is_folder in shown if is_folder and not name.startswith("__MACOSX")):
         below = f"{place}/{name}" if place else name
-        yield from _walk(folder, below, seen if second or below.count("/") > 1 else set(seen))
+        yield from _walk(folder, below, seen if below.count("/") > 1 else set(seen))
 
 
 def _stats(place: Path, names: Sequence[str]) -> Int[np.ndarray, "n 2"]:
@@ -236,7 +237,7 @@ def _load(folder: Path, file: Path) -> Tree | None:
     if not file.exists():  # of DICOM files
         return None
     with np.load(file) as index:
-        words = {name: os.fsdecode(index[name].tobytes()).split("\0") for name in WORDS}
+        words: dict[str, Any] = {name: os.fsdecode(index[name].tobytes()).split("\0") for name in WORDS}
         numbers = {name: index[name] for name in NUMBERS}
         if not len(numbers["stats"]):
             words |= {"names": [], "suffixes": []}
