@@ -4,7 +4,6 @@ import hashlib
 import itertools
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -365,8 +364,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
     def train_dataloader(self) -> Batches:
         items, trainer = self.training(), self.trainer
         order = shared_order(trainer, len(items), self.batch_size, self.seed)
-        waiting = partial(trainer.profiler.profile, "waiting for data") if trainer else nullcontext
-        return Batches(items, order, items.workers, waiting)
+        if trainer is None:
+            return self._batches(items, order)
+        profiler = trainer.profiler  # type: ignore[attr-defined]  # Lightning sets it, and does not say so
+        return Batches(items, order, items.workers, partial(profiler.profile, "waiting for data"))
 
     def loader(self, role: str, rows: int | range | None = None, share: slice = ALL) -> Batches:
         """The rows of a role (the first so many, or a range of them) for evaluation, each once.

@@ -64,8 +64,8 @@ def fits(split: ImageSplit, form: Form, memory_gb: float) -> bool:
     """Whether all images together take no more memory; where they keep their shapes, as some of them say."""
     each = form.channels * form.size**2 * form.bits / 8
     if not form.square and len(split) * each * LARGEST > memory_gb * 1e9:
-        each = np.mean([made.pixels.nbytes for made in _some(split, form)] or [each * LARGEST])
-    return bool(len(split) * each <= memory_gb * 1e9)
+        each = float(np.mean([made.pixels.nbytes for made in _some(split, form)] or [each * LARGEST]))
+    return len(split) * each <= memory_gb * 1e9
 
 
 def say_looks(split: ImageSplit, form: Form) -> None:
@@ -112,7 +112,8 @@ def _name(split: ImageSplit, row: int, hide: bool) -> str:
 
 def _write(split: ImageSplit, form: Form, folder: Path) -> None:
     bad: dict[int, str] = {}
-    looks, sizes = Looks(), []
+    looks = Looks()
+    sizes: list[tuple[int, ...]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool, (folder / PIXELS).open("wb") as file:
         starts = range(0, len(split), PART)
         work = pool.map(lambda start: _decode_part(split.images, start, form), starts)

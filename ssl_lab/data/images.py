@@ -183,7 +183,7 @@ class Images(Data[ImageSplit, ImageRows]):
 
     def _whole_rows(self, rows: ImageRows, split: ImageSplit, form: Form) -> ImageRows:
         """The images of these rows, in their own shapes."""
-        if not fits(split, form, self.memory_gb):
+        if isinstance(rows, EncodedRows) or not fits(split, form, self.memory_gb):
             return EncodedRows(rows.labels, rows.index, rows.columns, split, form, self.workers, self.hides)
         kept = decoded(split, form, self.max_bad, self.hides)
         if not np.array_equal(kept.rows, rows.columns[ROW]):

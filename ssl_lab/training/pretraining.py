@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.profilers import Profiler
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -57,18 +58,18 @@ class Pretraining(pl.LightningModule):
             shard(self.objective, self.objective.blocks, self.device_mesh["data_parallel"])
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        with self.trainer.profiler.profile("copy to the device"):
+        with self.profiler.profile("copy to the device"):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         trainer = self.trainer
         draw = Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)
-        with trainer.profiler.profile("views"):
+        with self.profiler.profile("views"):
             return self.views(batch, draw)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         set_generators(self.seed, self._batches_seen, self.trainer.global_rank)
-        with self.trainer.profiler.profile("forward"):
+        with self.profiler.profile("forward"):
             scalars = self.objective(batch, self.progress)
         loss, weight = scalars["loss"], scalars.pop("weight", 1.0)
         for name, metric in self.metrics.items(keep_base=True):
@@ -80,12 +81,12 @@ class Pretraining(pl.LightningModule):
         return loss * weight
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        with self.trainer.profiler.profile("backward"):
+        with self.profiler.profile("backward"):
             super().backward(loss, *args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients are so far the mean, over processes and accumulated batches, of those of weight · loss."""
-        self.trainer.profiler.start("optimizer")  # whose step begins with forward and backward
+        self.profiler.start("optimizer")  # whose step begins with forward and backward
         mean = average(self.weight) / self.trainer.accumulate_grad_batches
         if isinstance(mean, Tensor) or mean != 1:  # a tensor is not looked at: that would wait for the device
             torch._foreach_div_([local(p.grad) for p in self.objective.parameters() if p.grad is not None], mean)
@@ -102,13 +103,17 @@ class Pretraining(pl.LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.trainer.profiler.stop("optimizer")
+        self.profiler.stop("optimizer")
         self.objective.after_step(self.progress)
 
     def configure_optimizers(self) -> Any:
         groups = self.objective.groups(self.make_optimizer.keywords.get("weight_decay", 0.0))
         self.decays = [group["weight_decay"] for group in groups]
         return scheduled(self.make_optimizer(groups), self.schedule, self.trainer)
+
+    @property
+    def profiler(self) -> Profiler:
+        return self.trainer.profiler  # type: ignore[attr-defined]  # Lightning sets it, and does not say so
 
     @property
     def progress(self) -> float:
