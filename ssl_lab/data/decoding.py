@@ -62,9 +62,9 @@ def decoded(split: ImageSplit, form: Form, max_bad: int, hide: bool = False) -> 
 
 def fits(split: ImageSplit, form: Form, memory_gb: float) -> bool:
     """Whether all images together take no more memory; where they keep their shapes, as some of them say."""
-    each = form.channels * form.size**2 * form.bits / 8
+    each: float = form.channels * form.size**2 * form.bits / 8
     if not form.square and len(split) * each * LARGEST > memory_gb * 1e9:
-        each = float(np.mean([made.pixels.nbytes for made in _some(split, form)] or [each * LARGEST]))
+        each = float(np.mean([float(made.pixels.nbytes) for made in _some(split, form)] or [each * LARGEST]))
     return len(split) * each <= memory_gb * 1e9
 
 
@@ -122,7 +122,7 @@ def _write(split: ImageSplit, form: Form, folder: Path) -> None:
             bad |= part.bad
             looks.add(part.looks)
             for image in part.images:
-                file.write(np.ascontiguousarray(image))
+                file.write(np.ascontiguousarray(image).data)
                 sizes.append(image.shape[1:])
     np.save(folder / "sizes.npy", np.array(sizes, np.int64).reshape(-1, 2))
     np.save(folder / "rows.npy", np.setdiff1d(np.arange(len(split)), list(bad)))

@@ -104,7 +104,8 @@ class Tree:
 
     def save(self, file: Path) -> None:
         words = {name: np.frombuffer(os.fsencode("\0".join(getattr(self, name))), np.uint8) for name in WORDS}
-        np.savez(file, **words, **{name: getattr(self, name) for name in NUMBERS}, since=np.array(self.since))
+        numbers = {name: getattr(self, name) for name in NUMBERS} | {"since": np.array(self.since)}
+        np.savez(file, allow_pickle=False, **words, **numbers)
 
 
 @dataclass(frozen=True)

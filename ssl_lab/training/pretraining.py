@@ -57,10 +57,6 @@ class Pretraining(pl.LightningModule):
         if self.device_mesh is not None:
             shard(self.objective, self.objective.blocks, self.device_mesh["data_parallel"])
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        with self.profiler.profile("copy to the device"):
-            return super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         trainer = self.trainer
         draw = Draw(self.seed, self._batches_seen, trainer.global_rank, trainer.world_size, self.device)

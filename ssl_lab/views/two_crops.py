@@ -57,7 +57,7 @@ class Augment:
             flipped=flip < self.flip,
             smooth=self._smooth(size, width, blur < self.blur) if self.blur else None,
             degrees=self.rotation * (2 * turn - 1) if self.rotation else None,
-            colours=colour.greyscale((grey < self.grey).float()) @ self._jitter(*jitter, order),
+            colours=colour.greyscale((grey < self.grey).float()) @ self._jitter(jitter, order),
             solarized=solarize < self.solarize,
         )
 
@@ -65,9 +65,9 @@ class Augment:
         sigma = self.blur_sigma[0] + (self.blur_sigma[1] - self.blur_sigma[0]) * width
         return geometry.gaussian(torch.where(on, sigma, 0), radius=max(1, round(self.blur_kernel * size / 2)))
 
-    def _jitter(
-        self, chosen: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor, order: Tensor
-    ) -> Float[Tensor, "b 6 6"]:
+    def _jitter(self, drawn: list[Float[Tensor, " b"]], order: Float[Tensor, "b 4"]) -> Float[Tensor, "b 6 6"]:
+        """`drawn`: whether, brightness, contrast, saturation, hue."""
+        chosen, brightness, contrast, saturation, hue = drawn
         on = chosen < self.jitter
 
         def factor(strength: float, u: Tensor) -> Tensor:
