@@ -56,13 +56,11 @@ def _names(column: Column) -> list[str | None]:
 
 def _plain(value: Any, where: str) -> int | str | None:
     """A number or a word; None for what is missing."""
-    if (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    ):
+    if isinstance(value, str):  # the commonest, of which there may be millions
+        return str(value) if value.strip() else None
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bool | str):
+    if isinstance(value, bool):
         return str(value)
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return int(value)
