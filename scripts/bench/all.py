@@ -100,7 +100,7 @@ def main() -> None:
     where = f"{machine()}; {versions(python)}"
     lines, rows = [where, "", HEAD], []
     for bench in asked.only:
-        made = measured(python, bench, asked.data, 1 if asked.quick else BENCHES[bench], asked.folder / f"{bench}.json")
+        made = measured(python, bench, asked.data, 2 if asked.quick else BENCHES[bench], asked.folder / f"{bench}.json")
         if isinstance(made, str):
             lines.append(f"| {bench}.py | not measured | | {made} | |")
             continue
