@@ -149,7 +149,9 @@ def test_links_to_folders_are_followed_once(tmp_path):
     made(tmp_path / "elsewhere", "b.png")
     os.symlink(tmp_path / "elsewhere", folder / "car")
     os.symlink(folder / "bus", folder / "bus" / "itself")
-    assert read(folder) == {"train": [("bus/a.png", "bus"), ("car/b.png", "car")]}
+    made(tmp_path / "elsewhere", "in/c.png")
+    os.symlink(tmp_path / "elsewhere" / "in", tmp_path / "elsewhere" / "z")
+    assert read(folder) == {"train": [("bus/a.png", "bus"), ("car/b.png", "car"), ("car/in/c.png", "car")]}
 
 
 def test_a_class_of_every_split_has_one_number(tmp_path):

@@ -30,7 +30,7 @@ YOUNG = 2 * 10**9  # nanoseconds: some file systems tell times to two seconds
 DICOM = ".dcm"  # names of such files may be those of patients, and are kept nowhere
 PART = 2**16  # files whose facts are put together at a time
 GONE = (-1, 0)  # of a link to a file that is not there
-WORDS, NUMBERS = ("places", "names", "suffixes"), ("times", "begins", "stats", "kinds")
+WORDS, NUMBERS = ("places", "names", "suffixes"), ("times", "begins", "stats", "kinds", "reals")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Tree:
 
     The files of a place have the numbers `begins[place]` to `begins[place + 1]`; `stats` are size and time of each, and
     `kinds` which of `suffixes` it has. Folders and files are sorted by name. `since`: when they were looked for.
+    `reals`: numbers of the places that links lead to; two of one number are the same folder.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Tree:
     stats: Int[np.ndarray, "n 2"]
     suffixes: list[str]
     kinds: Int[np.ndarray, " n"]
+    reals: Int[np.ndarray, " p"]
     since: int
 
     def only(self, suffixes: frozenset[str]) -> "Tree":
@@ -70,9 +72,11 @@ class Tree:
         return found
 
     def files(self, place: int = 0, deep: bool = True) -> "Files":
-        """Those in a folder and, if `deep`, below it."""
+        """Those in a folder and, if `deep`, below it, where a folder that links lead to counts once."""
         end = self._after[place] if deep else place + 1
-        return Files(self, np.arange(self.begins[place], self.begins[end]))
+        firsts = place + np.sort(np.unique(self.reals[place:end], return_index=True)[1])
+        numbers = np.arange(self.begins[place], self.begins[end])
+        return Files(self, numbers if len(firsts) == end - place else numbers[np.isin(self.place[numbers], firsts)])
 
     @functools.cached_property
     def _after(self) -> list[int]:
@@ -183,8 +187,11 @@ def walk(folder: Path) -> Tree:
     """Links to folders are followed, each folder once in each folder of the second level."""
     since = time.time_ns()
     places, times, names, begins, stats = [], [], list[str](), [0], [np.empty((0, 2), np.int64)]
+    reals: dict[str, int] = {}
+    of_place = []
     for place, changed, files in _walk(folder, "", set()):
         places.append(place)
+        of_place.append(reals.setdefault(os.path.realpath(folder / place), len(reals)))
         times.append(changed)
         names += files
         begins.append(len(names))
@@ -192,9 +199,8 @@ def walk(folder: Path) -> Tree:
     ends = [name[name.rfind(".") :].lower() for name in names]
     number = {end: i for i, end in enumerate(dict.fromkeys(ends))}
     kinds = np.array([number[end] for end in ends], np.int64)
-    return Tree(
-        folder, places, np.array(times), np.array(begins), names, np.concatenate(stats), [*number], kinds, since
-    )
+    changes, starts, real = (np.array(some, np.int64) for some in (times, begins, of_place))
+    return Tree(folder, places, changes, starts, names, np.concatenate(stats), [*number], kinds, real, since)
 
 
 def _walk(folder: Path, place: str, seen: set[str]) -> Iterator[tuple[str, int, list[str]]]:
