@@ -191,7 +191,7 @@ def pillow(image: UInt8[Tensor, "c h w"] | UInt16[Tensor, "c h w"]) -> Image.Ima
     """In 8 bits; of more than three channels the first three, of two the first."""
     shown = image[:3] if len(image) > 2 else image[:1]
     if shown.dtype == torch.uint16:
-        shown = stored(unit(shown), torch.uint8)
+        shown = stored(unit(shown[None]), torch.uint8)[0]
     return Image.fromarray(shown.movedim(0, 2).squeeze(2).numpy())
 
 

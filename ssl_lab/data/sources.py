@@ -265,7 +265,7 @@ def _of_patients(split: ImageSplit, people: Patients, frames: Literal["first", "
     known = {**split.columns, "patient": np.array([people.patient.get(file, "") for file in files])}
     return replace(
         split,
-        images=Frames([files[row] for row in rows], split.images.key, which),
+        images=Frames([files[row] for row in rows.tolist()], split.images.key, which),
         labels=None if split.labels is None else split.labels[rows],
         columns={name: values[rows] for name, values in known.items()} | {"frame": np.array(which)},
         table={name: values[rows] for name, values in split.table.items()},

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from scipy import sparse
 from torch import Tensor
 
@@ -27,7 +27,7 @@ def of_words(data: Data, words: Collection[str], width: int) -> dict[str, Float[
     return {word: vectors[ids].mean(0) for word, ids in zip(named, tokenizer.encode(named), strict=True) if ids}
 
 
-def cooccurrence(texts: list[Int[np.ndarray, " _"]], size: int, window: int) -> sparse.csr_array:
+def cooccurrence(texts: list[Integer[np.ndarray, " _"]], size: int, window: int) -> sparse.csr_array:
     """How often tokens occur up to `window` places apart in a text; at distance d it counts (window + 1 - d) / window.
 
     The matrix `(size, size)` is symmetric.
