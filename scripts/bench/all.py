@@ -32,6 +32,16 @@ PEERS = [
 """without what they depend on: it is there, or would bring another torch"""
 
 
+DECLARED = """import torch
+
+DECLARED = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms"):
+    DECLARED.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+"""Beside a torch without CUDA the operators of torchvision's wheel do not load, and its import dies because one is not
+even declared. Declared, it suffices for transforms, which never call it."""
+
+
 def environment(folder: Path) -> Path:
     """The interpreter of the second environment."""
     python = folder / "peers" / "bin" / "python"
@@ -42,6 +52,9 @@ def environment(folder: Path) -> Path:
         pins = ["-c", ROOT / "scripts" / "constraints.txt"]
         subprocess.run([*install, *pins, "-e", f"{ROOT}[hub]"], check=True)
         subprocess.run([*install, "--no-deps", *PEERS], check=True)
+        if not next((folder / "peers").glob("lib/*/site-packages/nvidia"), None):
+            torchvision = next((folder / "peers").glob("lib/*/site-packages/torchvision/__init__.py"))
+            torchvision.write_text(DECLARED + torchvision.read_text())
         (folder / "peers" / "installed").touch()
     return python
 

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import shim  # noqa: F401  before torchvision, which sentence-transformers imports where it is
 import torch
 from datasets import load_dataset
 from hydra import compose, initialize_config_dir

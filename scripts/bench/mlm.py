@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import shim  # noqa: F401  before torchvision, which transformers imports where it is
 import torch
 from rows import Row, faster, main, turns
 from tokenizers import Tokenizer as Backend

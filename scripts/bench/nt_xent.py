@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import shim  # noqa: F401  before torchvision
 import torch
 from lightly.loss import NTXentLoss
 from rows import Row, faster, main, sooner, turns

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import shim  # noqa: F401  before torchvision
 import torch
 from hydra import compose as read
 from hydra import initialize_config_dir

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import shim  # noqa: F401  before torchvision
 import torch
 from processes import SSL_LAB, Process, whole
 from rows import Row, main, sooner, turns

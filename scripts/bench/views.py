@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import shim  # noqa: F401  before torchvision
 import torch
 from lightly.transforms import SimCLRTransform
 from PIL import Image
