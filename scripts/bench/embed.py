@@ -70,7 +70,14 @@ def rows(data: Path, rounds: int) -> Iterator[Row]:
     quiet()
     folder = data / "cifar10"
     with initialize_config_dir(str(conf()), version_base="1.3"):
-        choice = ["data=cifar10", "data.train=test", "data.bank=test", f"data.path={folder}"]
+        choice = [
+            "data=cifar10",
+            "backbone=convnet",
+            "data.train=test",
+            "data.bank=test",
+            "data.test=test",
+            f"data.path={folder}",
+        ]
         model = build_model(plain(compose("embed", choice)))
     start = time.perf_counter()
     model.data.setup()
