@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from rows import Row, faster, main, turns
 
 from ssl_lab.config import conf, plain
-from ssl_lab.hardware import quiet
+from ssl_lab.hardware import fast_bfloat16, quiet
 from ssl_lab.model.loading import build_model
 
 TEXTS = 400
@@ -70,7 +70,7 @@ def rows(data: Path, rounds: int) -> Iterator[Row]:
         return run
 
     ways = {"theirs": rate(theirs.encode), "ours": rate(ours.embed)}
-    if "amx_bf16" in Path("/proc/cpuinfo").read_text() or "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+    if fast_bfloat16("cpu"):
         np.testing.assert_array_less(0.999, (unit(halved(texts)) * expected).sum(1))
         ways["halved"] = rate(halved)  # elsewhere it is emulated, and slow
     found = turns(rounds, ways)

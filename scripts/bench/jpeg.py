@@ -1,27 +1,25 @@
 """Decoding of photographs: Pillow, Pillow with `draft`, simplejpeg (libjpeg-turbo's own interface), and what we do.
 
-    .venv/bin/python scripts/bench/jpeg.py [folder] [rounds]        # without a folder, 100 of 500 × 375, quality 90
+See rows.py for the arguments. The photographs are made: 100 of 500 × 375, quality 90.
 
 Each way goes from the bytes of a file to a uint8 tensor (3, h, w): whole, or to where the shorter side is at least 224,
 128 or 64 pixels and can be made in the decoder (`draft`: halves of halves, simplejpeg: eighths). `square` is our
 `decode`, which resizes the shorter side and cuts out the middle. One thread, in turns; numbers are images a second of
-processor time, median (least to greatest), and times Pillow whole. simplejpeg is left out where it is not installed.
+processor time, and times Pillow whole. simplejpeg is left out where it is not installed.
 """
 
 import io
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import PIL
 from photos import write_photos
 from PIL import Image
+from rows import Row, faster, main, turns
 
 from ssl_lab.data.pixels import Form, decode
 
@@ -49,29 +47,30 @@ def square(stored: bytes, side: int) -> np.ndarray:
     return decode({"bytes": stored}, Form(side, 3)).pixels.copy()
 
 
-def main() -> None:
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+def rate(way: Way, photographs: list[bytes]) -> Callable[[], float]:
+    """Images a second of processor time."""
+
+    def run() -> float:
+        start = time.process_time()
+        for stored in photographs:
+            way(stored)
+        return len(photographs) / (time.process_time() - start)
+
+    return run
+
+
+def rows(data: Path, rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as made:
-        files = sorted(Path(sys.argv[1]).rglob("*.jpg")) if len(sys.argv) > 1 else write_photos(Path(made), 100)
-        photographs = [file.read_bytes() for file in files]
+        photographs = [file.read_bytes() for file in write_photos(Path(made), 100)]
     ways: dict[str, Way] = {"Pillow": by_pillow}
     ways |= {f"Pillow, draft {side}": partial(by_pillow, side=side) for side in SIDES}
     if find_spec("simplejpeg"):
         ways |= {"simplejpeg": by_simplejpeg} | {f"simplejpeg {s}": partial(by_simplejpeg, side=s) for s in SIDES}
     ways |= {f"square {side}": partial(square, side=side) for side in SIDES}
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.process_time()
-            for stored in photographs:
-                way(stored)
-            found[name].append(len(photographs) / (time.process_time() - start))
-    print(f"Pillow {PIL.__version__}, {len(photographs)} photographs, 1 thread, {rounds} rounds")
-    for name, values in found.items():
-        times = statistics.median(ours / theirs for ours, theirs in zip(values, found["Pillow"], strict=True))
-        spread = f"({min(values):,.0f} to {max(values):,.0f})"
-        print(f"{name:18} {statistics.median(values):6,.0f} images/s {spread:16} {times:5.2f}")
+    found = turns(rounds, {name: rate(way, photographs) for name, way in ways.items()})
+    for name in list(ways)[1:]:
+        yield faster(f"JPEG decoded: {name}", "images/s", found[name], "Pillow", found["Pillow"])
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, rounds=7)

@@ -177,9 +177,9 @@ class Images(Data[ImageSplit, ImageRows]):
 
     def training(self) -> ImageRows:
         rows, split = self.rows["train"], self.read_from[self.splits["train"]]
-        return (
-            self._whole_rows(rows, split, self.whole) if self.whole and not isinstance(split.images, Tensor) else rows
-        )
+        if self.whole is None or isinstance(split.images, Tensor):
+            return rows
+        return self._whole_rows(rows, split, self.whole)
 
     def _whole_rows(self, rows: ImageRows, split: ImageSplit, form: Form) -> ImageRows:
         """The images of these rows, in their own shapes."""
