@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 from ssl_lab.data.hiding import hidden
 from ssl_lab.data.tree import Files, Tree, together
@@ -83,7 +83,7 @@ def _level(tree: Tree, place: int) -> tuple[Files, dict[str, Files]]:
     return tree.files(place, deep=False), {name: tree.files(one) for name, one in tree.inside(place).items()}
 
 
-def _are_splits(folder: Path, names: list[str], shown: Shown) -> bool:
+def _are_splits(folder: PurePath, names: list[str], shown: Shown) -> bool:
     lower = [name.lower() for name in names]
     if TRAIN not in lower:
         return False
@@ -95,7 +95,9 @@ def _are_splits(folder: Path, names: list[str], shown: Shown) -> bool:
     return True
 
 
-def _split(folder: Path, loose: Files, below: dict[str, Files], notes: list[str], named: bool, shown: Shown) -> Split:
+def _split(
+    folder: PurePath, loose: Files, below: dict[str, Files], notes: list[str], named: bool, shown: Shown
+) -> Split:
     if not any(below.values()):
         return Split(loose, None)
     if named:
@@ -109,7 +111,7 @@ def _split(folder: Path, loose: Files, below: dict[str, Files], notes: list[str]
     return Split(files, [name for name, some in below.items() for _ in range(len(some))])
 
 
-def _stray(folder: Path, loose: Files, shown: Shown) -> list[str]:
+def _stray(folder: PurePath, loose: Files, shown: Shown) -> list[str]:
     if not loose:
         return []
     return [f"files beside the folders of {folder} are left out: {len(loose):,}, such as {shown(loose[0].name)}"]
@@ -127,7 +129,7 @@ def _why_none(tree: Tree, suffixes: Iterable[str], kind: str) -> str:
 
 def _end(name: str) -> str:
     """What looks like a suffix; what does not can be anything, such as the id of a patient."""
-    suffix = Path(name).suffix.lower()
+    suffix = PurePath(name).suffix.lower()
     return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else "of no known kind"
 
 

@@ -49,12 +49,13 @@ def patients(tree: Tree) -> Patients | None:
     Headers are read once, and what is kept in the cache has digests alone. Raises UserError where the path of the
     folder itself names a patient.
     """
-    folder, files = tree.folder, tree.only(frozenset([dicom.SUFFIX])).files()
-    if not files:
+    found = tree.only(frozenset([dicom.SUFFIX])).files()
+    if not found:
         return None
+    folder, files = Path(tree.folder), list(map(Path, found))
     dicom.pydicom()
     levels = [sorted({one.name for one in folder.glob(level)} - {*SPLITS}) for level in ("*/", "*/*/")]
-    key = [VERSION, str(folder), levels, files.identity]
+    key = [VERSION, str(folder), levels, found.identity]
     kept = cached("headers", key, lambda unfinished: _write(folder, files, levels, unfinished))
     facts = json.loads((kept / "headers.json").read_text(encoding="utf-8"))
     if facts["path"]:

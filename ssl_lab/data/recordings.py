@@ -14,8 +14,10 @@ from ssl_lab.data.base import Stored
 from ssl_lab.data.caching import cached
 from ssl_lab.data.decoding import report_bad
 from ssl_lab.data.hiding import hidden
+from ssl_lab.data.remote import PATIENCE
 from ssl_lab.data.sound import Clip, Form, SoundPreview, decode, heard
 from ssl_lab.data.sources import Encoded
+from ssl_lab.domains import NotNegative
 from ssl_lab.errors import UserError
 from ssl_lab.progress import progress, say
 
@@ -58,8 +60,10 @@ class Recordings(Encoded[AudioSplit]):
         metadata: str | None = None,
         splits: bool | None = None,
         where: str | None = None,
+        patience: NotNegative = PATIENCE,
+        relist: bool = False,
     ):
-        super().__init__(name, path, config, audio, label, metadata, splits, where)
+        super().__init__(name, path, config, audio, label, metadata, splits, where, patience, relist)
 
     def feature(self) -> Any:
         from datasets import Audio

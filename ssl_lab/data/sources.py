@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,11 +22,14 @@ from torch import Tensor
 from ssl_lab.data import labels, tables
 from ssl_lab.data.base import Source, Split, Stored
 from ssl_lab.data.columns import Table, words
+from ssl_lab.data.files import EncodedFiles, Frames, RemoteFiles
 from ssl_lab.data.folders import read_folder
 from ssl_lab.data.labels import numbered
 from ssl_lab.data.patients import Patients, patients
 from ssl_lab.data.pixels import Form, is_dicom, pillow, thumbnail
-from ssl_lab.data.tree import Tree, read_tree
+from ssl_lab.data.remote import PATIENCE, is_url, read_remote
+from ssl_lab.data.tree import Files, Tree, read_tree
+from ssl_lab.domains import NotNegative
 from ssl_lab.errors import UserError, nearest
 from ssl_lab.preview import ImagePreview
 from ssl_lab.progress import say
@@ -63,36 +66,6 @@ class ImageSplit(Stored):
         return ImagePreview(pillow(stored) if isinstance(stored, Tensor) else thumbnail(stored["image"], self.form))
 
 
-@dataclass(frozen=True)
-class EncodedFiles:
-    """Rows as `datasets` has them, each with an item that is still encoded, in the column `key`."""
-
-    paths: Sequence[Path]
-    key: str
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, rows: Any) -> dict[str, Any]:
-        if isinstance(rows, int):
-            return {self.key: self.stored(rows)}
-        numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
-        return {self.key: [self.stored(number) for number in numbers]}
-
-    def stored(self, row: int) -> dict[str, Any]:
-        return {"path": str(self.paths[row]), "bytes": None}
-
-
-@dataclass(frozen=True)
-class Frames(EncodedFiles):
-    """`frames`: which one of its file each row is, from 0."""
-
-    frames: Sequence[int]
-
-    def stored(self, row: int) -> dict[str, Any]:
-        return {**super().stored(row), "frame": self.frames[row]}
-
-
 class Encoded(Source[Split]):
     """What `datasets.load_dataset` reads: a Hub `name`, or a local `path` of Parquet files; or else a folder of files.
 
@@ -100,7 +73,8 @@ class Encoded(Source[Split]):
     None ignores labels. Class labels are numbers or texts. `splits`: whether the folders in `path` are splits, or
     classes, where their names could be both. `metadata`: a CSV file in `path` that has the labels of items, by the
     columns `file_name` (from there) and `label`. `where`: of a set that is not on the Hub, what to fetch, where from,
-    and in what form `path` takes it.
+    and in what form `path` takes it. Of a folder far away, `patience`: how many seconds a server that does not answer
+    is waited for, and `relist`: whether its files are listed anew.
     """
 
     key: ClassVar[str]
@@ -120,8 +94,11 @@ class Encoded(Source[Split]):
         metadata: str | None,
         splits: bool | None,
         where: str | None,
+        patience: NotNegative,
+        relist: bool,
     ):
         self.metadata, self.as_splits, self.where = metadata, splits, where
+        self.patience, self.relist = patience, relist
         self.name, self.path, self.config = name, path, config
         self.item, self.label = item, label
 
@@ -137,7 +114,7 @@ class Encoded(Source[Split]):
         """Raises UserError where nothing is found, the Hub cannot be reached, or a column is not there."""
         loaded = self._load()
         if loaded is None:
-            return self.of_folder(read_tree(existing(str(self.path)).absolute()))
+            return self.of_folder(self._tree(str(self.path)))
         where = str(self.path or self.name)
         numbers, classes = numbered({name: self._labels(rows, f"{where} ({name})") for name, rows in loaded.items()})
         return {name: self._split(rows, name, numbers[name], classes) for name, rows in loaded.items()}
@@ -149,11 +126,20 @@ class Encoded(Source[Split]):
         kinds = [name for name, feature in rows.features.items() if type(feature).__name__ == "ClassLabel"]
         return label_column(rows, self.label, kinds, where)
 
+    def _tree(self, path: str) -> Tree:
+        if not is_url(path):
+            return read_tree(existing(path).absolute())
+        if self.metadata:
+            raise UserError("data.source.metadata is read from this machine alone: copy the folder")
+        return read_remote(path, self.relist)
+
     def _load(self) -> Any:
         if self.path is None:
             if self.name is None:
                 raise without_path(self.where or f"give a folder of {self.kind}, data.path=FOLDER")
             return load_hub(self.name, self.config)
+        if is_url(self.path):
+            return None
         folder = existing(self.path)
         if tables := load_parquet(folder, f"they need a column of encoded {self.kind}"):
             return tables
@@ -168,12 +154,14 @@ class Encoded(Source[Split]):
         given: dict[str, Sequence[Any] | None] = {n: split.classes if self.label else None for n, split in read.items()}
         cells: dict[str, dict[str, np.ndarray]] = {}
         if self.metadata:
-            given, cells = beside(folder / self.metadata, {n: split.files for n, split in read.items()}, self.label)
+            given, cells = beside(
+                Path(folder) / self.metadata, {n: split.files for n, split in read.items()}, self.label
+            )
         columns = {n: None if v is None else labels.Column(v, f"{folder} ({n})") for n, v in given.items()}
         numbers, classes = numbered(columns)
         return {
             name: self.split(
-                EncodedFiles(split.files, self.key),
+                self._items(split.files),
                 identity=split.files.identity,
                 labels=numbers[name],
                 classes=classes,
@@ -182,6 +170,9 @@ class Encoded(Source[Split]):
             )
             for name, split in read.items()
         }
+
+    def _items(self, files: Files) -> EncodedFiles:
+        return RemoteFiles(files, self.key, self.patience) if is_url(str(self.path)) else EncodedFiles(files, self.key)
 
     def _split(self, rows: Any, split: str, numbers: Tensor | None, classes: list[str] | None) -> Split:
         kind, features = self.feature(), rows.features
@@ -224,8 +215,10 @@ class HuggingFace(Encoded[ImageSplit]):
         splits: bool | None = None,
         where: str | None = None,
         frames: Literal["first", "all"] = "first",
+        patience: NotNegative = PATIENCE,
+        relist: bool = False,
     ):
-        super().__init__(name, path, config, image, label, metadata, splits, where)
+        super().__init__(name, path, config, image, label, metadata, splits, where, patience, relist)
         self.frames = frames
 
     def feature(self) -> Any:
@@ -379,7 +372,7 @@ def existing(path: str) -> Path:
 
 
 def beside(
-    file: Path, files: Mapping[str, Sequence[Path]], chosen: str | None
+    file: Path, files: Mapping[str, Sequence[PurePath]], chosen: str | None
 ) -> tuple[dict[str, Sequence[Any] | None], dict[str, dict[str, np.ndarray]]]:
     """The labels that a CSV file gives to files, by their paths from where it lies, and its other cells by column.
 

@@ -12,9 +12,9 @@ import itertools
 import os
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Tree:
     `reals`: numbers of the places that links lead to; two of one number are the same folder.
     """
 
-    folder: Path
+    folder: PurePath
     places: list[str]
     times: Int[np.ndarray, " p"]
     begins: Int[np.ndarray, " p1"]
@@ -113,7 +113,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Files(Sequence[Path]):
+class Files(Sequence[PurePath]):
     """Some files of a tree. The path of each is made when it is asked for."""
 
     tree: Tree
@@ -122,9 +122,9 @@ class Files(Sequence[Path]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, which: int) -> Path:  # type: ignore[override]
+    def __getitem__(self, which: int) -> PurePath:  # type: ignore[override]
         number = self.numbers[which]
-        return Path(self.tree.folder, self.tree.places[self.tree.place[number]], self.tree.names[number])
+        return self.tree.folder / self.tree.places[self.tree.place[number]] / self.tree.names[number]
 
     @property
     def depth(self) -> Int[np.ndarray, " n"]:
@@ -165,7 +165,7 @@ def read_tree(folder: Path) -> Tree:
     def is_current(kept: Path) -> bool:
         nonlocal found, damaged
         try:
-            found = _load(folder, kept / INDEX)
+            found = load(folder, kept / INDEX) if (kept / INDEX).exists() else None  # none of DICOM files
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             damaged = True
             return False
@@ -186,21 +186,50 @@ def read_tree(folder: Path) -> Tree:
 def walk(folder: Path) -> Tree:
     """Links to folders are followed, each folder once in each folder of the second level."""
     since = time.time_ns()
-    places, times, names, begins, stats = [], [], list[str](), [0], [np.empty((0, 2), np.int64)]
-    reals: dict[str, int] = {}
-    of_place = []
-    for place, changed, files in _walk(folder, "", set()):
+    places, times, files, stats = [], [], list[list[str]](), [np.empty((0, 2), np.int64)]
+    numbers: dict[str, int] = {}
+    reals = []
+    for place, changed, names in _walk(folder, "", set()):
         places.append(place)
-        of_place.append(reals.setdefault(os.path.realpath(folder / place), len(reals)))
+        reals.append(numbers.setdefault(os.path.realpath(folder / place), len(numbers)))
         times.append(changed)
-        names += files
-        begins.append(len(names))
-        stats.append(_stats(folder / place, files))
+        files.append(names)
+        stats.append(_stats(folder / place, names))
+    return _made(folder, places, times, files, np.concatenate(stats), reals, since)
+
+
+def tree_of(folder: PurePath, facts: Mapping[str, tuple[int, int]], since: int) -> Tree:
+    """Of files that a server lists: by the path of each from `folder`, its size and a number that changes with it."""
+    files: dict[str, list[str]] = {"": []}
+    for path in sorted(facts):
+        place, _, name = path.rpartition("/")
+        for above in itertools.accumulate(place.split("/"), "{}/{}".format):
+            files.setdefault(above, [])
+        files[place].append(name)
+    places = sorted(files, key=lambda place: place.split("/"))
+    paths = (f"{place}/{name}" if place else name for place in places for name in files[place])
+    stats = np.array([facts[path] for path in paths], np.int64).reshape(-1, 2)
+    none = [0] * len(places)
+    return _made(folder, places, none, [files[place] for place in places], stats, [*range(len(places))], since)
+
+
+def _made(
+    folder: PurePath,
+    places: list[str],
+    times: Sequence[int],
+    files: Sequence[list[str]],
+    stats: Int[np.ndarray, "n 2"],
+    reals: Sequence[int],
+    since: int,
+) -> Tree:
+    """`files`: the names of those in each place."""
+    names = [*itertools.chain.from_iterable(files)]
     ends = [name[name.rfind(".") :].lower() for name in names]
     number = {end: i for i, end in enumerate(dict.fromkeys(ends))}
     kinds = np.array([number[end] for end in ends], np.int64)
-    changes, starts, real = (np.array(some, np.int64) for some in (times, begins, of_place))
-    return Tree(folder, places, changes, starts, names, np.concatenate(stats), [*number], kinds, real, since)
+    begins = np.cumsum([0, *map(len, files)])
+    changes, real = (np.array(some, np.int64) for some in (times, reals))
+    return Tree(folder, places, changes, begins, names, stats, [*number], kinds, real, since)
 
 
 def _walk(folder: Path, place: str, seen: set[str]) -> Iterator[tuple[str, int, list[str]]]:
@@ -222,7 +251,7 @@ def _walk(folder: Path, place: str, seen: set[str]) -> Iterator[tuple[str, int, 
         yield from _walk(folder, below, seen if below.count("/") > 1 else set(seen))
 
 
-def _stats(place: Path, names: Sequence[str]) -> Int[np.ndarray, "n 2"]:
+def _stats(place: PurePath, names: Sequence[str]) -> Int[np.ndarray, "n 2"]:
     """The size and the time of each file of a folder."""
     if not names:
         return np.empty((0, 2), np.int64)
@@ -240,9 +269,8 @@ def _stats(place: Path, names: Sequence[str]) -> Int[np.ndarray, "n 2"]:
     return np.array(facts, np.int64).reshape(-1, 2)
 
 
-def _load(folder: Path, file: Path) -> Tree | None:
-    if not file.exists():  # of DICOM files
-        return None
+def load(folder: PurePath, file: Path) -> Tree:
+    """From an index. Raises OSError, ValueError, KeyError, EOFError or BadZipFile where it is damaged."""
     with np.load(file) as index:
         words: dict[str, Any] = {name: os.fsdecode(index[name].tobytes()).split("\0") for name in WORDS}
         numbers = {name: index[name] for name in NUMBERS}
