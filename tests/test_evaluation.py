@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
 from ssl_lab.evaluation import geometry, linear
+from ssl_lab.evaluation.geometry import leading
 from ssl_lab.evaluation.knn import knn
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.scores import accuracy
@@ -26,12 +27,13 @@ def digits():
 
 
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (20, 0.07), (200, 0.5)])
-@pytest.mark.parametrize("chunk", [100, 4096])
-def test_knn_is_scikit_learns(digits, k, temperature, chunk):
+@pytest.mark.parametrize("at_once", [100 * 1200, 2**27])
+def test_knn_is_scikit_learns(digits, k, temperature, at_once, monkeypatch):
+    monkeypatch.setattr("ssl_lab.evaluation.knn.MOST", at_once)
     bank, labels, queries, _ = digits
     weigh = lambda distance: np.exp((1 - distance) / temperature)  # noqa: E731
     theirs = KNeighborsClassifier(k, metric="cosine", weights=weigh).fit(bank, labels).predict(queries)
-    ours = knn(bank, labels, queries, k, temperature, chunk)
+    ours = knn(bank, labels, queries, k, temperature)
     assert (ours.numpy() == theirs).mean() > 0.995  # ties in float32
 
 
@@ -143,3 +145,13 @@ def test_accuracy_has_wilsons_interval():
     score = accuracy(right, torch.ones_like(right))
     assert (score.value, score.n) == (81 / 263, 263)
     assert (round(score.low, 4), round(score.high, 4)) == (0.2553, 0.3662)
+
+
+@pytest.mark.parametrize("many", [0, 2**26], ids=["of very many rows", "by random projections"])
+def test_leading_directions_are_those_of_a_singular_value_decomposition(digits, many, monkeypatch):
+    monkeypatch.setattr("ssl_lab.evaluation.geometry.MANY", many)
+    x = digits[0] - digits[0].mean(0)
+    _, values, directions = torch.linalg.svd(x.double(), full_matrices=False)
+    found, of = leading(x, 40)
+    torch.testing.assert_close(found[:5], values[:5].float(), rtol=1e-2, atol=0)
+    torch.testing.assert_close((of[:, :5].T @ directions[:5].T.float()).abs().diag(), torch.ones(5), rtol=0, atol=0.02)

@@ -70,7 +70,7 @@ def test_nearness_is_that_of_scikit_learns_neighbours(monkeypatch):
     new = np.concatenate([known[:5], draw.standard_normal((20, 8)), 5 + draw.standard_normal((5, 8))]).astype(
         np.float32
     )
-    monkeypatch.setattr("ssl_lab.evaluation.novelty.CHUNK", 3000)
+    monkeypatch.setattr("ssl_lab.evaluation.knn.MOST", 3000)
     near = Reference(torch.from_numpy(known))(torch.from_numpy(new))
     finder = NearestNeighbors(n_neighbors=K, metric="cosine").fit(known)
     distance, index = finder.kneighbors(new)

@@ -18,8 +18,8 @@ from ssl_lab.randomness import generator
 
 def centred(bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
     """Both, less the mean of the bank, at length 1: what the functions below take."""
-    middle = bank.mean(0)
-    return F.normalize(bank - middle, dim=1), F.normalize(queries - middle, dim=1)
+    bank, queries = bank - (middle := bank.mean(0)), queries - middle
+    return F.normalize(bank, dim=1, out=bank), F.normalize(queries, dim=1, out=queries)
 
 
 def class_mean(

@@ -7,23 +7,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 1024  # queries at a time, so that there are never more than CHUNK · n similarities in memory
+CHUNK, MOST = 1024, 2**27  # queries, and similarities (half a gigabyte), in memory at a time
 
 
-def similarities(
-    bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"], chunk: int = CHUNK
-) -> Iterator[Float[Tensor, "_ n"]]:
-    """Cosines of every query with the whole bank, `chunk` queries at a time."""
+def similarities(bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"]) -> Iterator[Float[Tensor, "_ n"]]:
+    """Cosines of every query with the whole bank, some queries at a time."""
     bank = F.normalize(bank, dim=1)
-    for part in F.normalize(queries, dim=1).split(chunk):
+    for part in F.normalize(queries, dim=1).split(max(1, min(CHUNK, MOST // len(bank)))):
         yield part @ bank.T
 
 
 def neighbours(
-    bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"], k: int, chunk: int = CHUNK
+    bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"], k: int
 ) -> tuple[Float[Tensor, "m k"], Int[Tensor, "m k"]]:
     """The cosines, falling, and row numbers of the k nearest of the bank (all, where it holds fewer)."""
-    parts = [part.topk(min(k, len(bank)), dim=1) for part in similarities(bank, queries, chunk)]
+    parts = [part.topk(min(k, len(bank)), dim=1) for part in similarities(bank, queries)]
     return torch.cat([cosine for cosine, _ in parts]), torch.cat([nearest for _, nearest in parts])
 
 
@@ -43,10 +41,9 @@ def knn(
     queries: Float[Tensor, "m d"],
     k: int = 20,
     temperature: float = 0.07,
-    chunk: int = CHUNK,
 ) -> Int[Tensor, " m"]:
     """The label of each query."""
-    return knn_sweep(bank, bank_labels, queries, [k], [temperature], chunk)[k, temperature]
+    return knn_sweep(bank, bank_labels, queries, [k], [temperature])[k, temperature]
 
 
 def knn_sweep(
@@ -55,9 +52,8 @@ def knn_sweep(
     queries: Float[Tensor, "m d"],
     ks: Sequence[int],
     temperatures: Sequence[float],
-    chunk: int = CHUNK,
 ) -> dict[tuple[int, float], Int[Tensor, " m"]]:
     """The labels for each k and temperature; the neighbours are sought once."""
-    cosine, nearest = neighbours(bank, queries, max(ks), chunk)
+    cosine, nearest = neighbours(bank, queries, max(ks))
     labels, classes = bank_labels[nearest], int(bank_labels.max()) + 1
     return {(k, t): vote(cosine[:, :k], labels[:, :k], t, classes) for k in ks for t in temperatures}

@@ -29,6 +29,7 @@ TOLERANCE = 1e-3  # what may still be gained, as a share of the objective; the e
 STEEPNESS, FLOOR = 100, 0.1  # found by the number of evaluations on Fashion-MNIST and CIFAR-10
 ROUND = 10  # iterations between two looks at what can still be gained
 MOST = 2_000  # iterations
+AT_ONCE = 2**17  # rows of which a copy is made
 SMALL = 1_000_000  # numbers: less are fitted in float64, which takes fewer iterations and there no longer
 
 
@@ -79,7 +80,8 @@ def linear_probe(
     """`classes`: as many as the labels know, where it is not given. `groups` are held out whole."""
     classes = classes or int(labels.max()) + 1
     mean, std = standardisation(bank)
-    x = (bank - mean) / std
+    x = bank - mean
+    x /= std
     span = torch.linalg.qr(x.T)[0] if len(x) < x.shape[1] else None  # (d, n); the optimum lies in the span of the rows
     if span is not None:
         x = x @ span
@@ -141,7 +143,8 @@ class Basis:
         n, d = x.shape
         singular, vectors = leading(x, RANK)
         values = singular.square() / n
-        rest = (x.square().sum() / n - values.sum()).item() / max(1, d - len(values))
+        squares = sum((part.square().sum() for part in x.split(AT_ONCE)), x.new_zeros(()))
+        rest = (squares / n - values.sum()).item() / max(1, d - len(values))
         return cls(vectors, values, max(rest, 0.0))
 
 

@@ -15,7 +15,6 @@ from ssl_lab.evaluation.knn import neighbours
 
 K = 10  # the neighbour whose distance counts; with fewer training items the last one
 SAMPLE = 2000  # training items that stand for all where there are more
-CHUNK = 2**24  # similarities at once: 64 MB
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,9 @@ class Reference:
 
     def __init__(self, vectors: Float[Tensor, "m d"]):
         self.vectors, self.k = vectors.float(), min(K, len(vectors) - 1)
-        self.chunk = max(1, CHUNK // len(vectors))
 
     def __call__(self, vectors: Float[Tensor, "n d"]) -> Nearness:
-        top, index = neighbours(self.vectors, vectors, self.k, self.chunk)
+        top, index = neighbours(self.vectors, vectors, self.k)
         nearer = len(self._own) - torch.searchsorted(self._own, top[:, -1].contiguous(), right=True)
         return Nearness(index[:, 0], top[:, 0], nearer / len(self._own))
 
@@ -43,5 +41,5 @@ class Reference:
     def _own(self) -> Float[Tensor, " s"]:
         """The similarity of training items to the k-th nearest of the others, ascending."""
         step = -(-len(self.vectors) // SAMPLE)
-        top, _ = neighbours(self.vectors, self.vectors[::step], self.k + 1, self.chunk)  # the first is the item itself
+        top, _ = neighbours(self.vectors, self.vectors[::step], self.k + 1)  # the first is the item itself
         return top[:, -1].sort().values

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_lab.evaluation.knn import CHUNK, neighbours, similarities
+from ssl_lab.evaluation.knn import neighbours, similarities
 from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.scores import SHARE, Groups, NoScore, mean, share
 
@@ -22,7 +22,6 @@ def retrieval(
     labels: Int[Tensor, " n"],
     ks: Sequence[int] = (1, 5, 10),
     queries: int | None = None,
-    chunk: int = CHUNK,
     groups: Groups = None,
 ) -> dict[str, Score]:
     """Of the first `queries` items (or all), those that are not alone in their class. Raises NoScore where all are."""
@@ -30,8 +29,9 @@ def retrieval(
     query = query[labels.bincount()[labels[query]] > 1]
     if not len(query):
         raise NoScore("every item is alone in its class")
-    parts, precision = [], []
-    for rows, cosine in zip(query.split(chunk), similarities(x, x[query], chunk), strict=True):
+    parts, precision, left = [], [], query
+    for cosine in similarities(x, x[query]):
+        rows, left = left[: len(cosine)], left[len(cosine) :]
         cosine[torch.arange(len(rows)), rows] = -torch.inf  # an item does not find itself
         order = cosine.argsort(1, descending=True)[:, :-1]  # (chunk, n - 1)
         right = labels[order] == labels[rows, None]
