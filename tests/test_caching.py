@@ -17,7 +17,8 @@ from ssl_lab.data.caching import cache, cached
 from ssl_lab.evaluation import controls
 from ssl_lab.evaluation.controls import Control, scored
 from ssl_lab.evaluation.sheet import Protocol
-from ssl_lab.evaluation.subject import Subject, Vectors
+from ssl_lab.evaluation.subject import Subject
+from ssl_lab.evaluation.vectors import Vectors
 from ssl_lab.runfolder import provenance
 from ssl_lab.views.base import Views
 

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from ssl_lab.evaluation.changes import of_changes
 from ssl_lab.evaluation.lines import beside, flat, headlines, table
 from ssl_lab.evaluation.score import Score
-from ssl_lab.evaluation.sheet import Protocol, Vectors, sheet
+from ssl_lab.evaluation.sheet import Protocol, sheet
+from ssl_lab.evaluation.vectors import Vectors
 from ssl_lab.randomness import Draw
 from ssl_lab.views import perturb
 from ssl_lab.views.images import ImageViews

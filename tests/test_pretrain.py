@@ -32,6 +32,7 @@ from ssl_lab.errors import UserError
 from ssl_lab.evaluation.health import measure
 from ssl_lab.evaluation.sheet import classification
 from ssl_lab.evaluation.subject import held_out_rows
+from ssl_lab.evaluation.vectors import Labelled
 from ssl_lab.randomness import Draw
 from ssl_lab.runfolder.checkpoint import WholeCheckpoints
 from ssl_lab.runfolder.folder import open_folder, read_config
@@ -133,7 +134,7 @@ def test_online_scores_are_those_of_held_out_training_rows(run):
     places, is_query = held_out_rows(len(labels), 2000, seed=0)
     assert is_query.sum() == len(places) // 3
     reference, query = places[~is_query], places[is_query]
-    expected = classification(vectors[reference], labels[reference], vectors[query], labels[query]).scores
+    expected = classification(Labelled(vectors[reference], labels[reference], vectors[query], labels[query])).scores
     last = {name: value for line in metrics(folder) for name, value in line.items()}
     for name, score in expected.items():
         assert last[name.replace("/", "_holdout/")] == pytest.approx(score.value, abs=0.005)

@@ -12,6 +12,7 @@ from ssl_lab.evaluation.changes import changed, of_changes
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.robustness import share_kept
 from ssl_lab.evaluation.scores import NoScore
+from ssl_lab.evaluation.vectors import Labelled
 from ssl_lab.randomness import Draw
 from ssl_lab.views import perturb, perturb_sounds
 
@@ -150,17 +151,17 @@ def test_what_is_kept_for_other_groups_is_counted_as_by_hand():
         known = KNeighborsClassifier(5).fit(x, labels)
         return lambda queries: torch.from_numpy(known.predict(queries))
 
-    sides = [part[side] for side in (bank, ~bank) for part in (x, labels, groups)]
-    found = other_groups({"nearest": fit}, *sides, seed=1)["kept_nearest_other_groups/above_chance_folds3"]
+    known = Labelled(x[bank], labels[bank], x[~bank], labels[~bank], groups[bank], groups[~bank])
+    found = other_groups({"nearest": fit}, known, seed=1)["kept_nearest_other_groups/above_chance_folds3"]
 
-    known, others = [], []
+    same, others = [], []
     for group in groups.unique():
         theirs = KNeighborsClassifier(5).fit(x[bank & (groups != group)], labels[bank & (groups != group)])
         right = torch.from_numpy(theirs.predict(x[~bank])) == labels[~bank]
         others.append(right[groups[~bank] == group])
-        known.append(right[groups[~bank] != group])
+        same.append(right[groups[~bank] != group])
     chance = np.bincount(labels[~bank]).max() / 120
-    shares = [torch.cat(part).float().mean().item() - chance for part in (others, known)]
+    shares = [torch.cat(part).float().mean().item() - chance for part in (others, same)]
     assert found.value == pytest.approx(shares[0] / shares[1], abs=1e-6)
     assert found.low < found.value < found.high < 0.9
     assert "3 groups" in found.note
@@ -169,4 +170,4 @@ def test_what_is_kept_for_other_groups_is_counted_as_by_hand():
 def test_two_groups_are_too_few_to_be_parted():
     x, labels, groups = torch.randn(20, 3), torch.arange(20) % 2, torch.arange(20) % 2
     with pytest.raises(NoScore, match="2 groups have test items and reference items"):
-        other_groups({}, x, labels, groups, x, labels, groups, 0)
+        other_groups({}, Labelled(x, labels, x, labels, groups, groups), 0)

@@ -23,8 +23,9 @@ from ssl_lab.evaluation.controls import Control, is_known, key, scored
 from ssl_lab.evaluation.lines import Line, beside, flat, of_vectors
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
 from ssl_lab.evaluation.scores import say_left_out
-from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors
+from ssl_lab.evaluation.sheet import Protocol, Sheet
 from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
+from ssl_lab.evaluation.vectors import Vectors
 from ssl_lab.progress import say
 from ssl_lab.runfolder.files import write_json
 
@@ -136,7 +137,7 @@ def details(vectors: Vectors, made: Sheet, classes: list[str] | None) -> dict[st
     content: dict[str, Any] = {"near_duplicates": near_duplicates(*near), "outliers": outliers(near[0])}
     content["classes"] = classes
     if made.predicted is not None and labelled is not None:
-        content["confusion"] = confusion_matrix(labelled[3], made.predicted).tolist()
+        content["confusion"] = confusion_matrix(labelled.test_labels, made.predicted).tolist()
     return content
 
 

@@ -22,7 +22,8 @@ from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.retrieval import retrieval
 from ssl_lab.evaluation.robustness import Classifier
 from ssl_lab.evaluation.score import Score
-from ssl_lab.evaluation.scores import Groups, Range, accuracy, over_samples, take
+from ssl_lab.evaluation.scores import Range, accuracy, over_samples, take
+from ssl_lab.evaluation.vectors import Labelled, Vectors
 
 LINEAR = "linear/lbfgs_standardized"
 
@@ -43,36 +44,6 @@ class Protocol:
     views: Several
 
 
-@dataclass(frozen=True)
-class Vectors:
-    """Of the bank, whose labels are known, and of the test items, whose labels are predicted; both may lack labels.
-
-    A label is -1 where a row has none. `groups`: the numbers of what rows belong together, if there are such groups.
-    """
-
-    bank: Float[Tensor, "n d"]
-    bank_labels: Int[Tensor, " n"] | None = None
-    test: Float[Tensor, "m d"] | None = None
-    test_labels: Int[Tensor, " m"] | None = None
-    bank_groups: Int[Tensor, " n"] | None = None
-    test_groups: Int[Tensor, " m"] | None = None
-
-    @property
-    def labelled(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None] | None:
-        """All six, of the rows that have labels; None where there are none."""
-        if self.bank_labels is None or self.test is None or self.test_labels is None:
-            return None
-        known, scored = self.bank_labels >= 0, self.test_labels >= 0
-        if not known.any() or not scored.any():
-            return None
-        if known.all() and scored.all():  # nothing is copied
-            return self.bank, self.bank_labels, self.test, self.test_labels, self.bank_groups, self.test_groups
-        bank_groups = None if self.bank_groups is None else self.bank_groups[known]
-        test_groups = None if self.test_groups is None else self.test_groups[scored]
-        labels = self.bank_labels[known], self.test_labels[scored]
-        return self.bank[known], labels[0], self.test[scored], labels[1], bank_groups, test_groups
-
-
 @dataclass
 class Sheet:
     """Scores by name; where there are labels, the linear probe's answers, the seconds it took to fit, and classifiers
@@ -91,85 +62,57 @@ class Sheet:
 def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
     """All scores that need nothing but the vectors."""
     made = Sheet()
-    if labelled := vectors.labelled:
-        if len(labelled[1].unique()) == 1:
+    if known := vectors.labelled:
+        if len(known.bank_labels.unique()) == 1:
             made.left_out["scores of labels"] = "all items whose labels are known are of one class"
         else:
-            made = classification(*labelled, k=protocol.knn_k, temperature=protocol.knn_temperature, seed=seed)
-            made.scores |= of_labels(*labelled, protocol, seed, made.left_out)
+            made = classification(known, protocol.knn_k, protocol.knn_temperature, seed)
+            made.scores |= of_labels(known, protocol, seed, made.left_out)
             if protocol.robustness:
-                apart = partial(in_other_groups, *labelled, protocol, seed)
+                apart = partial(in_other_groups, known, protocol, seed)
                 made.scores |= take(apart, "scores of other groups", made.left_out)
     made.scores |= take(lambda: label_free(vectors.bank, protocol, seed), "label-free scores", made.left_out)
     return made
 
 
 def classification(
-    bank: Float[Tensor, "n d"],
-    bank_labels: Int[Tensor, " n"],
-    test: Float[Tensor, "m d"],
-    test_labels: Int[Tensor, " m"],
-    bank_groups: Groups = None,
-    test_groups: Groups = None,
-    k: Sequence[int] = (20,),
-    temperature: Sequence[float] = (0.07,),
-    seed: int = 0,
+    known: Labelled, k: Sequence[int] = (20,), temperature: Sequence[float] = (0.07,), seed: int = 0
 ) -> Sheet:
     """kNN and linear probe, which know the labels of the bank and predict those of the test rows."""
-    swept = knn_sweep(bank, bank_labels, test, k, temperature)
+    swept = knn_sweep(known.bank, known.bank_labels, known.test, k, temperature)
     scores = {
-        f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, test_labels, groups=test_groups)
+        f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, known.test_labels, groups=known.test_groups)
         for (k, t), predicted in swept.items()
     }
     start = time.perf_counter()
-    probe = linear_probe(bank, bank_labels, seed, groups=bank_groups)
-    predicted = probe(test)
+    probe = linear_probe(known.bank, known.bank_labels, seed, groups=known.bank_groups)
+    predicted = probe(known.test)
     seconds = time.perf_counter() - start
-    scores[LINEAR] = accuracy(predicted, test_labels, probe.note, test_groups)
-    nearest = partial(knn, bank, bank_labels, k=k[0], temperature=temperature[0])
+    scores[LINEAR] = accuracy(predicted, known.test_labels, probe.note, known.test_groups)
+    nearest = partial(knn, known.bank, known.bank_labels, k=k[0], temperature=temperature[0])
     return Sheet(scores, predicted=predicted, seconds=seconds, classifiers={"linear": probe, "knn": nearest})
 
 
-def of_labels(
-    bank: Float[Tensor, "n d"],
-    bank_labels: Int[Tensor, " n"],
-    test: Float[Tensor, "m d"],
-    test_labels: Int[Tensor, " m"],
-    bank_groups: Groups,
-    test_groups: Groups,
-    protocol: Protocol,
-    seed: int,
-    left_out: dict[str, str],
-) -> dict[str, Score]:
+def of_labels(known: Labelled, protocol: Protocol, seed: int, left_out: dict[str, str]) -> dict[str, Score]:
     """Class means with all and with few labels; clusters and retrieval, both among the test items alone."""
-    reference, query = centred(bank, test)
-    predicted = class_mean(reference, bank_labels, query)
-    scores = {"class_mean/centred_cosine": accuracy(predicted, test_labels, groups=test_groups)}
+    test, labels, groups = known.test, known.test_labels, known.test_groups
+    reference, query = centred(known.bank, test)
+    predicted = class_mean(reference, known.bank_labels, query)
+    scores = {"class_mean/centred_cosine": accuracy(predicted, labels, groups=groups)}
     counts, draws = protocol.few_labels, protocol.draws
-    curve = few_label_curve(reference, bank_labels, query, test_labels, counts, draws, seed, bank_groups)
-    if bank_groups is not None and (lacking := [str(count) for count in counts if count not in curve]):
+    curve = few_label_curve(reference, known.bank_labels, query, labels, counts, draws, seed, known.bank_groups)
+    if known.bank_groups is not None and (lacking := [str(count) for count in counts if count not in curve]):
         left_out[f"few_label_{', '.join(lacking)}"] = "some class has rows of fewer groups than these labels"
-    scores |= {f"few_label_{count}/class_mean_draws{protocol.draws}": score for count, score in curve.items()}
-    clusters = clustering(test, test_labels, protocol.starts, seed, test_groups)
+    scores |= {f"few_label_{count}/class_mean_draws{draws}": score for count, score in curve.items()}
+    clusters = clustering(test, labels, protocol.starts, seed, groups)
     scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}
     queries = protocol.queries
-    retrieved = take(lambda: retrieval(test, test_labels, queries=queries, groups=test_groups), "retrieval", left_out)
+    retrieved = take(lambda: retrieval(test, labels, queries=queries, groups=groups), "retrieval", left_out)
     return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in retrieved.items()}
 
 
-def in_other_groups(
-    bank: Float[Tensor, "n d"],
-    bank_labels: Int[Tensor, " n"],
-    test: Float[Tensor, "m d"],
-    test_labels: Int[Tensor, " m"],
-    bank_groups: Groups,
-    test_groups: Groups,
-    protocol: Protocol,
-    seed: int,
-) -> dict[str, Score]:
+def in_other_groups(known: Labelled, protocol: Protocol, seed: int) -> dict[str, Score]:
     """What the linear probe and kNN, fitted to some groups, keep on the others; nothing without groups."""
-    if bank_groups is None or test_groups is None:
-        return {}
 
     def linear(x: Tensor, labels: Tensor, groups: Tensor) -> Classifier:
         return linear_probe(x, labels, seed, groups=groups)
@@ -177,8 +120,7 @@ def in_other_groups(
     def nearest(x: Tensor, labels: Tensor, groups: Tensor) -> Classifier:
         return partial(knn, x, labels, k=protocol.knn_k[0], temperature=protocol.knn_temperature[0])
 
-    fits = {"linear": linear, "knn": nearest}
-    return other_groups(fits, bank, bank_labels, bank_groups, test, test_labels, test_groups, seed)
+    return other_groups({"linear": linear, "knn": nearest}, known, seed)
 
 
 def label_free(x: Float[Tensor, "n d"], protocol: Protocol, seed: int) -> dict[str, Score]:

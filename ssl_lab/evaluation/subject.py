@@ -15,7 +15,8 @@ from ssl_lab.data.groups import GROUP
 from ssl_lab.embedding.embed import in_order
 from ssl_lab.embedding.embedding_set import EmbeddingSet
 from ssl_lab.evaluation.changes import Encoder, of_changes
-from ssl_lab.evaluation.sheet import Protocol, Sheet, Vectors, sheet
+from ssl_lab.evaluation.sheet import Protocol, Sheet, sheet
+from ssl_lab.evaluation.vectors import Vectors
 from ssl_lab.randomness import generator
 from ssl_lab.views.base import Views
 
