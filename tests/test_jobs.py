@@ -86,9 +86,8 @@ def test_a_training_that_is_told_of_its_end_saves_and_its_job_goes_on(tmp_path, 
             os.kill(os.getpid(), signal.SIGUSR1)
         self._leave(trainer)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(StopBetweenSteps, "on_train_batch_start", signalled)
-        stopped = ssl_lab("pretrain", *SMALL, "logger=[wandb]", folder=tmp_path, code=128 + signal.SIGUSR1)
+    monkeypatch.setattr(StopBetweenSteps, "on_train_batch_start", signalled)  # twice if begun anew
+    stopped = ssl_lab("pretrain", *SMALL, "logger=[wandb]", folder=tmp_path, code=128 + signal.SIGUSR1)
     assert "job 4711 is put back into the queue" in stopped.err
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"
     run = tmp_path / "runs" / "pretrain" / "simclr-digits" / "4711"

@@ -124,22 +124,29 @@ def test_mlflow_and_trackio_at_once_go_on_in_their_runs(tmp_path, monkeypatch, c
 
     chosen = composed("logger=[mlflow,trackio]", "data=digits")["logger"]
     assert chosen.keys() == {"mlflow", "trackio"}
-    for start in (0, 3):
+    crashed, went_on, other = ("first", 0, 5), ("first", 3, 6), ("second", 0, 2)  # trial 0 of two sweeps
+    for sweep, start, end in (crashed, went_on, other):
         with ended():
-            made = [build(one, Logger, save_dir=str(tmp_path / "1")) for one in chosen.values()]
+            made = [build(one, Logger, save_dir=str(tmp_path / sweep / "0")) for one in chosen.values()]
             for logger in made:
                 logger.log_hyperparams({"seed": 0, "provenance": {"date": start}})
-                for step in range(start, start + 3):
-                    logger.log_metrics({"pretrain/loss": 1 / (step + 1)}, step=step)
+                for step in range(start, end):
+                    logger.log_metrics({"pretrain/loss": 1 / (step + 1), "epoch": 0}, step=step)
+                    if step == 4 and start:  # which was not reached before the crash
+                        logger.log_metrics({"knn": 0.5, "epoch": 0}, step=step)
                 logger.finalize("success")
     assert not capfd.readouterr().out
-    expected = [(step, 1 / (step + 1)) for step in range(6)]
+    losses = [[(step, 1 / (step + 1)) for step in range(steps)] for steps in (6, 2)]
     client = MlflowClient()
-    (run,) = client.search_runs([client.get_experiment_by_name("ssl_lab").experiment_id])
-    assert (run.info.run_name, run.info.status) == ("simclr-digits", "FINISHED")
-    history = client.get_metric_history(run.info.run_id, "pretrain/loss")
-    assert [(one.step, one.value) for one in history] == expected
-    (run,) = SQLiteStorage.get_run_records("ssl_lab")
-    assert run["name"] == "simclr-digits 1"
-    kept = SQLiteStorage.get_logs("ssl_lab", run["name"])
-    assert [(one["step"], one["pretrain/loss"]) for one in kept] == expected
+    runs = client.search_runs([client.get_experiment_by_name("ssl_lab").experiment_id], order_by=["start_time"])
+    assert [(run.info.run_name, run.info.status) for run in runs] == [("simclr-digits", "FINISHED")] * 2
+    for run, expected in zip(runs, losses, strict=True):
+        history = client.get_metric_history(run.info.run_id, "pretrain/loss")
+        assert [(one.step, one.value) for one in history] == expected
+    assert [one.step for one in client.get_metric_history(runs[0].info.run_id, "knn")] == [4]
+    names = [f"simclr-digits {sweep} 0" for sweep in ("first", "second")]
+    assert sorted(run["name"] for run in SQLiteStorage.get_run_records("ssl_lab")) == names
+    for name, expected in zip(names, losses, strict=True):
+        rows = SQLiteStorage.get_logs("ssl_lab", name)
+        assert [(row["step"], row["pretrain/loss"]) for row in rows if "pretrain/loss" in row] == expected
+    assert [row["step"] for row in SQLiteStorage.get_logs("ssl_lab", names[0]) if "knn" in row] == [4]

@@ -2,6 +2,7 @@
 
 import importlib
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ class Id(Schema):
 class Mlflow(MLFlowLogger):
     """A run that goes on does so in its run of MLflow, with the parameters of its first command: MLflow has no others.
 
+    It logs there what MLflow does not have yet.
+
     Raises UserError where MLflow is not installed.
     """
 
@@ -34,6 +37,7 @@ class Mlflow(MLFlowLogger):
         before = checked(Id, read_json(self.file.parent, FILE), self.file).run_id if self.file.is_file() else None
         super().__init__(experiment, name, uri, save_dir=str(save_dir), run_id=before)
         self.goes_on = before is not None
+        self.steps: dict[str, set[int]] = {}
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
@@ -42,3 +46,15 @@ class Mlflow(MLFlowLogger):
             return
         super().log_hyperparams(params)
         write_json(self.file, {"run_id": self.run_id})
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if new := {name: value for name, value in metrics.items() if step not in self._steps(name)}:
+            super().log_metrics(new, step)
+
+    def _steps(self, name: str) -> set[int]:
+        """Those at which MLflow had a value when this run went on."""
+        if name not in self.steps:
+            history = self.experiment.get_metric_history(self.run_id, name) if self.goes_on else []
+            self.steps[name] = {one.step for one in history}
+        return self.steps[name]

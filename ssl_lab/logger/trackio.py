@@ -15,7 +15,10 @@ from ssl_lab.errors import UserError
 
 
 class Trackio(Logger):
-    """A run is found by its name, so the folder's stands behind it; one that goes on does so there.
+    """A run is found by its name, which has its folder's and that of the folder above behind it: a trial's is a number.
+
+    A run that goes on logs what Trackio does not have yet on this machine. A Space or a server does not tell in full
+    what it has: there, values after the last checkpoint stand twice.
 
     Raises UserError where Trackio is not installed.
     """
@@ -25,7 +28,8 @@ class Trackio(Logger):
     def __init__(self, save_dir: str | Path, project: str, name: str):
         super().__init__()
         self.project, self.run = project, None
-        self._name = f"{name} {Path(save_dir).name}"
+        self.known: set[tuple[int, frozenset[str]]] = set()
+        self._name = " ".join(dict.fromkeys((name, *Path(save_dir).resolve().parts[-2:])))
         try:
             self.trackio = importlib.import_module("trackio")
         except ImportError as error:
@@ -42,10 +46,13 @@ class Trackio(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self._begin({})
-        self.trackio.log(dict(metrics), step=step)
+        if (step, frozenset(metrics)) not in self.known:
+            self.trackio.log(dict(metrics), step=step)
 
     def _begin(self, config: dict[str, Any]) -> None:
         if self.run is None:
+            before = self.trackio.sqlite_storage.SQLiteStorage.get_logs(self.project, self._name)
+            self.known = {(row["step"], frozenset(row) - {"step", "timestamp"}) for row in before}
             with contextlib.redirect_stdout(sys.stderr):  # where it says where to look
                 self.run = self.trackio.init(self.project, self._name, resume="allow", config=config, embed=False)
 
