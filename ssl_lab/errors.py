@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+ERROR = "ssl-lab: error: "
+"""what the line of an error begins with"""
+
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """1 in the environment: tracebacks are shown"""
 

@@ -45,9 +45,12 @@ def every(embed, parts=PARTS):
 
 
 def test_parts_are_what_one_job_makes_in_any_order_and_whole_with_the_last_alone(model, embed, monkeypatch):
-    for number, left in ((2, "0 to 1 are missing: embed part=0 again"), (0, "1 is missing: embed part=1 again")):
+    for number, left in (
+        (2, "parts 0 to 1 are missing of 3: embed part=0"),
+        (0, "part 1 is missing of 3: embed part=1"),
+    ):
         folder = embed(number)
-        with pytest.raises(UserError, match=f"is no whole embedding set: of 3 parts {left}"):
+        with pytest.raises(UserError, match=f"is no whole embedding set: {left} again"):
             EmbeddingSet(folder)
         assert not (folder / "card.json").exists()
     parts = EmbeddingSet(embed(1))
@@ -168,7 +171,7 @@ def test_the_command_makes_parts_of_a_set_beside_their_folders(tmp_path):
     first = ssl_lab("embed", *asked, "part=0", folder=tmp_path)
     assert "part 0: 1,000 vectors of width 6; 1 of 2 parts are there" in first.err
     refused = ssl_lab("evaluate", f"embeddings={first.folder}", "logger=none", folder=tmp_path, code=1)
-    assert "is no whole embedding set: of 2 parts 1 is missing: embed part=1 again" in refused.err
+    assert "is no whole embedding set: part 1 is missing of 2: embed part=1 again" in refused.err
     second = ssl_lab("embed", *asked, "part=1", folder=tmp_path)
     assert "part 1: 797 vectors of width 6; the set is whole" in second.err
     assert second.folder.parent == first.folder.parent

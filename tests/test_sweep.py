@@ -21,7 +21,7 @@ from ssl_lab.runfolder.checkpoint import read_weights
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.folder import LAST
 from ssl_lab.runfolder.state import Facts, state_of, watched
-from ssl_lab.runfolder.sweep import Trial
+from ssl_lab.runfolder.sweep import Trial, last_error
 
 SMALL = ("data=digits", "backbone.widths=[4,8]")
 FACTS = Facts(task="pretrain", name="digits", seed=0, choices={"data": "digits"})
@@ -158,6 +158,21 @@ def test_a_trial_that_has_not_come_to_its_folder_is_at_work_though_its_sweep_is_
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     while is_held(log):
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("scores are taken on all\nssl-lab: error: no disk\nfree some space\n", "no disk"),
+        ("scores are taken on all\n\n", "it gave no error, and said last: scores are taken on all"),  # killed
+        ("", "it said nothing"),
+        (None, "it said nothing"),
+    ],
+)
+def test_what_a_trial_failed_with_is_no_line_of_its_work(tmp_path, log, expected):
+    if log is not None:
+        (tmp_path / "log.txt").write_text(log)
+    assert last_error(tmp_path) == expected
 
 
 def test_a_launcher_that_is_not_installed_names_its_extra(tmp_path):

@@ -18,7 +18,7 @@ from typing import Any
 from ssl_lab.cli import jobs
 from ssl_lab.config import conf
 from ssl_lab.credentials import masked, typed
-from ssl_lab.errors import FULL_ERROR, Stopped, UsageError, UserError, nearest
+from ssl_lab.errors import ERROR, FULL_ERROR, Stopped, UsageError, UserError, nearest
 from ssl_lab.launched import TRIAL, is_first
 
 NOW = "${now:%Y-%m-%d_%H-%M-%S_%f}"
@@ -290,5 +290,5 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"ssl-lab: error: {masked(message)}", file=sys.stderr)
+    print(f"{ERROR}{masked(message)}", file=sys.stderr)
     return code

@@ -19,7 +19,7 @@ from ssl_lab.cli import devices
 from ssl_lab.cli.overrides import quoted
 from ssl_lab.cli.resume import can_go_on
 from ssl_lab.credentials import masked
-from ssl_lab.errors import FULL_ERROR, UserError
+from ssl_lab.errors import ERROR, FULL_ERROR, UserError
 from ssl_lab.launched import TRIAL
 from ssl_lab.runfolder.files import write_json
 from ssl_lab.runfolder.state import State, mark_pruned, state_of
@@ -93,7 +93,7 @@ def tried(
         mark_pruned(folder)
         print(f"trial {number} is pruned: its metric is behind that of others", file=sys.stderr)
     elif code:
-        print(f"ssl-lab: error: trial {number} {ended(folder)} (all that it said: {folder / LOG})", file=sys.stderr)
+        print(f"{ERROR}trial {number} {ended(folder)} (all that it said: {folder / LOG})", file=sys.stderr)
     return code is None or 0 <= code < 128  # above: by a signal
 
 

@@ -145,7 +145,8 @@ class EmbeddingSet:
     def _lacking(self) -> str:
         if found := cards(self.folder):
             numbers = missing(found)
-            lacking = f"of {found[0]['parts']} parts {said(numbers)} {'is' if len(numbers) == 1 else 'are'} missing"
+            which = f"part {said(numbers)} is" if len(numbers) == 1 else f"parts {said(numbers)} are"
+            lacking = f"{which} missing of {found[0]['parts']}"
             return f"{lacking}: embed part={numbers[0]} again, or -m resume={self.folder.parent}, where that is a sweep"
         return (
             "it has no card.json (ssl-lab embed prints the folder of the set; after an interrupted one the same "

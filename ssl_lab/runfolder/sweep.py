@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from ssl_lab.errors import ERROR
 from ssl_lab.runfolder.folder import SUMMARY
 from ssl_lab.runfolder.reading import Schema, checked, read_json, read_json_there, read_yaml
 from ssl_lab.runfolder.state import state_of
@@ -68,9 +69,11 @@ def read_trial(folder: Path) -> Trial:
 
 
 def last_error(trial: Path) -> str:
-    """What a trial said last, of one that failed before it was a run."""
+    """The error of a trial that failed before it was a run; of one that was killed, what it said last."""
+    said = []
     with contextlib.suppress(OSError):
         lines = (trial / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
         said = [line.strip() for line in lines if line.strip()]
-        return said[-1].removeprefix("ssl-lab: error: ") if said else "it said nothing"
-    return "it said nothing"
+    if errors := [line for line in said if line.startswith(ERROR)]:
+        return errors[-1].removeprefix(ERROR)
+    return f"it gave no error, and said last: {said[-1]}" if said else "it said nothing"
