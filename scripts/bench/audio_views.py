@@ -1,25 +1,22 @@
 """Two views of each recording as log-mels: batched here, against a pipeline that takes one recording at a time.
 
-    .venv/bin/pip install -c scripts/constraints.txt audiomentations librosa
-    .venv/bin/python scripts/bench/audio_views.py [rounds]
-
-The other side is what people write: a Dataset whose items go through audiomentations (gain, polarity, noise at a drawn
-distance, another clip behind it), librosa (log-mel) and NumPy (masks, tilt, the mel axis and time stretched by
-scipy.ndimage, far cheaper than shifting the pitch of a wave), in a DataLoader with a worker for each core. Both
-make the same number of views of the same clips, in turns; the numbers are clips a second, two views of each.
+See rows.py for the arguments; it needs `pip install -c scripts/constraints.txt audiomentations librosa`. The other
+side is what people write: a Dataset whose items go through audiomentations (gain, polarity, noise at a drawn distance,
+another clip behind it), librosa (log-mel) and NumPy (masks, tilt, the mel axis and time stretched by scipy.ndimage, far
+cheaper than shifting the pitch of a wave), in a DataLoader with a worker for each core. Both make two views of each of
+the same clips.
 """
 
 import os
-import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import audiomentations
 import librosa
 import numpy as np
-import torch
 import yaml
+from rows import Row, faster, main, turns
 from scipy.ndimage import zoom
 from torch.utils.data import DataLoader, Dataset
 
@@ -101,22 +98,21 @@ def batched() -> Callable[[], int]:
     return run
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    ways = {"here": batched(), "one by one": one_by_one()}
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            clips = way()
-            if turn:  # the first starts workers
-                speeds[name].append(clips / (time.perf_counter() - start))
-    for name, values in speeds.items():
-        print(f"{name:11} {statistics.median(values):8,.0f} clips/s ({min(values):,.0f} to {max(values):,.0f})")
-    ratios = [a / b for a, b in zip(*speeds.values(), strict=True)]
-    spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
-    print(f"{torch.get_num_threads()} threads: {statistics.median(ratios):.1f} times ({spread})")
+def rate(way: Callable[[], int]) -> Callable[[], float]:
+    """Clips (of two views) a second."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        return way() / (time.perf_counter() - start)
+
+    return run
+
+
+def rows(data: Path, rounds: int) -> Iterator[Row]:
+    found = turns(rounds, {"batched": rate(batched()), "one by one": rate(one_by_one())})
+    work, peer = "two views of recordings", f"audiomentations and librosa in {os.cpu_count()} workers"
+    yield faster(work, "clips/s", found["batched"], peer, found["one by one"])
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)
