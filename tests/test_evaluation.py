@@ -17,6 +17,9 @@ from ssl_lab.evaluation.geometry import leading
 from ssl_lab.evaluation.knn import knn
 from ssl_lab.evaluation.linear import linear_probe
 from ssl_lab.evaluation.scores import accuracy
+from ssl_lab.evaluation.sheet import classification
+from ssl_lab.evaluation.vectors import Labelled
+from ssl_lab.randomness import generator
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +158,14 @@ def test_leading_directions_are_those_of_a_singular_value_decomposition(digits, 
     found, of = leading(x, 40)
     torch.testing.assert_close(found[:5], values[:5].float(), rtol=1e-2, atol=0)
     torch.testing.assert_close((of[:, :5].T @ directions[:5].T.float()).abs().diag(), torch.ones(5), rtol=0, atol=0.02)
+
+
+def test_knn_of_very_many_pairs_is_taken_of_random_test_rows_whose_number_is_in_its_name(digits):
+    known = Labelled(*digits)
+    whole = classification(known).scores["knn/cosine_k20_t0.07"]
+    assert classification(known, pairs=1200 * len(digits[2])).scores["knn/cosine_k20_t0.07"] == whole
+    found = classification(known, pairs=1200 * 200 + 1, seed=3).scores["knn/cosine_k20_t0.07_of_200"]
+    assert found.n == 200
+    assert found.low < whole.value < found.high
+    right = (knn(digits[0], digits[1], digits[2]) == digits[3]).float()
+    assert found.value == pytest.approx(right[torch.randperm(597, generator=generator(3))[:200]].mean().item())

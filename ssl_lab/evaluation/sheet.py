@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from ssl_lab.evaluation.robustness import Classifier
 from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.scores import Range, accuracy, over_samples, take
 from ssl_lab.evaluation.vectors import Labelled, Vectors
+from ssl_lab.randomness import generator
 
 LINEAR = "linear/lbfgs_standardized"
 
@@ -42,6 +44,7 @@ class Protocol:
     items: Count
     robustness: bool
     views: Several
+    pairs: Count | None = None
 
 
 @dataclass
@@ -66,7 +69,7 @@ def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
         if len(known.bank_labels.unique()) == 1:
             made.left_out["scores of labels"] = "all items whose labels are known are of one class"
         else:
-            made = classification(known, protocol.knn_k, protocol.knn_temperature, seed)
+            made = classification(known, protocol.knn_k, protocol.knn_temperature, seed, protocol.pairs)
             made.scores |= of_labels(known, protocol, seed, made.left_out)
             if protocol.robustness:
                 apart = partial(in_other_groups, known, protocol, seed)
@@ -76,13 +79,23 @@ def sheet(vectors: Vectors, protocol: Protocol, seed: int) -> Sheet:
 
 
 def classification(
-    known: Labelled, k: Sequence[int] = (20,), temperature: Sequence[float] = (0.07,), seed: int = 0
+    known: Labelled,
+    k: Sequence[int] = (20,),
+    temperature: Sequence[float] = (0.07,),
+    seed: int = 0,
+    pairs: int | None = None,
 ) -> Sheet:
-    """kNN and linear probe, which know the labels of the bank and predict those of the test rows."""
-    swept = knn_sweep(known.bank, known.bank_labels, known.test, k, temperature)
+    """kNN and linear probe, which know the labels of the bank and predict those of the test rows.
+
+    kNN predicts so many random test rows that there are at most `pairs` of a test and a bank row.
+    """
+    query, name = known, "knn/cosine_k{}_t{:g}"
+    if pairs is not None and len(known.test) > (most := max(1, pairs // len(known.bank))):
+        query, name = known.some(torch.randperm(len(known.test), generator=generator(seed))[:most]), f"{name}_of_{most}"
+    swept = knn_sweep(known.bank, known.bank_labels, query.test, k, temperature)
     scores = {
-        f"knn/cosine_k{k}_t{t:g}": accuracy(predicted, known.test_labels, groups=known.test_groups)
-        for (k, t), predicted in swept.items()
+        name.format(*chosen): accuracy(predicted, query.test_labels, groups=query.test_groups)
+        for chosen, predicted in swept.items()
     }
     start = time.perf_counter()
     probe = linear_probe(known.bank, known.bank_labels, seed, groups=known.bank_groups)

@@ -1,6 +1,6 @@
 """What a score sheet is taken of: vectors of bank and test items, with what is known of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,6 +19,11 @@ class Labelled:
     test_labels: Int[Tensor, " m"]
     bank_groups: Int[Tensor, " n"] | None = None
     test_groups: Int[Tensor, " m"] | None = None
+
+    def some(self, test: Int[Tensor, " q"]) -> "Labelled":
+        """With these of the test items alone."""
+        groups = None if self.test_groups is None else self.test_groups[test]
+        return replace(self, test=self.test[test], test_labels=self.test_labels[test], test_groups=groups)
 
 
 @dataclass(frozen=True)
