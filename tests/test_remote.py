@@ -135,6 +135,7 @@ def test_a_file_that_is_another_or_gone_is_an_error(bucket, name, more, message)
     [
         (["s3://lab/none"], "there is no file in s3://lab/none"),
         (["http://lab/pictures"], "http://lab/pictures is none of s3://, gs://, az://, abfs://"),
+        (["s3://root:hush@lab/pictures"], "data.path has a password in it"),
         (["abfs://lab"], "abfs://lab needs a package: pip install adlfs"),
         ([FAR, "data.source.metadata=labels.csv"], "metadata is read from this machine alone"),
     ],

@@ -45,7 +45,8 @@ class Url(PurePosixPath):
 
 
 def is_url(path: str) -> bool:
-    return "://" in path
+    """Whether it is an address; not that of a folder here which looks like one."""
+    return "://" in path and (_kind(path) in PACKAGES or not Path(path).exists())
 
 
 def _kind(url: str) -> str:
@@ -59,6 +60,8 @@ def read_remote(url: str, again: bool) -> Tree:
     """
     if _kind(url) not in PACKAGES:
         raise UserError(f"data.path: {url} is none of {', '.join(f'{one}://' for one in PACKAGES)}")
+    if ":" in url.partition("://")[2].rpartition("@")[0]:
+        raise UserError("data.path has a password in it, and goes into files: give it in the environment")
     folder, listed = Url(url), False
 
     def write(unfinished: Path) -> None:
