@@ -109,19 +109,24 @@ def classification(
 def of_labels(known: Labelled, protocol: Protocol, seed: int, left_out: dict[str, str]) -> dict[str, Score]:
     """Class means with all and with few labels; clusters and retrieval, both among the test items alone."""
     test, labels, groups = known.test, known.test_labels, known.test_groups
-    reference, query = centred(known.bank, test)
-    predicted = class_mean(reference, known.bank_labels, query)
-    scores = {"class_mean/centred_cosine": accuracy(predicted, labels, groups=groups)}
-    counts, draws = protocol.few_labels, protocol.draws
-    curve = few_label_curve(reference, known.bank_labels, query, labels, counts, draws, seed, known.bank_groups)
-    if known.bank_groups is not None and (lacking := [str(count) for count in counts if count not in curve]):
-        left_out[f"few_label_{', '.join(lacking)}"] = "some class has rows of fewer groups than these labels"
-    scores |= {f"few_label_{count}/class_mean_draws{draws}": score for count, score in curve.items()}
+    scores = class_means(known, protocol, seed, left_out)
     clusters = clustering(test, labels, protocol.starts, seed, groups)
     scores |= {f"{name}/kmeans_starts{protocol.starts}": score for name, score in clusters.items()}
     queries = protocol.queries
     retrieved = take(lambda: retrieval(test, labels, queries=queries, groups=groups), "retrieval", left_out)
     return scores | {f"{name}/cosine_of_{len(test)}": score for name, score in retrieved.items()}
+
+
+def class_means(known: Labelled, protocol: Protocol, seed: int, left_out: dict[str, str]) -> dict[str, Score]:
+    """With all labels and with few."""
+    reference, query = centred(known.bank, known.test)
+    predicted = class_mean(reference, known.bank_labels, query)
+    scores = {"class_mean/centred_cosine": accuracy(predicted, known.test_labels, groups=known.test_groups)}
+    counts, draws, groups = protocol.few_labels, protocol.draws, known.bank_groups
+    curve = few_label_curve(reference, known.bank_labels, query, known.test_labels, counts, draws, seed, groups)
+    if groups is not None and (lacking := [str(count) for count in counts if count not in curve]):
+        left_out[f"few_label_{', '.join(lacking)}"] = "some class has rows of fewer groups than these labels"
+    return scores | {f"few_label_{count}/class_mean_draws{draws}": score for count, score in curve.items()}
 
 
 def in_other_groups(known: Labelled, protocol: Protocol, seed: int) -> dict[str, Score]:
