@@ -11,6 +11,11 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """1 in the environment: tracebacks are shown"""
 
 
+def first_line(error: Exception) -> str:
+    """Of what it says; its kind, where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class UserError(Exception):
     """Says what is wrong, where, and what to do. The command line prints it and exits with `code`."""
 

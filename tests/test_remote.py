@@ -16,7 +16,6 @@ from fsspec.config import conf
 from PIL import Image
 from test_labels import data_of
 
-from ssl_lab.data import remote
 from ssl_lab.data.remote import Url, fetched
 from ssl_lab.errors import UserError
 
@@ -60,6 +59,8 @@ def bucket(tmp_path_factory):
         file = folder / "pictures" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(0, 256, (8, 8), dtype=np.uint8)).save(file, "png")
+    (folder / "scans").mkdir()
+    (folder / "scans" / "miller.dcm").touch()
     made = Bucket(folder)
     known = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{made.port}", "AWS_DEFAULT_REGION": "us-east-1"}
     with pytest.MonkeyPatch.context() as patch:
@@ -137,6 +138,7 @@ def test_a_file_that_is_another_or_gone_is_an_error(bucket, name, more, message)
         (["http://lab/pictures"], "http://lab/pictures is none of s3://, gs://, az://, abfs://"),
         (["s3://root:hush@lab/pictures"], "data.path has a password in it"),
         (["abfs://lab"], "abfs://lab needs a package: pip install adlfs"),
+        (["s3://lab/scans"], "DICOM files, which are read from this machine alone"),
         ([FAR, "data.source.metadata=labels.csv"], "metadata is read from this machine alone"),
     ],
 )
@@ -145,15 +147,13 @@ def test_what_cannot_be_listed_is_an_error(bucket, options, message):
         data_of(*options)
 
 
-def test_medical_images_are_read_from_this_machine_alone(monkeypatch):
-    monkeypatch.setattr(remote, "_server", lambda url: (Listing(), "lab"))
-    with pytest.raises(UserError, match="DICOM files, which are read from this machine alone"):
-        data_of("s3://lab/of_patients")
-
-
-class Listing:
-    def find(self, path, detail):
-        return {"lab/miller.dcm": {"size": 1}}
+def test_an_index_that_is_damaged_is_made_again(bucket, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("SSL_LAB_CACHE", str(tmp_path))
+    before = data_of(FAR)
+    (index,) = tmp_path.glob("files/*/index.npz")
+    index.write_bytes(bytes(index.stat().st_size))
+    assert data_of(FAR).fingerprint == before.fingerprint
+    assert f"the index of {FAR} in the cache is damaged: made again" in capfd.readouterr().err
 
 
 def test_a_url_keeps_its_slashes():

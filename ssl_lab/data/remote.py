@@ -14,15 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch.utils.data
-from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-from ssl_lab.data.caching import cached
-from ssl_lab.data.tree import DICOM, INDEX, Tree, load, tree_of
-from ssl_lab.errors import UserError
+from ssl_lab.data.tree import DICOM, Tree, indexed, tree_of
+from ssl_lab.errors import UserError, first_line
 from ssl_lab.progress import say
 
-VERSION = 1  # of the index; a new one makes old cache folders useless
 PATIENCE = 600  # seconds that a server which does not answer is waited for
 LONGEST = 30  # seconds between two tries
 PACKAGES = {"s3": "'ssl-lab[s3]'", "gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
@@ -62,17 +59,10 @@ def read_remote(url: str, again: bool) -> Tree:
         raise UserError(f"data.path: {url} is none of {', '.join(f'{one}://' for one in PACKAGES)}")
     if ":" in url.partition("://")[2].rpartition("@")[0]:
         raise UserError("data.path has a password in it, and goes into files: give it in the environment")
-    folder, listed = Url(url), False
-
-    def write(unfinished: Path) -> None:
-        nonlocal listed
-        listed = True
-        _listed(folder).save(unfinished / INDEX)
-
+    folder, begun = Url(url), time.time_ns()
     server = {name: os.environ[name] for name in SERVERS if name in os.environ}
-    kept = cached("files", [VERSION, str(folder), server], write, lambda kept: listed or not again)
-    tree = load(folder, kept / INDEX)
-    if not listed:
+    tree = indexed(folder, [server], lambda: _listed(folder), lambda kept: not again)
+    if tree.since < begun:
         day = time.strftime("%Y-%m-%d", time.localtime(tree.since / 1e9))
         say(f"{url}: {len(tree.names):,} files as they were listed on {day} (data.source.relist=true lists them anew)")
     return tree
@@ -81,24 +71,20 @@ def read_remote(url: str, again: bool) -> Tree:
 def _listed(folder: Url) -> Tree:
     since = time.time_ns()
     try:
-        server, path = _server(str(folder))
+        server, path = url_to_fs(str(folder))
         found = server.find(path, detail=True)
     except ImportError as error:
         package = PACKAGES[_kind(str(folder))]
         raise UserError(f"data.path: {folder} needs a package: pip install {package}") from error
     except Exception as error:  # each kind of server has its own
-        raise UserError(f"data.path: {folder} could not be listed: {_reason(error)}") from error
-    facts = {one[len(path) :].lstrip("/"): (_size(info), _mark(info)) for one, info in found.items()}
+        raise UserError(f"data.path: {folder} could not be listed: {first_line(error)}") from error
+    facts = {one[len(path) :].lstrip("/"): (int(info["size"]), _mark(info)) for one, info in found.items()}
     files = {name: fact for name, fact in facts.items() if not any(part.startswith(".") for part in name.split("/"))}
     if not files:
         raise UserError(f"data.path: there is no file in {folder}")
     if any(name.lower().endswith(DICOM) for name in files):
         raise UserError(f"data.path: {folder} has DICOM files, which are read from this machine alone: copy them")
     return tree_of(folder, files, since)
-
-
-def _size(info: dict[str, Any]) -> int:
-    return int(info["size"])
 
 
 def _mark(info: dict[str, Any]) -> int:
@@ -121,11 +107,11 @@ def fetched(sizes: Mapping[str, int], patience: float) -> dict[str, bytes]:
         failed = {url: found for url, found in tried.items() if isinstance(found, Exception)}
         for url, error in failed.items():
             if isinstance(error, PERMANENT) or time.monotonic() > until:
-                raise UserError(f"{url} could not be read: {_reason(error)}") from error
+                raise UserError(f"{url} could not be read: {first_line(error)}") from error
         if failed:
             if pause == 1:
                 url, error = next(iter(failed.items()))
-                _say(f"{url} cannot be read now ({_reason(error)}): it is asked for again, for {patience:,.0f} s")
+                _say(f"{url} cannot be read now ({first_line(error)}): it is asked for again, for {patience:,.0f} s")
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 # so that not all workers come back at once
             pause = min(2 * pause, LONGEST)
     if pause > 1:
@@ -138,7 +124,7 @@ def fetched(sizes: Mapping[str, int], patience: float) -> dict[str, bytes]:
 
 def _tried(sizes: Mapping[str, int]) -> list[bytes | Exception]:
     try:
-        server, _ = _server(next(iter(sizes)))
+        server, _ = url_to_fs(next(iter(sizes)))  # fsspec keeps it for this process and thread
         paths = [str(server._strip_protocol(url)) for url in sizes]
         ends = [size + 1 for size in sizes.values()]  # so that one which has grown shows
         return server.cat_ranges(paths, [0] * len(paths), ends, on_error="return")
@@ -146,16 +132,8 @@ def _tried(sizes: Mapping[str, int]) -> list[bytes | Exception]:
         return [error] * len(sizes)
 
 
-def _server(url: str) -> tuple[AbstractFileSystem, str]:
-    return url_to_fs(url)  # of this process and thread: fsspec keeps it, and makes another after a fork
-
-
 def _say(text: str) -> None:
     """Once, where several workers read."""
     worker = torch.utils.data.get_worker_info()
     if worker is None or worker.id == 0:
         say(text)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal
 
@@ -30,7 +31,7 @@ from ssl_lab.data.pixels import Form, is_dicom, pillow, thumbnail
 from ssl_lab.data.remote import PATIENCE, is_url, read_remote
 from ssl_lab.data.tree import Files, Tree, read_tree
 from ssl_lab.domains import NotNegative
-from ssl_lab.errors import UserError, nearest
+from ssl_lab.errors import UserError, first_line, nearest
 from ssl_lab.preview import ImagePreview
 from ssl_lab.progress import say
 
@@ -126,8 +127,12 @@ class Encoded(Source[Split]):
         kinds = [name for name, feature in rows.features.items() if type(feature).__name__ == "ClassLabel"]
         return label_column(rows, self.label, kinds, where)
 
+    @cached_property
+    def is_far(self) -> bool:
+        return self.path is not None and is_url(self.path)
+
     def _tree(self, path: str) -> Tree:
-        if not is_url(path):
+        if not self.is_far:
             return read_tree(existing(path).absolute())
         if self.metadata:
             raise UserError("data.source.metadata is read from this machine alone: copy the folder")
@@ -138,7 +143,7 @@ class Encoded(Source[Split]):
             if self.name is None:
                 raise without_path(self.where or f"give a folder of {self.kind}, data.path=FOLDER")
             return load_hub(self.name, self.config)
-        if is_url(self.path):
+        if self.is_far:
             return None
         folder = existing(self.path)
         if tables := load_parquet(folder, f"they need a column of encoded {self.kind}"):
@@ -172,7 +177,7 @@ class Encoded(Source[Split]):
         }
 
     def _items(self, files: Files) -> EncodedFiles:
-        return RemoteFiles(files, self.key, self.patience) if is_url(str(self.path)) else EncodedFiles(files, self.key)
+        return RemoteFiles(files, self.key, self.patience) if self.is_far else EncodedFiles(files, self.key)
 
     def _split(self, rows: Any, split: str, numbers: Tensor | None, classes: list[str] | None) -> Split:
         kind, features = self.feature(), rows.features
@@ -452,5 +457,4 @@ def _try(load: Any, what: str, todo: str) -> Any:
     try:
         return load()
     except Exception as error:  # `datasets` raises many kinds; the user needs one
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{what}: {todo} ({reason})") from error
+        raise UserError(f"{what}: {todo} ({first_line(error)})") from error

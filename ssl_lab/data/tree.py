@@ -12,7 +12,7 @@ import itertools
 import os
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -159,28 +159,33 @@ def together(some: Sequence[Files]) -> Files:
 
 def read_tree(folder: Path) -> Tree:
     """From the index in the cache, if it is there and nothing has changed; else the folder is looked through."""
+    return indexed(folder, [], lambda: walk(folder), Tree.is_current)
+
+
+def indexed(folder: PurePath, key: list[Any], look: Callable[[], Tree], is_current: Callable[[Tree], bool]) -> Tree:
+    """From the index in the cache for this folder and key, if it is there and current; else what `look` finds."""
     found: Tree | None = None
     damaged = False
 
-    def is_current(kept: Path) -> bool:
+    def is_right(kept: Path) -> bool:
         nonlocal found, damaged
         try:
             found = load(folder, kept / INDEX) if (kept / INDEX).exists() else None  # none of DICOM files
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             damaged = True
             return False
-        return found is not None and found.is_current()
+        return found is not None and is_current(found)
 
     def write(unfinished: Path) -> None:
         nonlocal found
         if damaged:
             say(f"the index of {folder} in the cache is damaged: made again")
-        found = walk(folder)
+        found = look()
         if DICOM not in found.suffixes:
             found.save(unfinished / INDEX)
 
-    cached("files", [VERSION, str(folder)], write, is_current)
-    return found or walk(folder)
+    cached("files", [VERSION, str(folder), *key], write, is_right)
+    return found or look()
 
 
 def walk(folder: Path) -> Tree:

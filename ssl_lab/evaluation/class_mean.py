@@ -18,7 +18,8 @@ from ssl_lab.randomness import generator
 
 def centred(bank: Float[Tensor, "n d"], queries: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
     """Both, less the mean of the bank, at length 1: what the functions below take."""
-    bank, queries = bank - (middle := bank.mean(0)), queries - middle
+    middle = bank.mean(0)
+    bank, queries = bank - middle, queries - middle
     return F.normalize(bank, dim=1, out=bank), F.normalize(queries, dim=1, out=queries)
 
 

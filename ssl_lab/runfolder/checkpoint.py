@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ssl_lab.errors import UserError
+from ssl_lab.errors import UserError, first_line
 from ssl_lab.runfolder.files import replace
 
 DIVERGED = "try a lower optimizer.lr or a longer schedule.warmup"
@@ -54,7 +54,7 @@ def read_checkpoint(file: Path, mapped: bool = False) -> dict[str, Any]:
     except UnpicklingError as error:
         raise UserError(f"{file} is damaged, or holds more than weights and is not trusted") from error
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is no whole checkpoint ({_first_line(error)}): take an earlier one") from error
+        raise UserError(f"{file} is no whole checkpoint ({first_line(error)}): take an earlier one") from error
     states = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(states, dict) or not all(isinstance(value, Tensor) for value in states.values()):
         raise UserError(f"{file} is no checkpoint of a training: it has no state_dict of tensors")
@@ -77,8 +77,4 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} is no whole safetensors file ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} is no whole safetensors file ({first_line(error)})") from error
