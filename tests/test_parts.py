@@ -107,7 +107,7 @@ def test_a_part_that_failed_is_repeated_alone(embed, monkeypatch):
     monkeypatch.setattr(Shard, "write", killed)
     with pytest.raises(OSError, match="No space"):
         embed(2)  # the last shard of train, and test
-    with pytest.raises(UserError, match="of 3 parts 2 is missing"):
+    with pytest.raises(UserError, match="part 2 is missing of 3: embed part=2"):
         EmbeddingSet(folder)
     monkeypatch.setattr(Shard, "write", write)
     before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
