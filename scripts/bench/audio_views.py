@@ -8,7 +8,6 @@ the same clips.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import audiomentations
 import librosa
 import numpy as np
 import yaml
-from rows import Row, faster, main, turns
+from rows import Row, faster, main, rate, turns
 from scipy.ndimage import zoom
 from torch.utils.data import DataLoader, Dataset
 
@@ -94,16 +93,6 @@ def batched() -> Callable[[], int]:
         for start in range(0, CLIPS, BATCH):
             views(padded(WAVES[start : start + BATCH]), Draw(0, start))
         return CLIPS
-
-    return run
-
-
-def rate(way: Callable[[], int]) -> Callable[[], float]:
-    """Clips (of two views) a second."""
-
-    def run() -> float:
-        start = time.perf_counter()
-        return way() / (time.perf_counter() - start)
 
     return run
 

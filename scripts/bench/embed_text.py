@@ -5,8 +5,7 @@ Both use the same weights in float32, tokenizing included, on texts of 1 to 180 
 Brown. That they give the same vectors is checked; in bfloat16 (autocast), a row of its own, to a cosine of 0.999.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from datasets import load_dataset
 from hydra import compose, initialize_config_dir
-from rows import Row, faster, main, turns
+from rows import Row, faster, main, rate, turns
 
 from ssl_lab.config import conf, plain
 from ssl_lab.hardware import fast_bfloat16, quiet
@@ -61,18 +60,10 @@ def rows(data: Path, rounds: int) -> Iterator[Row]:
     expected = unit(theirs.encode(texts))
     np.testing.assert_allclose(unit(ours.embed(texts)), expected, atol=1e-4)
 
-    def rate(encode: Callable[[list[str]], np.ndarray]) -> Callable[[], float]:
-        def run() -> float:
-            start = time.perf_counter()
-            encode(texts)
-            return len(texts) / (time.perf_counter() - start)
-
-        return run
-
-    ways = {"theirs": rate(theirs.encode), "ours": rate(ours.embed)}
+    ways = {"theirs": rate(lambda: len(theirs.encode(texts))), "ours": rate(lambda: len(ours.embed(texts)))}
     if fast_bfloat16("cpu"):
         np.testing.assert_array_less(0.999, (unit(halved(texts)) * expected).sum(1))
-        ways["halved"] = rate(halved)  # elsewhere it is emulated, and slow
+        ways["halved"] = rate(lambda: len(halved(texts)))  # elsewhere it is emulated, and slow
     found = turns(rounds, ways)
     peer = "sentence-transformers"
     yield faster("texts embedded, MiniLM", "texts/s", found["ours"], peer, found["theirs"], 1.5)

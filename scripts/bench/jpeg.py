@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from photos import write_photos
 from PIL import Image
-from rows import Row, faster, main, turns
+from rows import Row, faster, main, rate, turns
 
 from ssl_lab.data.pixels import Form, decode
 
@@ -47,16 +47,10 @@ def square(stored: bytes, side: int) -> np.ndarray:
     return decode({"bytes": stored}, Form(side, 3)).pixels.copy()
 
 
-def rate(way: Way, photographs: list[bytes]) -> Callable[[], float]:
-    """Images a second of processor time."""
-
-    def run() -> float:
-        start = time.process_time()
-        for stored in photographs:
-            way(stored)
-        return len(photographs) / (time.process_time() - start)
-
-    return run
+def decoded(way: Way, photographs: list[bytes]) -> int:
+    for stored in photographs:
+        way(stored)
+    return len(photographs)
 
 
 def rows(data: Path, rounds: int) -> Iterator[Row]:
@@ -67,7 +61,9 @@ def rows(data: Path, rounds: int) -> Iterator[Row]:
     if find_spec("simplejpeg"):
         ways |= {"simplejpeg": by_simplejpeg} | {f"simplejpeg {s}": partial(by_simplejpeg, side=s) for s in SIDES}
     ways |= {f"square {side}": partial(square, side=side) for side in SIDES}
-    found = turns(rounds, {name: rate(way, photographs) for name, way in ways.items()})
+    found = turns(
+        rounds, {name: rate(partial(decoded, way, photographs), time.process_time) for name, way in ways.items()}
+    )
     for name in list(ways)[1:]:
         yield faster(f"JPEG decoded: {name}", "images/s", found[name], "Pillow", found["Pillow"])
 

@@ -11,6 +11,7 @@ that what else runs on the machine weighs on both sides.
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,6 +88,16 @@ def turns(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, list[f
             if turn:
                 found[name].append(value)
     return found
+
+
+def rate(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """How many things a second the work does, which gives their number."""
+
+    def run() -> float:
+        start = clock()
+        return work() / (clock() - start)
+
+    return run
 
 
 def main(rows: Callable[[Path, int], Iterator[Row]], rounds: int = 5) -> None:
