@@ -116,9 +116,9 @@ def _over_seeds(rows: pd.DataFrame, finished: "pd.api.typing.DataFrameGroupBy", 
     mean = finished[scores].mean().reindex(rows.index).where(count.eq(rows["seeds"], axis=0))  # of all or of none
     std = finished[scores].std().reindex(rows.index)
     half = pd.DataFrame(half_width(std.to_numpy(float), count.to_numpy()), rows.index, scores)
-    shown: dict[str, pd.Series] = {}
-    for name in scores:
-        shown[name] = rows[name].where(~several, mean[name])
-        if half[name].notna().any():
-            shown[f"{name}_low"], shown[f"{name}_high"] = mean[name] - half[name], mean[name] + half[name]
-    return pd.concat([rows.drop(columns=scores), pd.DataFrame(shown, index=rows.index)], axis=1)
+    half = half.dropna(axis=1, how="all")
+    shown = pd.concat([rows[scores][~several], mean[several]]).reindex(rows.index)
+    low, high = mean[half.columns] - half, mean[half.columns] + half
+    ends = pd.concat([shown, low.add_suffix("_low"), high.add_suffix("_high")], axis=1)
+    order = [name + end for name in scores for end in ("", "_low", "_high") if name + end in ends]
+    return pd.concat([rows.drop(columns=scores), ends[order]], axis=1)
