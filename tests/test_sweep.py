@@ -56,21 +56,31 @@ def test_trials_are_jobs_of_submitit_and_the_sweep_says_how_each_failed(tmp_path
     assert len(list(sweep.glob(".submitit/*/*_submitted.pkl"))) == 2
 
 
-def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path):
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Of torch, here and in the processes that are started."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, one_thread):
     """Of three trials the first has finished, the second is cut off after a checkpoint, the third has not begun."""
-    trials = (*SMALL, "trainer.max_epochs=30", "logger=none", "protocol.items=20", "scores.rows=100")
+    trials = (*SMALL, "trainer.max_epochs=8", "logger=none", "protocol.items=20", "scores.rows=100")
     sweep = killed_in_the_second_trial("pretrain", "-m", *trials, "seed=0,1,2", folder=tmp_path)
     states = [state_of(sweep / name) for name in "012"]
     assert [one and one.state for one in states] == ["finished", "killed", None]
     before = (sweep / "0" / "state.json").stat().st_mtime_ns
 
-    done = started("pretrain", "-m", f"resume={sweep}", folder=tmp_path, OMP_NUM_THREADS="1")
+    done = ssl_lab("pretrain", "-m", f"resume={sweep}", folder=tmp_path)
     assert (sweep / "0" / "state.json").stat().st_mtime_ns == before
     assert "trial 0 has finished before" in done.err
     assert "trial 1: goes on from its checkpoint" in done.err
     assert "<h2>Training</h2>" in (sweep / "report.html").read_text()
     assert [state_of(sweep / name).state for name in "012"] == ["finished"] * 3
-    unbroken = tmp_path / started("pretrain", *trials, "seed=1", folder=tmp_path, OMP_NUM_THREADS="1").folder
+    unbroken = tmp_path / ssl_lab("pretrain", *trials, "seed=1", folder=tmp_path).folder
     ours, theirs = (read_weights(folder / LAST) for folder in (sweep / "1", unbroken))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
