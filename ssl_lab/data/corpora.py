@@ -40,9 +40,11 @@ VERSION, TEXTS = 1, "texts.arrow"  # of what is kept; a new version makes old ca
 
 @runtime_checkable
 class Texts(Protocol):
-    """In their order, from the first or one alone."""
+    """In their order, from the first or one alone. Those that come from far away raise a TypeError for their number."""
 
     def __iter__(self) -> Iterator[str]: ...
+
+    def __len__(self) -> int: ...
 
     def __getitem__(self, row: int, /) -> str: ...
 
@@ -208,6 +210,9 @@ class _Column:
     def __getitem__(self, row: int) -> str:
         return self.rows[row][self.name] or ""
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
 
 class _Stream(_Column):
     """The same of what comes from far away: one row is found by reading those before it."""
@@ -222,6 +227,9 @@ class _Chain:
 
     def __iter__(self) -> Iterator[str]:
         return itertools.chain.from_iterable(self.parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
 
     def __getitem__(self, row: int) -> str:
         return next(itertools.islice(self, row, None))

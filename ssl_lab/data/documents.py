@@ -112,6 +112,9 @@ class KeptTexts:
     def __getitem__(self, row: int) -> str:
         return self._mapped[row].as_py()
 
+    def __len__(self) -> int:
+        return len(self._mapped)
+
     @cached_property
     def _mapped(self) -> pa.ChunkedArray:
         return pa.ipc.open_file(pa.memory_map(str(self.file))).read_all()["text"]

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def _write(split: TextSplit, tokenizer: Tokenizer, folder: Path) -> None:
     texts: Iterable[Any] = split.texts if split.words is None else split.words
     lengths, known = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
     with (folder / "flat.bin").open("wb") as flat, (folder / "words.bin").open("wb") as words:
-        for part in parts(progress(texts, None, "tokenising texts")):
+        for part in parts(progress(texts, length_hint(texts) or None, "tokenising texts")):
             tokens = in_memory(tokenizer, part)
             lengths.append(tokens.lengths)
             known.append(tokens.known)
