@@ -200,7 +200,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
     from ssl_lab.cli.init import initialised
     from ssl_lab.cli.resume import resumed
     from ssl_lab.progress import say
-    from ssl_lab.runfolder.folder import CONFIG, check_there, escaped
+    from ssl_lab.runfolder.folder import CONFIG, check_there, escaped, remove_empty
     from ssl_lab.runfolder.state import Facts, alike, state_of, watched
 
     run = HydraConfig.get()
@@ -237,9 +237,7 @@ def _work(task: str, config: Any, made: Callable[[Path], None]) -> None:
             getattr(importlib.import_module(f"ssl_lab.tasks.{task}"), task)(config, folder)
     finally:
         claims.let_go(folder)
-        with contextlib.suppress(OSError):  # stays where something was made
-            for empty in (folder, *list(folder.parents)[:3]):  # runs/task/name/time
-                empty.rmdir()
+        remove_empty(folder)
     if main:
         check_there(folder / CONFIG)
         made(folder)

@@ -17,6 +17,7 @@ from ssl_lab.cli import claims, jobs
 from ssl_lab.credentials import masked
 from ssl_lab.errors import UsageError, UserError
 from ssl_lab.runfolder.files import write_json, write_text
+from ssl_lab.runfolder.folder import remove_empty
 from ssl_lab.runfolder.offline import to_sync
 from ssl_lab.runfolder.sweep import ASKED, ENDED, REPORT, TABLE, Asked, asked_for, is_sweep, read_trial, trials
 from ssl_lab.sweeper import JOURNAL
@@ -54,9 +55,7 @@ def kept(folder: Path, task: str, overrides: list[str]) -> Iterator[None]:
         if not trials(folder):
             for file in (ASKED, JOURNAL, claims.CLAIM):
                 (folder / file).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # what is not empty stays
-                for empty in (folder, *list(folder.parents)[:3]):  # runs/sweep/name/time
-                    empty.rmdir()
+            remove_empty(folder)
 
 
 def summed_up(sweep: Path, task: str, made: Callable[[Path], None]) -> None:

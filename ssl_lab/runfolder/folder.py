@@ -1,5 +1,6 @@
 """The run folder: what a task writes, and what `run=` and `resume=` accept."""
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,13 @@ def reopen_folder(folder: Path, config: Config, facts: dict[str, Any]) -> None:
     typed = [one for one in facts["overrides"] if not one.startswith("resume=")]
     again = {"resumed": [*first.get("resumed", []), facts], "overrides": [*first.get("overrides", []), *typed]}
     write_json(folder / "provenance.json", first | again)
+
+
+def remove_empty(folder: Path) -> None:
+    """Of runs/task/name/time what holds nothing, from the end on."""
+    with contextlib.suppress(OSError):  # what is not empty stays
+        for empty in (folder, *list(folder.parents)[:3]):
+            empty.rmdir()
 
 
 def check_there(file: Path) -> None:
