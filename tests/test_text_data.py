@@ -1,16 +1,22 @@
 """Text data: tokenisers, packing, corpora and tables, and what is held out."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from texts import ENGLISH, TRAINED, text
 
+from ssl_lab.backbone.text import TextEncoder
 from ssl_lab.data import packing, tokenizer
 from ssl_lab.data.corpora import Conll, TextFiles, TextTable
 from ssl_lab.data.order import ByLength
 from ssl_lab.data.tokenizer import TokenizerOptions
 from ssl_lab.errors import UserError
-from ssl_lab.evaluation.subject import some
+from ssl_lab.evaluation.subject import some as some_items
+from ssl_lab.model.base import Model
+from ssl_lab.objective.mlm import MLM
+from ssl_lab.views.mask_tokens import MaskTokens
 
 
 def test_wordpiece_is_the_greedy_longest_match_of_the_paper(words):
@@ -283,7 +289,7 @@ def test_undecodable_bytes_can_be_replaced(tmp_path):
 def test_some_texts_are_whole_and_only_what_is_changed_is_cut(corpus):
     data = text(corpus)
     data.setup()
-    batches = some(data, 2)
+    batches = some_items(data, 2)
     rows = data.rows["test"]
     sizes = torch.cat([(batch["tokens"] != data.tokenizer.pad).sum(1) for batch in batches])
     assert sorted(sizes.tolist()) == sorted(rows.lengths.tolist())
@@ -296,9 +302,30 @@ def test_rows_for_scores_of_hidden_tokens_do_not_depend_on_the_batch_size(corpus
     for size in (1, 4):
         data = text(corpus, batch_size=size)
         data.setup()
-        batches[size] = [batch["tokens"] for batch in data.unseen("test")]
+        batches[size] = [batch["tokens"] for batch in data.unseen("test").batches]
     assert len(batches[1]) == len(batches[4])
     assert all(one.equal(other) for one, other in zip(*batches.values(), strict=True))
+
+
+def test_of_many_unseen_rows_each_nth_is_scored_and_the_name_says_how_many(corpus, monkeypatch):
+    data = text(corpus, length=16)
+    data.setup()
+    unseen = data.unseen("test")
+    whole = torch.cat([batch["tokens"] for batch in unseen.batches])
+    assert unseen.sampled is None
+    assert len(whole) > 7
+    monkeypatch.setattr("ssl_lab.data.text.UNSEEN", 3)
+    some = data.unseen("test")
+    step = math.ceil(len(whole) / 3)
+    assert torch.cat([batch["tokens"] for batch in some.batches]).equal(whole[::step])
+    assert some.sampled == len(whole[::step]) <= 3
+    assert data.unseen("validation") is None or data.unseen("validation").sampled is None
+    encoder = TextEncoder(data.context["tokenizer"], 8, 1, 1, 16, 16, "mean")
+    views = MaskTokens(data.context["tokenizer"], 0.3, 0.8, 0.1, whole_words=False)
+    scores = Model(encoder, views, data, {}, objective=MLM(encoder)).held_out()
+    assert set(scores) == {
+        f"{name}/hidden15_as_mask_of_{some.sampled}" for name in ("perplexity", "masked_accuracy", "perplexity_unigram")
+    }
 
 
 def test_a_special_token_that_stands_in_a_text_is_letters(words):

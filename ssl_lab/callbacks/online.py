@@ -62,7 +62,7 @@ class HeldOut(Occasional):
         unseen = data.unseen("validation")
         if unseen is None:
             return
-        share = islice(enumerate(unseen), trainer.global_rank, None, trainer.world_size)
+        share = islice(enumerate(unseen.batches), trainer.global_rank, None, trainer.world_size)
         terms = module.objective.held_out(module.views, share, partial(data.counts, "train"))
         metrics = {name: one.metric().to(module.device) for name, one in terms.items()}
         for name, one in terms.items():

@@ -60,6 +60,14 @@ def _listed(values: np.ndarray) -> Iterator[str]:
 Kept = TypeVar("Kept", bound="Rows")
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """`sampled`: how many rows the batches have together, where these are not all."""
+
+    batches: Batches
+    sampled: int | None = None
+
+
 class Items(Dataset[Batch]):
     """What a loader reads: `items[numbers]` is the batch of the rows of these numbers."""
 
@@ -216,10 +224,10 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         """The items for people to look at, as a model reads them."""
         raise NotImplementedError
 
-    def unseen(self, role: str) -> Batches | None:
+    def unseen(self, role: str) -> Unseen | None:
         """Items that training never sees, shaped as it sees its own: of "test", or of "validation", if some are kept
         for scores in the middle of a training."""
-        return self.loader(role) if role in self.rows else None
+        return Unseen(self.loader(role)) if role in self.rows else None
 
     def counts(self, role: str) -> Int[Tensor, " vocabulary"]:
         """How often each token occurs in the texts of a role; nothing for what has no tokens."""

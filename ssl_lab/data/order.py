@@ -55,7 +55,7 @@ def shared_order(trainer: pl.Trainer | None, rows: int, batch_size: int, seed: i
 
 
 class InOrder(Sampler[Tensor]):
-    """Each of some consecutive rows once, from the first to the last."""
+    """Each of some rows once, from the first to the last."""
 
     def __init__(self, rows: range, batch_size: int):
         self.rows, self.batch_size = rows, batch_size
@@ -65,7 +65,7 @@ class InOrder(Sampler[Tensor]):
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield from torch.arange(self.rows.start, self.rows.stop).split(self.batch_size)
+        yield from torch.arange(self.rows.start, self.rows.stop, self.rows.step).split(self.batch_size)
 
 
 class ByLength(Sampler[Tensor]):

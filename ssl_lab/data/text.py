@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_lab.data import packing, tokenizer
-from ssl_lab.data.base import NO_WORDS, ROW, Batch, Data, Items, Rows, Source
+from ssl_lab.data.base import NO_WORDS, ROW, Batch, Data, Items, Rows, Source, Unseen
 from ssl_lab.data.corpora import TextSplit, digest
 from ssl_lab.data.order import Batches, ByLength, InOrder
 from ssl_lab.data.tokenizer import Tokenizer, TokenizerOptions
@@ -28,6 +28,7 @@ from ssl_lab.progress import say
 # in a batch for evaluation, padding included; on a CPU it should stay in the caches: MiniLM takes half the time so
 TOKENS = 16_384 if torch.accelerator.is_available() else 1_024
 
+UNSEEN = 4096  # packed test rows of which hidden tokens are scored at most: half a million tokens where a row has 128
 ROWS = 16  # in a batch of packed ones for evaluation: scores of hidden tokens must not change with `batch_size`
 TOKENIZER = "tokenizer.json"
 MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, an error
@@ -286,8 +287,13 @@ class Text(Data[TextSplit, Texts]):
     def facts(self) -> dict[str, float]:
         return {"padding": self.training().padding}
 
-    def unseen(self, role: str) -> Batches | None:
-        return self.packed_batches(role) if role in self.packable else None
+    def unseen(self, role: str) -> Unseen | None:
+        """Of many test rows each n-th."""
+        if role not in self.packable:
+            return None
+        rows = self.packed_rows(role)
+        some = range(0, len(rows), max(1, -(-len(rows) // UNSEEN)) if role == "test" else 1)
+        return Unseen(Batches(rows, InOrder(some, ROWS)), len(some) if len(some) < len(rows) else None)
 
     def packed_batches(self, role: str) -> Batches:
         """The packed rows of "train", "bank", "test" or "validation" in their order, for evaluation."""

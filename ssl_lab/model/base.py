@@ -22,6 +22,7 @@ from ssl_lab.evaluation.score import Score
 from ssl_lab.evaluation.scores import say_left_out, take
 from ssl_lab.evaluation.terms import joined
 from ssl_lab.objective.base import Objective
+from ssl_lab.progress import progress
 from ssl_lab.runfolder.chosen import Checkpoint
 from ssl_lab.views.base import Views
 
@@ -95,18 +96,20 @@ class Model(Encoder):
         return words_in_layers(self.backbone, self.views, prepared, places, whole, self.device, mask).numpy()
 
     def held_out(self) -> dict[str, Score]:
-        """The objective's own scores on the test rows of the data, which are set up.
+        """The objective's own scores on the test rows of the data, which are set up; the names say of how many of many.
 
         All processes have to come here together: each takes some of the batches, and the first has the scores.
         """
         unseen = self.data.unseen("test")
         if self.objective is None or unseen is None:
             return {}
-        mine = share()
-        batches = islice(enumerate(unseen), mine.start, None, mine.step)
+        mine, shown = share(), progress(unseen.batches, len(unseen.batches), "held-out scores, batches")
+        batches = islice(enumerate(shown), mine.start, None, mine.step)
         terms = at_first(self.objective.held_out(self.views, batches, partial(self.data.counts, "train")))
         left_out: dict[str, str] = {}
-        scores = take(lambda: {name: one.score() for name, one in joined(terms).items()}, "held-out scores", left_out)
+        of = "" if unseen.sampled is None else f"_of_{unseen.sampled}"
+        joint = joined(terms).items()
+        scores = take(lambda: {f"{name}{of}": one.score() for name, one in joint}, "held-out scores", left_out)
         say_left_out(left_out)
         return scores
 
