@@ -28,9 +28,11 @@ import ssl_lab as package
 from ssl_lab.callbacks.health import warn_of_collapse
 from ssl_lab.config import build
 from ssl_lab.data.base import Data, Source
+from ssl_lab.domains import valid
+from ssl_lab.embedding.embedded import embedded
 from ssl_lab.errors import UserError
 from ssl_lab.evaluation.health import measure
-from ssl_lab.evaluation.sheet import classification
+from ssl_lab.evaluation.sheet import Protocol, classification, label_free
 from ssl_lab.evaluation.subject import held_out_rows
 from ssl_lab.evaluation.vectors import Labelled
 from ssl_lab.randomness import Draw
@@ -419,7 +421,7 @@ def test_a_run_folder_is_never_written_into_twice(tmp_path):
 
 def test_unlabelled_images_train_and_get_label_free_scores(tmp_path):
     (tmp_path / "my photos [new]").mkdir()
-    for i in range(20):
+    for i in range(40):
         pixels = np.random.default_rng(i).integers(0, 255, (30, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "my photos [new]" / f"{i}.jpg")
     small = ["data.batch_size=8", "data.size=16", "backbone.widths=[8]", "logger=none", "debug=one_batch"]
@@ -428,6 +430,15 @@ def test_unlabelled_images_train_and_get_label_free_scores(tmp_path):
     assert "rankme" in summary
     assert "knn" not in summary
     assert OmegaConf.load(run / "config.yaml").data.path.endswith("my photos [new]")
+    done = ssl_lab("evaluate", f"run={run}", "protocol.sample=2", "logger=none")
+    assert "one row in 3 of 'train' is embedded, 12 of 36 (rows=N" in done.err
+    model = package.load(str(run))
+    model.data.setup()
+    of_all = embedded(model, model.data).vectors(model.data.splits["bank"])
+    protocol = valid(Protocol, OmegaConf.to_container(OmegaConf.load(done.folder / "config.yaml"))["protocol"], "")
+    expected = label_free(of_all[::3], protocol, seed=0)
+    found = {line["metric"]: line["value"] for line in json.loads((done.folder / "scores.json").read_text())}
+    assert found["rankme"] == pytest.approx(expected["rankme/eps1e-7_n2"].value, rel=1e-4)
 
 
 def test_whatever_holds_items_is_embedded(run):

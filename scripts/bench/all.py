@@ -89,13 +89,13 @@ def measured(python: Path, bench: str, data: Path, rounds: int, out: Path) -> li
 
 def slower(rows: list[Row], old: list[Row]) -> list[str]:
     """The rows whose figure is worse than all that the older run has for it."""
-    before, said = {row.work: row for row in old}, []
+    before, said = {(row.work, row.peer): row.figures for row in old}, []
     for row in rows:
-        if row.work in before and row.peer == before[row.work].peer:
-            then, now = before[row.work].figures, statistics.median(row.figures)
+        if then := before.get((row.work, row.peer)):
+            now = statistics.median(row.figures)
             if now < min(then) if row.least else now > max(then):
                 spread = f"{statistics.median(then):.3g} [{min(then):.3g}, {max(then):.3g}]"
-                said.append(f"worse: {row.work}: {now:.3g}, before {spread}")
+                said.append(f"worse: {row.work}, beside {row.peer}: {now:.3g}, before {spread}")
     return said
 
 

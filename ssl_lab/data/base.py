@@ -1,5 +1,6 @@
 """What every data module is: rows by role, their order, and what a model needs to know of its input."""
 
+import copy
 import hashlib
 import itertools
 from collections import ChainMap
@@ -406,6 +407,12 @@ class Data(pl.LightningDataModule, Generic[Split, Kept]):
         return "test" in self.rows and all(
             self.rows[role].labels is not None and bool((self.labels(role) >= 0).any()) for role in ("bank", "test")
         )
+
+    def with_rows(self, **rows: Kept) -> "Data[Split, Kept]":
+        """The same data, set up, with other rows in some roles."""
+        made = copy.copy(self)
+        made.rows = {**self.rows, **rows}
+        return made
 
     def labels(self, role: str, rows: int | None = None) -> Int[Tensor, " n"]:
         """The labels of a role's rows (or of the first so many), ascending by index; -1 for a row without one."""

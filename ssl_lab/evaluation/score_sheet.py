@@ -22,7 +22,7 @@ from ssl_lab.evaluation.both_sides import both_sides, warning
 from ssl_lab.evaluation.controls import Control, is_known, key, scored
 from ssl_lab.evaluation.lines import Line, beside, flat, of_vectors
 from ssl_lab.evaluation.retrieval import near_duplicates, others, outliers
-from ssl_lab.evaluation.scores import say_left_out
+from ssl_lab.evaluation.scores import SAMPLES, say_left_out
 from ssl_lab.evaluation.sheet import Protocol, Sheet
 from ssl_lab.evaluation.subject import Subject, full_sheet, raw, some, subject, vectors_of
 from ssl_lab.evaluation.vectors import Vectors
@@ -41,8 +41,9 @@ class Scored:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The sets that are scored; `untrained` is None where the scores of that control are in the cache."""
+    """The sets that are scored, of the rows of `data`; `untrained` is None where that control is in the cache."""
 
+    data: Data
     run: EmbeddingSet
     untrained: EmbeddingSet | None
 
@@ -60,11 +61,27 @@ def embed_both(
 
     All processes have to come here together. `trainer`: as `planned` takes it, for all of them.
     """
+    data = enough(data, protocol, rows)
     control = controls_of(untrained, data, rows, _device())["untrained"]
     needed = from_first(not is_known(control, protocol, seed))
     run = embedded_by_all(planned(model, data, trainer=trainer, rows=rows))
     before = embedded_by_all(planned(untrained, data, trainer=trainer, rows=rows)) if needed else None
-    return Embedded(run, before) if run else None
+    return Embedded(data, run, before) if run else None
+
+
+def enough(data: Data, protocol: Protocol, rows: int | None) -> Data:
+    """The same data; without labels and `rows`, of many bank rows each n-th: label-free scores are those of samples."""
+    bank = data.rows["bank"]
+    step = len(bank) // (SAMPLES * protocol.sample)
+    if rows is not None or data.labelled or step < 2:
+        return data
+    sample = data.with_rows(bank=bank.part(slice(None, None, step)))
+    split, taken = data.splits["bank"], len(sample.rows["bank"])
+    say(
+        f"no labels to score by: one row in {step} of {split!r} is embedded, {taken:,} of {len(bank):,}"
+        " (rows=N, of a training scores.rows=N, takes the first N)"
+    )
+    return sample
 
 
 def score_sheet(
@@ -84,8 +101,9 @@ def score_sheet(
     has given, if several processes have embedded.
     """
     device = _device()
-    run = of_set(sets.run if sets else embedded(model, data, rows=rows), model, rows, device)
-    controls = controls_of(untrained, data, rows, device, sets.untrained if sets else None)
+    sample = sets.data if sets else enough(data, protocol, rows)
+    run = of_set(sets.run if sets else embedded(model, sample, rows=rows), model, rows, device)
+    controls = controls_of(untrained, sample, rows, device, sets.untrained if sets else None)
     batches = some(data, protocol.items)
     items = [data.truncate(batch) for batch in batches]
     made = full_sheet(run, items, model.views, protocol, seed)
