@@ -165,7 +165,7 @@ def test_some_training_texts_are_kept_for_scores_in_the_middle_of_a_training(cor
     assert ("validation" in data.packable) == bool(kept)
     if kept:
         assert data.packable["validation"].index.tolist() == kept
-        assert sum((batch["document"] >= 0).sum() for batch in data.packed_batches("validation")) > 0
+        assert sum((batch["document"] >= 0).sum() for batch in data.unseen("validation").batches) > 0
 
 
 def test_texts_that_are_not_packed_are_cut_and_padded_to_one_length(corpus, capfd):

@@ -9,7 +9,7 @@ import io
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from datasets import Image as Encoded
 from datasets import load_dataset
 from hydra import compose, initialize_config_dir
 from PIL import Image
-from rows import Row, alone, faster, main, turns
+from rows import Row, alone, faster, main, rate, turns
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -57,15 +57,6 @@ def ours(model: Model) -> Tensor:
         return embedded(model, model.data).vectors("test")
 
 
-def rate(images: int, way: Callable[[], Tensor]) -> Callable[[], float]:
-    def run() -> float:
-        start = time.perf_counter()
-        way()
-        return images / (time.perf_counter() - start)
-
-    return run
-
-
 def rows(data: Path, rounds: int) -> Iterator[Row]:
     quiet()
     folder = data / "cifar10"
@@ -85,8 +76,8 @@ def rows(data: Path, rounds: int) -> Iterator[Row]:
     pngs = load_dataset("parquet", data_files=str(folder / "test.parquet"), split="train")
     pictures = Pictures(pngs.cast_column("image", Encoded(decode=False)), model.data.mean, model.data.std)
     torch.testing.assert_close(ours(model), plain_loop(model, pictures), atol=1e-4, rtol=1e-4)
-    ways = {"ours": lambda: ours(model), "theirs": lambda: plain_loop(model, pictures)}
-    found = turns(rounds, {name: rate(len(pngs), way) for name, way in ways.items()})
+    ways = {"ours": rate(lambda: len(ours(model))), "theirs": rate(lambda: len(plain_loop(model, pictures)))}
+    found = turns(rounds, ways)
     yield faster("images embedded, convnet", "images/s", found["ours"], "DataLoader, Pillow", found["theirs"])
     yield alone("10,000 images of 32 px decoded, once for all", "s", [decoding], None)
 

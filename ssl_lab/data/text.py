@@ -292,13 +292,9 @@ class Text(Data[TextSplit, Texts]):
         if role not in self.packable:
             return None
         rows = self.packed_rows(role)
-        some = range(0, len(rows), max(1, -(-len(rows) // UNSEEN)) if role == "test" else 1)
-        return Unseen(Batches(rows, InOrder(some, ROWS)), len(some) if len(some) < len(rows) else None)
-
-    def packed_batches(self, role: str) -> Batches:
-        """The packed rows of "train", "bank", "test" or "validation" in their order, for evaluation."""
-        rows = self.packed_rows(role)
-        return Batches(rows, InOrder(range(len(rows)), ROWS))
+        step = max(1, -(-len(rows) // UNSEEN)) if role == "test" else 1
+        some = range(0, len(rows), step)
+        return Unseen(Batches(rows, InOrder(some, ROWS)), len(some) if step > 1 else None)
 
     def packed_rows(self, role: str) -> PackedTexts:
         if role not in self._packed:
